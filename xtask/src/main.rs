@@ -1,0 +1,2 @@
+//! `cargo xtask`: placeholder entry until the xtask slice lands.
+fn main() {}
