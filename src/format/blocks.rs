@@ -1,0 +1,1 @@
+//! File blocks to f32 and back.

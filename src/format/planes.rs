@@ -1,0 +1,1 @@
+//! File blocks to GPU planes.

@@ -1,0 +1,15 @@
+//! Messages to prompt through the model's own Jinja template.
+
+use serde::{Deserialize, Serialize};
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+/// A compiled chat template.
+pub struct ChatTemplate {}
