@@ -131,7 +131,7 @@ fn blocks_are_quantized_as_gguf_py_does() {
         match blocks::quantize(*dtype, weights) {
             Ok(ours) => assert_eq!(&ours, bytes, "{}", dtype.name()),
             Err(error) => {
-                assert!(dtype.name().ends_with("_K") && matches!(error, Error::Unsupported { .. }), "{error}")
+                assert!(dtype.name().ends_with("_K") && matches!(error, Error::Unsupported { .. }), "{error}");
             }
         }
     }
