@@ -5,6 +5,7 @@ pub mod error;
 pub mod format;
 pub mod gpu;
 pub mod hub;
+pub mod kernels;
 pub mod session;
 pub mod source;
 pub mod tasks;
