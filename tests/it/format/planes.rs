@@ -30,16 +30,16 @@ fn padded(bytes: &[u8]) -> Vec<u8> {
 fn legacy_blocks_lie_as_the_kernels_read_them() {
     let nibbles = file_nibbles();
     let q4_0 = [&[0x11, 0x22][..], &nibbles].concat();
-    assert_eq!(repack(DType::Q4_0, 32, &q4_0).unwrap(), [plane_nibbles(), padded(&[0x11, 0x22])]);
+    assert_eq!(repack(DType::Q4_0, 32, &q4_0), [plane_nibbles(), padded(&[0x11, 0x22])]);
     let q5_0 = [&[0x11, 0x22, 1, 2, 3, 4][..], &nibbles].concat();
     let wanted = [plane_nibbles(), padded(&[1, 2, 3, 4]), padded(&[0x11, 0x22])];
-    assert_eq!(repack(DType::Q5_0, 32, &q5_0).unwrap(), wanted);
+    assert_eq!(repack(DType::Q5_0, 32, &q5_0), wanted);
     let q5_1 = [&[0x11, 0x22, 0x33, 0x44, 1, 2, 3, 4][..], &nibbles].concat();
     let wanted = [plane_nibbles(), padded(&[1, 2, 3, 4]), padded(&[0x11, 0x22, 0x33, 0x44])];
-    assert_eq!(repack(DType::Q5_1, 32, &q5_1).unwrap(), wanted);
+    assert_eq!(repack(DType::Q5_1, 32, &q5_1), wanted);
     let codes: Vec<u8> = (0..32).collect();
     let q8_0 = [&[0x11, 0x22][..], &codes].concat();
-    assert_eq!(repack(DType::Q8_0, 32, &q8_0).unwrap(), [codes, padded(&[0x11, 0x22])]);
+    assert_eq!(repack(DType::Q8_0, 32, &q8_0), [codes, padded(&[0x11, 0x22])]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn q6_k_lies_as_the_kernels_read_it() {
     }
     block[192..208].copy_from_slice(&std::array::from_fn::<u8, 16, _>(|i| i as u8 + 1));
     block[208..].copy_from_slice(&[0x11, 0x22]);
-    let planes = repack(DType::Q6_K, 256, &block).unwrap();
+    let planes = repack(DType::Q6_K, 256, &block);
     for (granule, low) in planes[0].chunks_exact(16).enumerate() {
         for (i, byte) in low.iter().enumerate() {
             let first = granule * 32 + i / 4 * 8 + i % 4;
@@ -97,9 +97,6 @@ fn refuses_rows_that_are_not_whole() {
     }
     assert!(PlaneLayout::new(DType::F32, 1 << 40, 32).is_ok());
     assert!(PlaneLayout::new(DType::Q4_0, 1 << 34, 32).is_err());
-    assert!(repack(DType::Q4_0, 32, &[0; 17]).is_err());
-    assert!(repack(DType::Q4_0, 33, &[0; 18]).is_err());
-    assert!(repack(DType::F32, 0, &[]).is_err());
 }
 
 /// Uploads `bytes` as the engine does, `step` rows at a time.
@@ -109,7 +106,7 @@ fn pack(layout: &PlaneLayout, bytes: &[u8], step: u64) -> Vec<u8> {
     for first_row in (0..layout.rows).step_by(step as usize) {
         let n_rows = step.min(layout.rows - first_row) as usize;
         let rows = &bytes[first_row as usize * row_bytes..][..n_rows * row_bytes];
-        let parts = repack(layout.dtype, layout.cols, rows).unwrap();
+        let parts = repack(layout.dtype, layout.cols as usize, rows);
         assert_eq!(parts.len(), layout.n_planes());
         for (part, offset) in parts.iter().zip(layout.chunk(first_row)) {
             assert!(offset.is_multiple_of(16) && part.len().is_multiple_of(16));
