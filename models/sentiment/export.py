@@ -60,7 +60,7 @@ def main():
     w = gguf.GGUFWriter(a.out, "bert")
     w.add_name("Trice Sentiment")
     w.add_description("Small sentiment classifier of Trice, trained on the UCI sentiment sentences")
-    w.add_license("CC-BY-4.0")
+    w.add_license("apache-2.0")
     w.add_context_length(CONTEXT)
     w.add_embedding_length(128)
     w.add_block_count(3)

@@ -62,7 +62,7 @@ def main():
     w = gguf.GGUFWriter(a.out, "llama")
     w.add_name("Trice Stories")
     w.add_description("Small story model of Trice, trained on TinyStories and sampled stories")
-    w.add_license("CDLA-Sharing-1.0")
+    w.add_license("apache-2.0")
     w.add_context_length(c["context"])
     w.add_embedding_length(c["dim"])
     w.add_block_count(c["layers"])
