@@ -5,5 +5,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod hub;
 mod shaders;
 mod text;
