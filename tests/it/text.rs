@@ -212,11 +212,11 @@ fn templates_render_as_models_expect() {
     let ended = ChatOptions { end: PromptEnd::Messages, ..options };
     assert_eq!(render(CHATML, &options).unwrap(), "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(render(CHATML, &ended).unwrap(), "<|im_start|>user\n hi <|im_end|>\n");
-    let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{{ m | tojson }}{% endfor %}{{ eos_token }}";
-    assert_eq!(
-        render(methods, &options).unwrap(),
-        "<|start_story|>HI{\"role\":\"user\",\"content\":\" hi \"}<|end_story|>"
-    );
+    let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{% endfor %}{{ eos_token }}";
+    assert_eq!(render(methods, &options).unwrap(), "<|start_story|>HI<|end_story|>");
+    let json = "{{ messages | tojson }}{{ ['<é>', 1] | tojson }}{{ {'a': none} | tojson(indent=2) }}";
+    let wanted = "[{\"role\": \"user\", \"content\": \" hi \"}][\"<é>\", 1]{\n  \"a\": null\n}";
+    assert_eq!(render(json, &options).unwrap(), wanted);
     let blocks = "{% if true %}\n  {% set x = 1 %}\n  {{ x }}\n{% endif %}\nend";
     assert_eq!(render(blocks, &options).unwrap(), "  1\nend");
     let dated = "{{ strftime_now('%d %b %Y') if strftime_now is defined else 'no clock' }}";
