@@ -5,11 +5,13 @@ mod gguf_vocab;
 mod marks;
 mod pieces;
 mod precheck;
+mod open;
 pub mod sampling;
 pub mod stream;
 pub mod tokenizer;
 
 pub use chat::{ChatTemplate, Message};
+pub use open::open;
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Tokenizer};
