@@ -50,9 +50,9 @@ fn manifest(metadata: &Value, types: &Path) -> Result<Value> {
         "description": package["description"],
         "license": package["license"],
         "type": "module",
+        // TypeScript takes the first condition that fits, so `types` stands first.
         "exports": { ".": { "types": types, "default": entry } },
         "types": types,
-        "sideEffects": false,
     }))
 }
 
@@ -112,5 +112,7 @@ mod npm_tests {
         let manifest = manifest(&metadata, Path::new("web/engine.d.ts")).unwrap();
         assert_eq!(manifest["version"], "1.2.3");
         assert_eq!(manifest["exports"]["."]["default"], "./web/engine.js");
+        let conditions: Vec<&String> = manifest["exports"]["."].as_object().unwrap().keys().collect();
+        assert_eq!(conditions, ["types", "default"]);
     }
 }
