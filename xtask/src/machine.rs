@@ -37,7 +37,7 @@ const VULKAN: Need = Need {
     why: "GPU tests run on it even where there is no GPU",
     is_there: drivers::has_llvmpipe,
     debian: &["mesa-vulkan-drivers", "libvulkan1"],
-    elsewhere: "mesa-vulkan-drivers on Fedora, vulkan-swrast on Arch, Mesa-vulkan-device-select and libvulkan_lvp on openSUSE",
+    elsewhere: "mesa-vulkan-drivers on Fedora, vulkan-swrast on Arch, libvulkan_lvp on openSUSE",
 };
 
 const CHROMIUM: Need = Need {
