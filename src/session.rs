@@ -6,14 +6,14 @@ use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
 use crate::model::decoder::Decoder;
-use crate::text::{ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use web_time::Instant;
+use web_time::{Instant, SystemTime};
 
 /// A flag that stops work from another thread: Ctrl-C, a closed connection, the page's Stop button.
 #[derive(Clone, Debug, Default)]
@@ -258,7 +258,8 @@ impl Session {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let start = Instant::now();
-        let (tokenizer, template) = crate::text::open(checkpoint).await?;
+        let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
+        let template = ChatTemplate::from_checkpoint(checkpoint).await?;
         let model = crate::model::config::DecoderConfig::new(checkpoint)?.shape;
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
@@ -301,7 +302,9 @@ impl Session {
         let Some(template) = &self.template else {
             return Err(Error::unsupported(format!("chatting with {}: it has no chat template", self.info.name)));
         };
-        self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer)?)
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
+        let options = ChatOptions { now, ..ChatOptions::default() };
+        self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer, &options)?)
     }
 
     /// The prompt that continues `text` as it stands, with the model's begin token.

@@ -56,7 +56,7 @@ impl TextEncoder {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let start = Instant::now();
-        let (tokenizer, _) = crate::text::open(checkpoint).await?;
+        let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
         let mut encoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
             Encoder::load(gpu, checkpoint, &mut on_bytes).await?

@@ -1,17 +1,16 @@
 //! Text in and out: tokenizers, chat templates, sampling parameters.
 
 pub mod chat;
+mod date;
 mod gguf_vocab;
 mod marks;
 mod pieces;
 mod precheck;
-mod open;
 pub mod sampling;
 pub mod stream;
 pub mod tokenizer;
 
-pub use chat::{ChatTemplate, Message};
-pub use open::open;
+pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Tokenizer};
