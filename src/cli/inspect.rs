@@ -53,8 +53,8 @@ struct TensorRow<'a> {
 
 pub(crate) fn run(context: &Context, args: &ModelArg) -> anyhow::Result<()> {
     let bar = Bar::new(context);
-    let open = model::open_checkpoint(&args.model, &mut |progress| bar.download(&progress));
-    let checkpoint = pollster::block_on(open)?;
+    let mut show = |progress| bar.download(&progress);
+    let checkpoint = pollster::block_on(model::open_checkpoint(&args.model, &mut show))?;
     bar.clear();
     let report = Report::of(&checkpoint);
     match context.output {
@@ -215,7 +215,8 @@ fn print(context: &Context, report: &Report<'_>) -> anyhow::Result<()> {
         let bits = 8.0 * count.bytes as f64 / count.params.max(1) as f64;
         let DTypeCount { tensors, params, bytes } = count;
         let bytes = human_bytes(*bytes);
-        context.print(&format!("  {name:5} {tensors:5} tensors {params:12} weights {bytes:>12} {bits:6.2} bits/weight"))?;
+        context
+            .print(&format!("  {name:5} {tensors:5} tensors {params:12} weights {bytes:>12} {bits:6.2} bits/weight"))?;
     }
     context.print("\nmetadata")?;
     for (key, value) in &report.metadata {

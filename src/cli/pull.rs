@@ -22,8 +22,7 @@ pub(crate) fn run(context: &Context, args: &ModelArg) -> anyhow::Result<()> {
     }
     let bar = Bar::new(context);
     // Ctrl-C simply ends the program here: a partial download is kept and resumed by the next `pull`.
-    let files =
-        pollster::block_on(hub::open(&name, &HubOptions::default(), &mut |progress| bar.download(&progress)))?;
+    let files = pollster::block_on(hub::open(&name, &HubOptions::default(), &mut |progress| bar.download(&progress)))?;
     bar.clear();
     print(context, &files)
 }

@@ -39,7 +39,8 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
 
 /// Whether only this machine can reach `host`.
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

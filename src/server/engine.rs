@@ -89,9 +89,8 @@ fn run(
 fn load(options: &ServerOptions, status: &Status) -> trice::Result<Models> {
     status.enter(Phase::Loading);
     let loaded = catch_unwind(AssertUnwindSafe(|| pollster::block_on(Models::load(options))));
-    let loaded = loaded.unwrap_or_else(|_| {
-        Err(trice::Error::Gpu { during: "loading", reason: "the engine panicked".to_string() })
-    });
+    let loaded = loaded
+        .unwrap_or_else(|_| Err(trice::Error::Gpu { during: "loading", reason: "the engine panicked".to_string() }));
     match &loaded {
         Ok(models) => {
             for model in models.served.iter() {
@@ -135,4 +134,3 @@ fn perform(models: &mut Models, job: Job) -> Health {
         Err(_) => Health::Broken,
     }
 }
-

@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn numbers_are_checked_at_the_limits() {
-        for (value, ok) in [("0", true), ("2", true), ("2.0001", false), ("-0.1", false), ("1e39", false), ("\"1\"", false)] {
+        for (value, ok) in
+            [("0", true), ("2", true), ("2.0001", false), ("-0.1", false), ("1e39", false), ("\"1\"", false)]
+        {
             let got = fields(&format!("{{\"temperature\":{value}}}")).number("temperature", TEMPERATURE);
             assert_eq!(got.is_ok(), ok, "{value}");
         }
@@ -150,8 +152,16 @@ mod tests {
 
     #[test]
     fn integers_are_checked_at_the_limits() {
-        let cases = [("1", true), ("2147483647", true), ("2147483648", false), ("0", false), ("-1", false), ("1e3", false),
-            ("9223372036854775808", false), ("18446744073709551616", false)];
+        let cases = [
+            ("1", true),
+            ("2147483647", true),
+            ("2147483648", false),
+            ("0", false),
+            ("-1", false),
+            ("1e3", false),
+            ("9223372036854775808", false),
+            ("18446744073709551616", false),
+        ];
         for (value, ok) in cases {
             let got = fields(&format!("{{\"max_tokens\":{value}}}")).integer("max_tokens", MAX_TOKENS);
             assert_eq!(got.is_ok(), ok, "{value}");

@@ -6,7 +6,6 @@ use super::limits::{
     MAX_MESSAGES, MAX_STOP_BYTES, MAX_STOPS, MAX_TOKENS, MIN_P, N, PENALTY, REPEAT_PENALTY, TEMPERATURE, TOP_K,
     TOP_LOGPROBS, TOP_P,
 };
-use super::state::ServedModel;
 use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::Value;
@@ -44,19 +43,15 @@ pub(crate) enum Delivery {
 }
 
 /// Reads the prompt and the options.
-pub(crate) fn parse(
-    endpoint: Endpoint,
-    fields: &Fields,
-    model: &ServedModel,
-) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+pub(crate) fn parse(endpoint: Endpoint, fields: &Fields) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
     refuse_unsupported(fields)?;
     fields.integer("n", N)?;
     let prompt = match endpoint {
         Endpoint::Chat => Prompt::Messages(messages(fields)?),
-        Endpoint::Completion => prompt(fields, model.vocab_size)?,
+        Endpoint::Completion => prompt(fields)?,
     };
     let options = GenerateOptions {
-        max_tokens: max_tokens(endpoint, fields, model.context_len)?,
+        max_tokens: max_tokens(endpoint, fields)?,
         sampling: sampling(fields)?,
         stop: stop(fields)?,
         logprobs: logprobs(endpoint, fields)?,
@@ -97,11 +92,11 @@ fn sampling(fields: &Fields) -> Result<SamplingParams, ApiError> {
     })
 }
 
-fn max_tokens(endpoint: Endpoint, fields: &Fields, context_len: usize) -> Result<Option<usize>, ApiError> {
+fn max_tokens(endpoint: Endpoint, fields: &Fields) -> Result<Option<usize>, ApiError> {
     let old = fields.integer("max_tokens", MAX_TOKENS)?;
     let asked = fields.integer("max_completion_tokens", MAX_TOKENS)?.or(old);
     Ok(match (asked, endpoint) {
-        (Some(tokens), _) => Some((tokens as usize).min(context_len)),
+        (Some(tokens), _) => Some(tokens as usize),
         (None, Endpoint::Chat) => None,
         (None, Endpoint::Completion) => Some(COMPLETION_TOKENS),
     })
@@ -188,14 +183,14 @@ fn content(i: usize, content: &Value) -> Result<String, ApiError> {
 }
 
 /// A text, a list of one text, or token ids.
-fn prompt(fields: &Fields, vocab_size: usize) -> Result<Prompt, ApiError> {
-    let wrong = || ApiError::invalid("prompt", "prompt must be one text, or token ids of this model");
+fn prompt(fields: &Fields) -> Result<Prompt, ApiError> {
+    let wrong = || ApiError::invalid("prompt", "prompt must be one text, or a list of token ids");
     match fields.get("prompt") {
         Some(Value::String(text)) => Ok(Prompt::Text(text.clone())),
         Some(Value::Array(list)) => match list.as_slice() {
             [Value::String(text)] => Ok(Prompt::Text(text.clone())),
             ids => {
-                let id = |id: &Value| id.as_u64().filter(|id| *id < vocab_size as u64).map(|id| id as u32);
+                let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
                 Ok(Prompt::Ids(ids.iter().map(|value| id(value).ok_or_else(wrong)).collect::<Result<_, _>>()?))
             }
         },
@@ -206,16 +201,10 @@ fn prompt(fields: &Fields, vocab_size: usize) -> Result<Prompt, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::ModelKind;
-
-    fn model() -> ServedModel {
-        let (id, asked_as) = ("m".to_string(), "./m".to_string());
-        ServedModel { id, asked_as, kind: ModelKind::Decoder, context_len: 512, vocab_size: 100, created: 0 }
-    }
 
     fn parse_chat(extra: &str) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
-        parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?, &model())
+        parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?)
     }
 
     #[test]
@@ -227,7 +216,7 @@ mod tests {
         .unwrap();
         assert_eq!(options.sampling.temperature, 0.0);
         assert_eq!(options.sampling.seed, 7);
-        assert_eq!(options.max_tokens, Some(512));
+        assert_eq!(options.max_tokens, Some(9999));
         assert_eq!(options.stop, ["END"]);
         assert_eq!(options.logprobs, Some(3));
         assert_eq!(delivery, Delivery::Stream { include_usage: true });
@@ -236,11 +225,28 @@ mod tests {
     #[test]
     fn every_bad_field_is_refused() {
         for extra in [
-            r#""n":0"#, r#""n":2"#, r#""n":1000000"#, r#""temperature":-1"#, r#""temperature":1e39"#, r#""top_p":0"#,
-            r#""max_tokens":-1"#, r#""max_tokens":0"#, r#""max_tokens":4294967296"#, r#""max_tokens":1e3"#,
-            r#""stop":"""#, r#""stop":[1]"#, r#""seed":18446744073709551616"#, r#""logit_bias":{"1":1}"#,
-            r#""tools":[{}]"#, r#""presence_penalty":3"#, r#""presence_penalty":1"#, r#""top_logprobs":21"#,
-            r#""response_format":{"type":"json_schema"}"#, r#""stream":1"#, r#""stream_options":1"#, r#""top_logprobs":2"#,
+            r#""n":0"#,
+            r#""n":2"#,
+            r#""n":1000000"#,
+            r#""temperature":-1"#,
+            r#""temperature":1e39"#,
+            r#""top_p":0"#,
+            r#""max_tokens":-1"#,
+            r#""max_tokens":0"#,
+            r#""max_tokens":4294967296"#,
+            r#""max_tokens":1e3"#,
+            r#""stop":"""#,
+            r#""stop":[1]"#,
+            r#""seed":18446744073709551616"#,
+            r#""logit_bias":{"1":1}"#,
+            r#""tools":[{}]"#,
+            r#""presence_penalty":3"#,
+            r#""presence_penalty":1"#,
+            r#""top_logprobs":21"#,
+            r#""response_format":{"type":"json_schema"}"#,
+            r#""stream":1"#,
+            r#""stream_options":1"#,
+            r#""top_logprobs":2"#,
         ] {
             assert!(parse_chat(&format!(",{extra}")).is_err(), "{extra}");
         }
@@ -253,12 +259,18 @@ mod tests {
     #[test]
     fn bad_messages_are_refused() {
         for messages in [
-            r#""x""#, "[]", "null", r#"["x"]"#, r#"[{"role":"tool","content":"x"}]"#, r#"[{"role":"user"}]"#,
-            r#"[{"role":"user","content":null}]"#, r#"[{"content":"x"}]"#,
+            r#""x""#,
+            "[]",
+            "null",
+            r#"["x"]"#,
+            r#"[{"role":"tool","content":"x"}]"#,
+            r#"[{"role":"user"}]"#,
+            r#"[{"role":"user","content":null}]"#,
+            r#"[{"content":"x"}]"#,
             r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
         ] {
             let fields = Fields::parse(format!(r#"{{"messages":{messages}}}"#).as_bytes()).unwrap();
-            assert!(parse(Endpoint::Chat, &fields, &model()).is_err(), "{messages}");
+            assert!(parse(Endpoint::Chat, &fields).is_err(), "{messages}");
         }
     }
 
@@ -266,11 +278,11 @@ mod tests {
     fn a_prompt_is_a_text_or_ids() {
         let ask = |prompt: &str| {
             let fields = Fields::parse(format!(r#"{{"prompt":{prompt}}}"#).as_bytes()).unwrap();
-            parse(Endpoint::Completion, &fields, &model()).map(|(prompt, ..)| prompt)
+            parse(Endpoint::Completion, &fields).map(|(prompt, ..)| prompt)
         };
         assert!(matches!(ask(r#""once""#), Ok(Prompt::Text(text)) if text == "once"));
         assert!(matches!(ask("[1,99]"), Ok(Prompt::Ids(ids)) if ids == [1, 99]));
-        for bad in ["[100]", "[-1]", r#"["a","b"]"#, "null", "1"] {
+        for bad in ["[4294967296]", "[-1]", r#"["a","b"]"#, "null", "1"] {
             assert!(ask(bad).is_err(), "{bad}");
         }
     }

@@ -27,7 +27,7 @@ impl Decoder {
     /// The bytes of every token. A table, because the session is busy generating when they are needed.
     pub(crate) fn pieces(&mut self) -> Rc<[Vec<u8>]> {
         let tokenizer = self.session.tokenizer();
-        let table = || (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.piece(id)).collect();
+        let table = || (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.piece(id).to_vec()).collect();
         self.pieces.get_or_insert_with(table).clone()
     }
 }
@@ -84,14 +84,7 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
 }
 
 fn facts(info: ModelInfo, name: &str, kind: ModelKind) -> ServedModel {
-    ServedModel {
-        id: info.name,
-        asked_as: name.to_string(),
-        kind,
-        context_len: info.context_len,
-        vocab_size: info.vocab_size,
-        created: unix_time(),
-    }
+    ServedModel { id: info.name, asked_as: name.to_string(), kind, context_len: info.context_len, created: unix_time() }
 }
 
 /// Seconds since 1970.

@@ -75,8 +75,8 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
+    let (prompt, options, delivery) = generate::parse(endpoint, &fields)?;
     let (model, facts) = app.model(fields.string("model")?, ModelKind::Decoder)?;
-    let (prompt, options, delivery) = generate::parse(endpoint, &fields, &facts)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options, events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
@@ -96,7 +96,6 @@ enum Encoding {
 
 async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Value>, ApiError> {
     let fields = read_fields(request).await?;
-    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
     let texts = inputs(&fields)?;
     fields.refuse("dimensions")?;
     let encoding = match fields.string("encoding_format")? {
@@ -104,12 +103,11 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Val
         Some("base64") => Encoding::Base64,
         Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format must be float or base64")),
     };
+    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Embed { texts, reply })?;
     let embedded = received.await.map_err(|_| ApiError::engine_gone())??;
-    let entry = |(index, vector): (usize, &Vec<f32>)| {
-        json!({"object": "embedding", "index": index, "embedding": encoded(vector, encoding)})
-    };
+    let entry = |(index, vector): (usize, &Vec<f32>)| json!({"object": "embedding", "index": index, "embedding": encoded(vector, encoding)});
     let data: Vec<Value> = embedded.vectors.iter().enumerate().map(entry).collect();
     Ok(Json(json!({"object": "list", "data": data, "model": facts.id, "usage": usage(embedded.tokens)})))
 }
@@ -127,7 +125,6 @@ fn usage(tokens: usize) -> Value {
 
 async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value>, ApiError> {
     let fields = read_fields(request).await?;
-    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
     let texts = inputs(&fields)?;
     let options = ClassifyOptions {
         labels: labels(&fields)?,
@@ -135,12 +132,11 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         multi_label: fields.bool("multi_label")?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
+    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
     let classified = received.await.map_err(|_| ApiError::engine_gone())??;
-    let entry = |(index, labels): (usize, Vec<_>)| {
-        json!({"index": index, "labels": labels.into_iter().take(top).collect::<Vec<_>>()})
-    };
+    let entry = |(index, labels): (usize, Vec<_>)| json!({"index": index, "labels": labels.into_iter().take(top).collect::<Vec<_>>()});
     let data: Vec<Value> = classified.labels.into_iter().enumerate().map(entry).collect();
     Ok(Json(json!({"data": data, "model": facts.id, "usage": usage(classified.tokens)})))
 }

@@ -19,7 +19,6 @@ pub(crate) struct ServedModel {
     pub(crate) kind: ModelKind,
     /// Tokens of context.
     pub(crate) context_len: usize,
-    pub(crate) vocab_size: usize,
     /// Unix time of the load.
     pub(crate) created: u64,
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
-use trice::session::{Cancel, FinishReason, GenerateOptions, Piece, Session, StepLogprobs, TokenLogprob};
+use trice::session::{Cancel, FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
 use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
 use trice::text::Message;
 
@@ -35,9 +35,17 @@ pub(crate) enum Prompt {
 /// What a generation tells the request that waits for it. At most one context's worth, so the channel needs no bound.
 pub(crate) enum Event {
     /// The prompt is accepted: what follows is the answer.
-    Started { prompt_tokens: usize },
-    Piece { text: String, logprobs: Vec<Step> },
-    Done { finish_reason: FinishReason, tokens: usize },
+    Started {
+        prompt_tokens: usize,
+    },
+    Piece {
+        text: String,
+        logprobs: Vec<Step>,
+    },
+    Done {
+        finish_reason: FinishReason,
+        tokens: usize,
+    },
     Failed(ApiError),
 }
 
@@ -83,7 +91,7 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
             let run = Run { events, deadline };
             let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..options }).await;
             if let Err(error) = &result {
-                run.send(Event::Failed(ApiError::from(error)));
+                run.tell(Event::Failed(ApiError::from(error)));
             }
             result
         }
@@ -116,41 +124,57 @@ struct Run {
 }
 
 impl Run {
-    /// Hands an event to the request; breaks when nobody waits for it any more.
-    fn send(&self, event: Event) -> ControlFlow<()> {
-        if self.events.send(event).is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// Hands an event to the request, if it still waits.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
     }
 
-    async fn generate(&self, decoder: &mut Decoder, prompt: &Prompt, options: GenerateOptions) -> trice::Result<()> {
+    async fn generate(
+        &self,
+        decoder: &mut Decoder,
+        prompt: &Prompt,
+        mut options: GenerateOptions,
+    ) -> trice::Result<()> {
         let start = Instant::now();
         let pieces = options.logprobs.map(|_| decoder.pieces());
         let session = &mut decoder.session;
-        let context_len = session.info().context_len;
         let ids = prompt.ids(session)?;
-        if ids.is_empty() || ids.len() >= context_len {
-            let error = match ids.len() {
-                0 => ApiError::invalid("prompt", "the prompt is empty"),
-                n_tokens => ApiError::context_length(n_tokens, context_len),
-            };
-            self.send(Event::Failed(error));
-            return Ok(());
-        }
-        self.send(Event::Started { prompt_tokens: ids.len() });
+        let room = match check_prompt(&ids, session.info()) {
+            Ok(room) => room,
+            Err(error) => return Ok(self.tell(Event::Failed(error))),
+        };
+        options.max_tokens = options.max_tokens.map(|most| most.min(room));
+        self.tell(Event::Started { prompt_tokens: ids.len() });
         let mut on_piece = |piece: Piece<'_>| {
-            if Instant::now() > self.deadline {
-                return ControlFlow::Break(());
-            }
-            self.send(Event::Piece { text: piece.text.to_string(), logprobs: steps(piece.logprobs, pieces.as_ref()) })
+            let logprobs = steps(piece.logprobs, pieces.as_ref());
+            let gone = self.events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
+            if gone || Instant::now() > self.deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let answer = session.generate(&ids, &options, &mut on_piece).await?;
         let (prompt_tokens, tokens, ms) = (ids.len(), answer.tokens.len(), start.elapsed().as_millis());
         tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, ms, "generated");
-        self.send(if Instant::now() > self.deadline {
+        self.tell(if Instant::now() > self.deadline {
             Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
         } else {
             Event::Done { finish_reason: answer.finish_reason, tokens }
         });
         Ok(())
+    }
+}
+
+/// How many tokens an answer to this prompt may have.
+fn check_prompt(ids: &[u32], model: &ModelInfo) -> Result<usize, ApiError> {
+    if ids.is_empty() {
+        return Err(ApiError::invalid("prompt", "the prompt is empty"));
+    }
+    if ids.iter().any(|id| *id as usize >= model.vocab_size) {
+        let message =
+            format!("the prompt holds a token id that is not below {}, the size of the vocabulary", model.vocab_size);
+        return Err(ApiError::invalid("prompt", message));
+    }
+    match model.context_len.checked_sub(ids.len()) {
+        None | Some(0) => Err(ApiError::context_length(ids.len(), model.context_len)),
+        Some(room) => Ok(room),
     }
 }
 
