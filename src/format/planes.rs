@@ -113,10 +113,10 @@ impl PlaneLayout {
 }
 
 /// Turns whole rows of file blocks into their parts of the planes, one `Vec` per plane, each padded to 16 bytes.
-/// Write part `i` at `PlaneLayout::chunk(first_row)[i]`.
+/// Write part `i` at `PlaneLayout::chunk(first_row)[i]`. Bytes after the last whole row are ignored.
 pub fn repack(dtype: DType, cols: usize, rows: &[u8]) -> Vec<Vec<u8>> {
     let mut planes = match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => vec![pad_rows(dtype, cols, rows)],
+        DType::F32 | DType::F16 | DType::BF16 => vec![pad_rows(dtype, cols * dtype.block_bytes(), rows)],
         DType::Q4_K | DType::Q5_K => vec![rows.to_vec()],
         DType::Q8_0 => split_q8_0(rows),
         DType::Q4_0 => split_legacy(rows, &[(0, 2)], 18),
@@ -131,8 +131,8 @@ pub fn repack(dtype: DType, cols: usize, rows: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Fills each row of floats up with zeros to whole granules.
-fn pad_rows(dtype: DType, cols: usize, rows: &[u8]) -> Vec<u8> {
-    let (row_bytes, padded) = (cols * dtype.block_bytes(), cols.next_multiple_of(GRANULE) * dtype.block_bytes());
+fn pad_rows(dtype: DType, row_bytes: usize, rows: &[u8]) -> Vec<u8> {
+    let padded = row_bytes.next_multiple_of(GRANULE * dtype.block_bytes());
     if row_bytes == padded {
         return rows.to_vec();
     }

@@ -155,7 +155,7 @@ async fn load_part(
         while done < span.n_rows {
             let n = chunk_rows.min(span.n_rows - done);
             let bytes = checkpoint.read_rows(span.info, span.first + done, n).await?;
-            for (plane, offset) in repack(dtype, cols, &bytes)?.iter().zip(layout.chunk(row)) {
+            for (plane, offset) in repack(dtype, cols as usize, &bytes).iter().zip(layout.chunk(row)) {
                 gpu.write(&buffer, offset, plane);
             }
             gpu.flush().await?;
