@@ -2,12 +2,13 @@
 
 use super::args::ModelArg;
 use super::context::{Context, Output, human_bytes};
-use super::model::{self, architecture};
+use super::model;
 use super::progress::Bar;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use trice::format::{Checkpoint, Config, Metadata, TensorInfo, Value};
+use trice::format::{Checkpoint, Config, TensorInfo, Value};
+use trice::model::config::{self, DecoderConfig, Kind};
 
 /// The largest storage binding that every WebGPU device has; a larger tensor is split by rows.
 const BINDING_BYTES: u64 = 128 << 20;
@@ -22,6 +23,8 @@ struct Report<'a> {
     model: &'a str,
     format: &'static str,
     architecture: String,
+    /// `decoder`, `encoder`, or why it does not run.
+    runs_as: String,
     n_params: u64,
     weight_bytes: u64,
     /// At `kv_context_len` tokens, in f16; none for encoders and where the header does not tell.
@@ -66,7 +69,8 @@ pub(crate) fn run(context: &Context, args: &ModelArg) -> anyhow::Result<()> {
 impl<'a> Report<'a> {
     fn of(checkpoint: &'a Checkpoint) -> Self {
         let tensors: Vec<&TensorInfo> = checkpoint.tensors().collect();
-        let kv = KvShape::of(checkpoint);
+        let kind = config::kind(checkpoint);
+        let kv = matches!(kind, Ok(Kind::Decoder)).then(|| KvCache::of(checkpoint)).flatten();
         Self {
             model: checkpoint.name(),
             format: match checkpoint.config() {
@@ -76,8 +80,13 @@ impl<'a> Report<'a> {
             architecture: architecture(checkpoint),
             n_params: checkpoint.n_params(),
             weight_bytes: checkpoint.weight_bytes(),
-            kv_bytes: kv.as_ref().map(KvShape::bytes_f16),
-            kv_context_len: kv.as_ref().map(KvShape::default_context),
+            runs_as: match kind {
+                Ok(Kind::Decoder) => "decoder".to_string(),
+                Ok(Kind::Encoder) => "encoder".to_string(),
+                Err(error) => error.to_string(),
+            },
+            kv_bytes: kv.as_ref().map(|kv| kv.bytes),
+            kv_context_len: kv.as_ref().map(|kv| kv.context_len),
             n_tensors: tensors.len(),
             dtypes: count_dtypes(&tensors),
             split: split_parts(&tensors),
@@ -109,63 +118,28 @@ fn split_parts<'a>(tensors: &[&'a TensorInfo]) -> BTreeMap<&'a str, u64> {
     too_large.map(|tensor| (tensor.name.as_str(), tensor.n_bytes.div_ceil(BINDING_BYTES))).collect()
 }
 
-/// What the KV cache's size follows from.
-struct KvShape {
-    n_layers: u64,
-    n_kv_heads: u64,
-    head_dim: u64,
+/// The KV cache that a decoder gets by default.
+struct KvCache {
     context_len: u64,
+    bytes: u64,
 }
 
-impl KvShape {
+impl KvCache {
+    /// None for encoders, and for headers that do not tell.
     fn of(checkpoint: &Checkpoint) -> Option<Self> {
-        if model::ModelKind::of(checkpoint) == model::ModelKind::Encoder {
-            return None;
-        }
-        match checkpoint.config() {
-            Config::Gguf(metadata) => Self::of_gguf(metadata),
-            Config::HuggingFace(config) => Self::of_hugging_face(config),
-        }
+        let shape = DecoderConfig::new(checkpoint).ok()?.shape;
+        let context_len = u64::from(shape.context_len).min(DEFAULT_CONTEXT);
+        // Keys and values, 2 bytes each. The config's numbers are bounded, so their product is.
+        let per_token = u64::from(shape.n_layers) * u64::from(shape.n_kv_heads) * u64::from(shape.head_dim) * 2 * 2;
+        Some(Self { context_len, bytes: per_token * context_len })
     }
+}
 
-    fn of_gguf(metadata: &Metadata) -> Option<Self> {
-        let architecture = metadata.string("general.architecture")?;
-        let get = |key: &str| metadata.uint(&format!("{architecture}.{key}"));
-        let n_heads = get("attention.head_count")?;
-        Some(Self {
-            n_layers: get("block_count")?,
-            n_kv_heads: get("attention.head_count_kv").unwrap_or(n_heads),
-            head_dim: match get("attention.key_length") {
-                Some(length) => length,
-                None => get("embedding_length")?.checked_div(n_heads)?,
-            },
-            context_len: get("context_length")?,
-        })
-    }
-
-    fn of_hugging_face(config: &Json) -> Option<Self> {
-        let get = |key: &str| config[key].as_u64();
-        let n_heads = get("num_attention_heads")?;
-        Some(Self {
-            n_layers: get("num_hidden_layers")?,
-            n_kv_heads: get("num_key_value_heads").unwrap_or(n_heads),
-            head_dim: match get("head_dim") {
-                Some(length) => length,
-                None => get("hidden_size")?.checked_div(n_heads)?,
-            },
-            context_len: get("max_position_embeddings")?,
-        })
-    }
-
-    fn default_context(&self) -> u64 {
-        self.context_len.min(DEFAULT_CONTEXT)
-    }
-
-    /// Keys and values, 2 bytes each. The header is not ours, so its numbers may be absurd.
-    fn bytes_f16(&self) -> u64 {
-        [self.n_kv_heads, self.head_dim, self.default_context(), 2, 2]
-            .iter()
-            .fold(self.n_layers, |bytes, factor| bytes.saturating_mul(*factor))
+/// The architecture's name as the file gives it; empty when it gives none.
+fn architecture(checkpoint: &Checkpoint) -> String {
+    match checkpoint.config() {
+        Config::Gguf(metadata) => metadata.string("general.architecture").unwrap_or_default().to_string(),
+        Config::HuggingFace(config) => config["model_type"].as_str().unwrap_or_default().to_string(),
     }
 }
 
@@ -201,6 +175,7 @@ fn print(context: &Context, report: &Report<'_>) -> anyhow::Result<()> {
     context.print(&format!("model         {}", report.model))?;
     context.print(&format!("format        {}", report.format))?;
     context.print(&format!("architecture  {architecture}"))?;
+    context.print(&format!("runs as       {}", report.runs_as))?;
     context.print(&format!("parameters    {}", report.n_params))?;
     context.print("\nmemory")?;
     context.print(&format!("  weights     {}", human_bytes(report.weight_bytes)))?;
@@ -267,19 +242,5 @@ mod tests {
         let (a, b) = (tensor("a", DType::Q4_0, [4, 64]), tensor("b", DType::Q4_0, [2, 32]));
         let counts = count_dtypes(&[&a, &b]);
         assert_eq!((counts["Q4_0"].tensors, counts["Q4_0"].params, counts["Q4_0"].bytes), (2, 320, 180));
-    }
-
-    #[test]
-    fn an_absurd_header_does_not_overflow() {
-        let kv = KvShape { n_layers: u64::MAX, n_kv_heads: 8, head_dim: 64, context_len: u64::MAX };
-        assert_eq!(kv.bytes_f16(), u64::MAX);
-    }
-
-    #[test]
-    fn the_kv_cache_of_a_known_shape() {
-        let config = serde_json::json!({"num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 4,
-            "hidden_size": 128, "max_position_embeddings": 512});
-        let kv = KvShape::of_hugging_face(&config).unwrap();
-        assert_eq!(kv.bytes_f16(), 2 * 4 * 16 * 512 * 2 * 2);
     }
 }

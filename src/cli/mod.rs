@@ -27,7 +27,7 @@ mod texts;
 use args::{Cli, Command};
 use context::Context;
 #[cfg(feature = "server")]
-pub(crate) use {chat::random_seed, model::ModelKind, model::open_checkpoint};
+pub(crate) use {chat::random_seed, model::open_checkpoint};
 
 /// Exit code of a command that could not do its work.
 const EXIT_FAILED: u8 = 1;

@@ -5,9 +5,10 @@ use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
 use std::rc::Rc;
-use trice::format::{Checkpoint, Config};
+use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
+use trice::model::config::{self, Kind};
 use trice::session::{Cancel, KvType, LoadOptions, Session};
 use trice::tasks::TextEncoder;
 
@@ -15,30 +16,6 @@ use trice::tasks::TextEncoder;
 pub(crate) const DEFAULT_DECODER: &str = "builtin:stories";
 /// What `classify` and `embed` use when no model is named.
 pub(crate) const DEFAULT_ENCODER: &str = "builtin:sentiment";
-
-/// Which of the two forward passes a model needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModelKind {
-    /// Continues text.
-    Decoder,
-    /// Turns text into vectors and labels.
-    Encoder,
-}
-
-impl ModelKind {
-    /// By the architecture's name: the BERT family are encoders.
-    pub(crate) fn of(checkpoint: &Checkpoint) -> Self {
-        if architecture(checkpoint).contains("bert") { Self::Encoder } else { Self::Decoder }
-    }
-}
-
-/// The architecture's name as the file gives it; empty when it gives none.
-pub(crate) fn architecture(checkpoint: &Checkpoint) -> String {
-    match checkpoint.config() {
-        Config::Gguf(metadata) => metadata.string("general.architecture").unwrap_or_default().to_string(),
-        Config::HuggingFace(config) => config["model_type"].as_str().unwrap_or_default().to_string(),
-    }
-}
 
 /// Opens a model by name, downloading it first where needed.
 pub(crate) async fn open_checkpoint(
@@ -65,11 +42,18 @@ impl LoadArgs {
     }
 }
 
-/// Opens the file before the GPU, so that a wrong name is said first.
-async fn open_with_bar(context: &Context, name: &str, bar: &Bar) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
+/// Opens the file before the GPU, so that a wrong name or a model of the wrong kind is said first.
+async fn open_with_bar(context: &Context, name: &str, kind: Kind, bar: &Bar) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
     let checkpoint = open_checkpoint(name, &mut |progress| bar.download(&progress)).await?;
-    let gpu = context.open_gpu().await?;
-    Ok((checkpoint, gpu))
+    match (config::kind(&checkpoint)?, kind) {
+        (Kind::Encoder, Kind::Decoder) => Err(trice::Error::unsupported(format!(
+            "writing text with {name}: it is an encoder, which classifies and embeds"
+        ))),
+        (Kind::Decoder, Kind::Encoder) => Err(trice::Error::unsupported(format!(
+            "vectors and labels from {name}: it is a decoder, which writes text"
+        ))),
+        (Kind::Decoder, Kind::Decoder) | (Kind::Encoder, Kind::Encoder) => Ok((checkpoint, context.open_gpu().await?)),
+    }
 }
 
 /// Opens and loads a decoder.
@@ -80,11 +64,7 @@ pub(crate) async fn load_session(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_bar(context, name, &bar).await?;
-    if ModelKind::of(&checkpoint) == ModelKind::Encoder {
-        let what = format!("{name} is an encoder: it classifies and embeds, it does not write text");
-        return Err(trice::Error::unsupported(what).into());
-    }
+    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Decoder, &bar).await?;
     let options = load.options(interrupt.arm());
     Ok(Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }
@@ -92,7 +72,7 @@ pub(crate) async fn load_session(
 /// Opens and loads an encoder.
 pub(crate) async fn load_encoder(context: &Context, name: &str, interrupt: &Interrupt) -> anyhow::Result<TextEncoder> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_bar(context, name, &bar).await?;
+    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Encoder, &bar).await?;
     let options = LoadOptions { cancel: interrupt.arm(), ..LoadOptions::default() };
     Ok(TextEncoder::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }

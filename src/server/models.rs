@@ -2,11 +2,12 @@
 
 use super::ServerOptions;
 use super::state::ServedModel;
-use crate::cli::{ModelKind, open_checkpoint};
+use crate::cli::open_checkpoint;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use trice::gpu::Gpu;
+use trice::model::config::{self, Kind};
 use trice::session::{ModelInfo, Session};
 use trice::tasks::TextEncoder;
 use trice::{Error, Result};
@@ -67,14 +68,14 @@ impl Models {
 
 async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<(Loaded, ServedModel)> {
     let checkpoint = open_checkpoint(name, &mut |_| {}).await?;
-    let kind = ModelKind::of(&checkpoint);
+    let kind = config::kind(&checkpoint)?;
     let (model, info) = match kind {
-        ModelKind::Decoder => {
+        Kind::Decoder => {
             let session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
             let info = session.info().clone();
             (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info)
         }
-        ModelKind::Encoder => {
+        Kind::Encoder => {
             let encoder = TextEncoder::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
             let info = encoder.info().clone();
             (Loaded::Encoder(Box::new(encoder)), info)
@@ -83,7 +84,7 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
     Ok((model, facts(info, name, kind)))
 }
 
-fn facts(info: ModelInfo, name: &str, kind: ModelKind) -> ServedModel {
+fn facts(info: ModelInfo, name: &str, kind: Kind) -> ServedModel {
     ServedModel { id: info.name, asked_as: name.to_string(), kind, context_len: info.context_len, created: unix_time() }
 }
 

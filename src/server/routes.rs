@@ -10,7 +10,6 @@ use super::limits::{BODY_TIME, MAX_BODY_BYTES, MAX_INPUTS, MAX_LABELS, REQUEST_T
 use super::page;
 use super::state::{App, ServedModel};
 use super::work::Work;
-use crate::cli::ModelKind;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{StatusCode, header};
@@ -22,6 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
+use trice::model::config::Kind;
 use trice::session::Cancel;
 use trice::tasks::ClassifyOptions;
 
@@ -57,8 +57,8 @@ async fn models(State(app): State<App>) -> Result<Json<Value>, ApiError> {
             "id": model.id, "object": "model", "created": model.created, "owned_by": "trice",
             "context_length": model.context_len,
             "task": match model.kind {
-                ModelKind::Decoder => "text-generation",
-                ModelKind::Encoder => "feature-extraction",
+                Kind::Decoder => "text-generation",
+                Kind::Encoder => "feature-extraction",
             },
         })
     };
@@ -76,7 +76,7 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
     let (prompt, options, delivery) = generate::parse(endpoint, &fields)?;
-    let (model, facts) = app.model(fields.string("model")?, ModelKind::Decoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options, events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
@@ -103,7 +103,7 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Val
         Some("base64") => Encoding::Base64,
         Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format must be float or base64")),
     };
-    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Embed { texts, reply })?;
     let embedded = received.await.map_err(|_| ApiError::engine_gone())??;
@@ -132,7 +132,7 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         multi_label: fields.bool("multi_label")?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
-    let (model, facts) = app.model(fields.string("model")?, ModelKind::Encoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
     let classified = received.await.map_err(|_| ApiError::engine_gone())??;

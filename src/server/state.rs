@@ -3,11 +3,11 @@
 use super::engine::Job;
 use super::error::ApiError;
 use super::guard::Guard;
-use crate::cli::ModelKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use trice::model::config::Kind;
 
 /// A loaded model, as requests name it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct ServedModel {
     pub(crate) id: String,
     /// What it was called on the command line.
     pub(crate) asked_as: String,
-    pub(crate) kind: ModelKind,
+    pub(crate) kind: Kind,
     /// Tokens of context.
     pub(crate) context_len: usize,
     /// Unix time of the load.
@@ -85,7 +85,7 @@ impl State {
     }
 
     /// The index and the facts of the model a request names; none means the first of the right kind.
-    pub(crate) fn model(&self, name: Option<&str>, kind: ModelKind) -> Result<(usize, ServedModel), ApiError> {
+    pub(crate) fn model(&self, name: Option<&str>, kind: Kind) -> Result<(usize, ServedModel), ApiError> {
         let models = self.status.models()?;
         let index = match name {
             Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
@@ -105,9 +105,9 @@ impl State {
     }
 }
 
-fn kind_name(kind: ModelKind) -> &'static str {
+fn kind_name(kind: Kind) -> &'static str {
     match kind {
-        ModelKind::Decoder => "text generator",
-        ModelKind::Encoder => "encoder",
+        Kind::Decoder => "text generator",
+        Kind::Encoder => "encoder",
     }
 }

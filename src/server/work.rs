@@ -141,7 +141,10 @@ impl Run {
         let ids = prompt.ids(session)?;
         let room = match check_prompt(&ids, session.info()) {
             Ok(room) => room,
-            Err(error) => return Ok(self.tell(Event::Failed(error))),
+            Err(error) => {
+                self.tell(Event::Failed(error));
+                return Ok(());
+            }
         };
         options.max_tokens = options.max_tokens.map(|most| most.min(room));
         self.tell(Event::Started { prompt_tokens: ids.len() });
