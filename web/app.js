@@ -21,7 +21,9 @@ function drawStage() {
   stage.classList.toggle("ready", slot.status !== "loading");
   stage.classList.toggle("failed", slot.status === "failed");
   byId("stage-words").textContent = slot.words;
-  byId("stage-retry").hidden = slot.status !== "failed" || slot.error.name === "NoWebGpu";
+  const name = slot.status === "failed" ? slot.error.name : "";
+  byId("stage-retry").hidden = !["Io", "Gpu", "Crash"].includes(name);
+  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Invalid"].includes(name);
 }
 
 /** Begins with the built-in model of the tab that is shown. */
@@ -71,6 +73,7 @@ function start() {
   startClassify();
   startDevice();
   for (const slot of Object.values(slots)) slot.addEventListener("change", () => onSlotChange(slot));
+  byId("stage-choose").addEventListener("click", () => byId("open-models").click());
   byId("stage-retry").addEventListener("click", () => slots[currentTab()].retry());
   settingsChanged.addEventListener("change", redraw);
   tabChanged.addEventListener("change", () => {

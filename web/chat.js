@@ -36,9 +36,10 @@ async function answer() {
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
-    view.begin();
+    const prompt = promptFor(model);
+    view.begin("prompt" in prompt ? prompt.prompt : "");
     const options = { ...samplingOptions(), signal: controller.signal };
-    const generation = await model.generate(promptFor(model), options, (piece) => view.add(piece));
+    const generation = await model.generate(prompt, options, (piece) => view.add(piece));
     messages.push({ role: "assistant", content: generation.text });
     view.finish(generation);
     announce(t("finished"));
@@ -79,6 +80,7 @@ function stop() {
 
 /** One answer on the page. */
 class AnswerView {
+  #given = document.createTextNode("");
   #text = document.createTextNode("");
   #content = el("div", { class: "text waiting" }, t("waiting"));
   #under = el("div", { class: "under" });
@@ -88,10 +90,11 @@ class AnswerView {
     this.element = el("div", { class: "answer", "aria-label": t("answer") }, this.#content, this.#under);
   }
 
-  /** The model is there: words will come. */
-  begin() {
+  /** The model is there: words will come, after those that are continued. @param {string} given */
+  begin(given) {
+    this.#given.data = given;
     this.#content.classList.remove("waiting");
-    this.#content.replaceChildren(this.#text);
+    this.#content.replaceChildren(el("span", { class: "given" }, this.#given), this.#text);
     this.element.classList.add("streaming");
   }
 
@@ -99,7 +102,8 @@ class AnswerView {
   add({ text, tokens }) {
     const follow = isAtEnd();
     this.#tokens += tokens.length;
-    this.#text.appendData(this.#text.length === 0 ? text.trimStart() : text);
+    const isFirst = this.#given.length + this.#text.length === 0;
+    this.#text.appendData(isFirst ? text.trimStart() : text);
     this.#under.textContent = t("n_tokens", { n: formatNumber(this.#tokens) });
     if (follow) scrollToNewest();
     else showNewest();
@@ -109,13 +113,12 @@ class AnswerView {
   finish(generation) {
     this.element.classList.remove("streaming");
     const figures = el("span", { class: "figures" }, figuresOf(generation));
-    this.#under.replaceChildren(copyButton(t("copy"), () => this.#text.data), againButton(), figures);
+    this.#under.replaceChildren(copyButton(t("copy"), () => this.#given.data + this.#text.data), againButton(), figures);
   }
 
   stopped() {
     this.element.classList.remove("streaming");
-    this.#content.classList.remove("waiting");
-    this.#content.replaceChildren(this.#text);
+    this.#content.replaceChildren();
     this.#under.replaceChildren(againButton(), el("span", { class: "figures" }, t("stopped")));
   }
 
@@ -124,8 +127,8 @@ class AnswerView {
     this.element.classList.remove("streaming");
     const again = el("button", { type: "button", class: "plain", onclick: regenerate }, t("try_again"));
     const choose = el("button", { type: "button", class: "plain", onclick: () => byId("open-models").click() }, t("choose_another"));
-    this.#content.classList.remove("waiting");
-    this.#content.replaceChildren(this.#text, el("p", { class: "failure", role: "alert" }, sentence(error)));
+    if (this.#content.classList.contains("waiting")) this.#content.replaceChildren();
+    this.#content.append(el("p", { class: "failure", role: "alert" }, sentence(error)));
     this.#under.replaceChildren(again, choose);
   }
 }

@@ -38,7 +38,7 @@ const ICONS = {
   again: "M20 5v5h-5M19.5 10A8 8 0 1 0 20 14",
   close: "M6 6l12 12M18 6L6 18",
   plus: "M12 5v14M5 12h14",
-  tune: "M4 8h9M19 8h1M4 16h1M11 16h9M16 5.5v5M8 13.5v5",
+  tune: "M4 8h16M4 16h16M15.5 5v6M8.5 13v6",
   down: "M12 5v14M6 13l6 6 6-6",
   chevron: "M7 10l5 5 5-5",
 };
