@@ -66,3 +66,50 @@ impl Source for MemorySource {
         })
     }
 }
+
+/// A file on disk, read where asked.
+#[cfg(not(target_arch = "wasm32"))]
+pub struct FileSource {
+    name: String,
+    len: u64,
+    file: std::cell::RefCell<std::fs::File>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl FileSource {
+    /// Opens the file at `path`.
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let name = path.as_ref().display().to_string();
+        let failed = |error| Error::io(&name, error);
+        let file = std::fs::File::open(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(Error::invalid(format!("{name}: a file wanted, found something else")));
+        }
+        Ok(Self { len: metadata.len(), file: file.into(), name })
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
+        use std::io::{Read, Seek, SeekFrom};
+        Box::pin(async move {
+            check_range(self, offset, len)?;
+            let mut bytes = vec![0; len];
+            let mut file = self.file.borrow_mut();
+            file.seek(SeekFrom::Start(offset))
+                .and_then(|_| file.read_exact(&mut bytes))
+                .map_err(|error| Error::io(format!("{}: reading {len} bytes at {offset}", self.name), error))?;
+            Ok(bytes)
+        })
+    }
+}

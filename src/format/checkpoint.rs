@@ -1,4 +1,232 @@
-//! A model's files behind one face: tensors by GGUF name, metadata, and the side files.
+//! A model's files behind one face: tensors by GGUF name, metadata, and the side files. Holds no hyperparameters:
+//! those are `model::config`'s.
+
+use super::{Metadata, TensorInfo, blocks, gguf, safetensors};
+use crate::error::{Error, Result};
+use crate::hub::ModelFiles;
+use crate::source::Source;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// Bytes that a side file (`tokenizer.json`, `config.json`) may hold.
+pub const MAX_SIDE_BYTES: u64 = 64 << 20;
+/// Bytes of f32 that a tensor read whole may take: norms and biases are far below.
+pub const MAX_F32_BYTES: u64 = 64 << 20;
+
+/// How a model describes itself.
+#[derive(Clone, Debug)]
+pub enum Config {
+    /// The metadata of a GGUF file.
+    Gguf(Metadata),
+    /// `config.json` of a Hugging Face folder; null where there is none, as beside a classification head.
+    HuggingFace(serde_json::Value),
+}
 
 /// An opened model.
-pub struct Checkpoint {}
+pub struct Checkpoint {
+    pub(super) name: String,
+    pub(super) config: Config,
+    pub(super) files: Vec<Rc<dyn Source>>,
+    pub(super) side: BTreeMap<String, Rc<dyn Source>>,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) safetensors_metadata: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a model's files: reads and checks their headers, and nothing else.
+    pub async fn open(files: ModelFiles) -> Result<Self> {
+        let Some(first) = files.weights.first() else {
+            return Err(Error::format(files.name, "a GGUF or safetensors file wanted, found no weights"));
+        };
+        match sniff(first.as_ref()).await? {
+            Kind::Gguf => Self::open_gguf(files).await,
+            Kind::Safetensors => Self::open_safetensors(files).await,
+        }
+    }
+
+    async fn open_gguf(files: ModelFiles) -> Result<Self> {
+        let mut headers = Vec::with_capacity(files.weights.len());
+        for (index, file) in files.weights.iter().enumerate() {
+            headers.push(gguf::read_header(file.as_ref(), index).await?);
+        }
+        let (metadata, tensors) = gguf::merge_splits(&files.weights, headers)?;
+        Ok(Self {
+            tensors: by_name(&files.name, tensors)?,
+            name: files.name,
+            config: Config::Gguf(metadata),
+            files: files.weights,
+            side: files.side,
+            safetensors_metadata: HashMap::new(),
+        })
+    }
+
+    async fn open_safetensors(files: ModelFiles) -> Result<Self> {
+        let mut headers = Vec::with_capacity(files.weights.len());
+        for (index, file) in files.weights.iter().enumerate() {
+            headers.push(safetensors::read_header(file.as_ref(), index).await?);
+        }
+        if let Some(index) = side_json(&files.side, safetensors::INDEX_FILE).await? {
+            safetensors::check_index(&index, &files.weights, &headers)?;
+        }
+        let config = side_json(&files.side, "config.json").await?.unwrap_or_default();
+        let (mut tensors, mut metadata) = (Vec::new(), HashMap::new());
+        for header in headers {
+            tensors.extend(header.tensors);
+            metadata.extend(header.metadata);
+        }
+        Ok(Self {
+            tensors: by_name(&files.name, tensors)?,
+            name: files.name,
+            config: Config::HuggingFace(config),
+            files: files.weights,
+            side: files.side,
+            safetensors_metadata: metadata,
+        })
+    }
+
+    /// What to call the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the model describes itself.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The free-form texts of a safetensors header; empty for other files.
+    pub fn safetensors_metadata(&self) -> &HashMap<String, String> {
+        &self.safetensors_metadata
+    }
+
+    /// The bytes of a side file such as `tokenizer.json`, none where the model has no such file.
+    pub async fn side_text(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        read_side(&self.side, name).await
+    }
+
+    /// The tensor of this GGUF name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// Every tensor, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.tensors.values()
+    }
+
+    /// Number of weights.
+    pub fn n_params(&self) -> u64 {
+        self.tensors().map(|tensor| tensor.rows() * tensor.cols()).sum()
+    }
+
+    /// Bytes of all tensors in their files.
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors().map(|tensor| tensor.n_bytes).sum()
+    }
+
+    /// The file's bytes of `n_rows` rows from `first_row`. The caller chooses how many it can hold.
+    pub async fn read_rows(&self, tensor: &TensorInfo, first_row: u64, n_rows: u64) -> Result<Vec<u8>> {
+        let row_bytes = tensor.dtype.row_bytes(tensor.cols()).unwrap_or(0);
+        if first_row.checked_add(n_rows).is_none_or(|end| end > tensor.rows()) {
+            let (name, rows) = (&tensor.name, tensor.rows());
+            return Err(Error::invalid(format!("tensor {name}: rows {first_row} + {n_rows} wanted, it has {rows}")));
+        }
+        // Rows that exist lie in the file: these products were checked when it was opened.
+        let n_bytes = n_rows * row_bytes;
+        let n_bytes = usize::try_from(n_bytes).map_err(|_| Error::Limit {
+            what: format!("bytes of memory for tensor {}", tensor.name),
+            needed: n_bytes,
+            available: usize::MAX as u64,
+        })?;
+        let Some(file) = self.files.get(tensor.file) else {
+            return Err(Error::invalid(format!("tensor {} belongs to another checkpoint", tensor.name)));
+        };
+        file.read(tensor.offset + first_row * row_bytes, n_bytes).await
+    }
+
+    /// All weights of a small tensor (a norm, a bias) as finite f32.
+    pub async fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
+        let Some(tensor) = self.tensor(name) else {
+            return Err(Error::format(&self.name, format!("tensor {name} wanted, found none")));
+        };
+        let needed = (tensor.rows() * tensor.cols()).saturating_mul(4);
+        if needed > MAX_F32_BYTES {
+            let what = format!("bytes of f32 for tensor {name}");
+            return Err(Error::Limit { what, needed, available: MAX_F32_BYTES });
+        }
+        let bytes = self.read_rows(tensor, 0, tensor.rows()).await?;
+        let weights = blocks::dequantize(tensor.dtype, &bytes);
+        match weights.iter().position(|weight| !weight.is_finite()) {
+            None => Ok(weights),
+            Some(at) => {
+                let found = weights[at];
+                Err(Error::format(&self.name, format!("tensor {name}: finite weights wanted, found {found} at {at}")))
+            }
+        }
+    }
+}
+
+/// The kinds of files that hold weights.
+enum Kind {
+    Gguf,
+    Safetensors,
+}
+
+/// First bytes of what people take for a model, and what it is.
+const LOOK_ALIKES: &[(&[u8], &str)] = &[
+    (b"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint? convert it to safetensors)"),
+    (b"\x80\x02", "a Python pickle (convert it to safetensors)"),
+    (b"\x80\x04", "a Python pickle (convert it to safetensors)"),
+    (b"tjgg", "a llama.cpp file from before GGUF"),
+    (b"fmgg", "a llama.cpp file from before GGUF"),
+    (b"lmgg", "a llama.cpp file from before GGUF"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"version https://git-lfs", "a Git LFS pointer (the file itself was not downloaded)"),
+    (b"<", "a web page (an error page saved in place of the model?)"),
+    (b"{", "JSON"),
+];
+
+/// Tells the format by the first bytes.
+async fn sniff(source: &dyn Source) -> Result<Kind> {
+    let start = source.read(0, source.len().min(32) as usize).await?;
+    if start.starts_with(gguf::MAGIC) {
+        return Ok(Kind::Gguf);
+    }
+    // safetensors: the header's length as eight bytes, then JSON.
+    if start.get(8) == Some(&b'{') && start[7] == 0 {
+        return Ok(Kind::Safetensors);
+    }
+    let found = match LOOK_ALIKES.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, what)) => (*what).to_owned(),
+        None if start.is_empty() => "an empty file".to_owned(),
+        None if start.iter().all(|&byte| byte == 0) => "zeros (an unfinished download?)".to_owned(),
+        None => format!("bytes {:02x?}", &start[..start.len().min(8)]),
+    };
+    Err(Error::format(source.name(), format!("a GGUF or safetensors file wanted, found {found}")))
+}
+
+async fn read_side(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(source) = side.get(name) else { return Ok(None) };
+    if source.len() > MAX_SIDE_BYTES {
+        let what = format!("bytes of {}", source.name());
+        return Err(Error::Limit { what, needed: source.len(), available: MAX_SIDE_BYTES });
+    }
+    source.read(0, source.len() as usize).await.map(Some)
+}
+
+async fn side_json(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Result<Option<serde_json::Value>> {
+    let Some(bytes) = read_side(side, name).await? else { return Ok(None) };
+    let json = serde_json::from_slice(&bytes).map_err(|error| Error::format(name, format!("JSON: {error}")))?;
+    Ok(Some(json))
+}
+
+fn by_name(model: &str, tensors: Vec<TensorInfo>) -> Result<BTreeMap<String, TensorInfo>> {
+    let mut by_name = BTreeMap::new();
+    for tensor in tensors {
+        if let Some(twice) = by_name.insert(tensor.name.clone(), tensor) {
+            return Err(Error::format(model, format!("tensor {} stands twice", twice.name)));
+        }
+    }
+    Ok(by_name)
+}

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 pub mod blocks;
 pub mod checkpoint;
 pub mod gguf;
+mod names;
 pub mod planes;
+pub mod random;
 pub mod safetensors;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Config};
 
 /// How a tensor's weights are stored in a file. Rows (the innermost dimension) are whole numbers of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -228,4 +230,9 @@ impl TensorInfo {
     pub fn rows(&self) -> u64 {
         self.shape.iter().rev().skip(1).product()
     }
+}
+
+/// Whether the product of any of these dimensions can be computed, even where a zero hides an overflow.
+pub(crate) fn shape_fits(shape: &[u64]) -> bool {
+    shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim.max(1))).is_some()
 }

@@ -1,7 +1,20 @@
-//! The only home of `wgpu`: adapter and device, buffers, pipelines, read-back.
+//! The only home of `wgpu`: adapter and device, buffers, pipelines, read-back. Everything above speaks of buffers,
+//! recordings and programs. Errors of the driver become `Error::Gpu` here and nowhere else.
+
+pub mod program;
+pub mod shader;
+pub mod tensor;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
+use shader::{Caps, Kernel, Variant, compose};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+pub use program::{Program, Recording};
+pub use tensor::Matrix;
 
 /// What an adapter is and can do: `trice devices` and the page's device panel print it.
 #[derive(Clone, Debug, Serialize)]
@@ -32,25 +45,359 @@ pub struct DeviceInfo {
     pub max_storage_buffers: u32,
 }
 
-/// An open device.
+/// Whether the page's shim got the browser to add subgroups to the device (wgpu 30 cannot ask; see web/shim.js).
+#[cfg(target_arch = "wasm32")]
+fn shim_has_subgroups() -> bool {
+    js_sys::Reflect::get(&js_sys::global(), &"triceSubgroups".into()).is_ok_and(|flag| flag.is_truthy())
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn shim_has_subgroups() -> bool {
+    false
+}
+
+const BROWSER: bool = cfg!(target_arch = "wasm32");
+
+impl DeviceInfo {
+    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let features = adapter.features();
+        let limits = adapter.limits();
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        Self {
+            index,
+            name: if info.name.is_empty() { "WebGPU adapter".into() } else { info.name },
+            backend: if BROWSER { "webgpu".into() } else { info.backend.to_str().into() },
+            driver: driver.trim().into(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "cpu",
+                wgpu::DeviceType::Other => "other",
+            }
+            .into(),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        }
+    }
+}
+
+/// Words for a machine without a usable adapter: what is missing and what to do.
+const NO_ADAPTER: &str = if BROWSER {
+    "this browser offers no WebGPU adapter"
+} else {
+    "no GPU adapter found: install a Vulkan driver (on Debian and Ubuntu: mesa-vulkan-drivers), or Metal or DX12 on other systems"
+};
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // Indirect dispatch is never used; its validation would cost a dispatch each.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn find_adapters() -> Vec<wgpu::Adapter> {
+    instance().enumerate_adapters(wgpu::Backends::PRIMARY).await
+}
+
+/// A browser offers one adapter, the one it thinks fastest.
+#[cfg(target_arch = "wasm32")]
+async fn find_adapters() -> Vec<wgpu::Adapter> {
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..wgpu::RequestAdapterOptions::default()
+    };
+    instance().request_adapter(&options).await.into_iter().collect()
+}
+
+/// The first thing a driver reported wrong, or that the device is gone: read at the next submit or read-back.
+type Trouble = Arc<Mutex<Option<String>>>;
+
+fn note(trouble: &Trouble, reason: String) {
+    if let Ok(mut slot) = trouble.lock() {
+        slot.get_or_insert(reason);
+    }
+}
+
+/// A buffer on the device. Cloning shares it; the memory goes when the last clone goes.
+#[derive(Clone, Debug)]
+pub struct Buffer(Rc<wgpu::Buffer>);
+
+impl Buffer {
+    /// Its size in bytes.
+    pub fn n_bytes(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A buffer the host can read, filled by `Gpu::submit` and read by `Gpu::fetch`.
+#[derive(Debug)]
+pub struct ReadBack(wgpu::Buffer);
+
+/// A compiled variant with its bind group layout.
+struct Pipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// An open device with its queue and compiled shaders.
 pub struct Gpu {
     info: DeviceInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
+    trouble: Trouble,
 }
 
 impl Gpu {
     /// Every adapter there is; empty where there is none.
     pub async fn adapters() -> Vec<DeviceInfo> {
-        Vec::new()
+        find_adapters().await.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect()
     }
 
     /// Opens the adapter whose index or part of whose name is `choice`; none means the fastest kind there is.
+    ///
+    /// # Errors
+    /// `Unsupported` without an adapter, `Invalid` when none matches `choice`, `Gpu` when the driver refuses a device.
     pub async fn open(choice: Option<&str>) -> Result<Self> {
-        let _ = choice;
-        Err(Error::unsupported("no GPU adapter found"))
+        let adapters = find_adapters().await;
+        let infos: Vec<_> = adapters.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect();
+        let index = choose(&infos, choice)?;
+        let adapter = &adapters[index];
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("trice"),
+            required_features: adapter.features() & wanted,
+            required_limits: adapter.limits(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::Gpu { during: "opening the device", reason: error.to_string() })?;
+        let trouble = Trouble::default();
+        let lost = trouble.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            note(&lost, format!("the device was lost ({reason:?}) {message}"));
+        });
+        let uncaptured = trouble.clone();
+        device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, error.to_string())));
+        let mut info = infos[index].clone();
+        info.subgroups |= shim_has_subgroups();
+        Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
     }
 
     /// What it is.
     pub fn info(&self) -> &DeviceInfo {
         &self.info
     }
+
+    /// What shaders must know of it.
+    pub fn caps(&self) -> Caps {
+        Caps { subgroups: self.info.subgroups, browser: BROWSER }
+    }
+
+    /// `Err` once the driver has reported anything wrong or the device is gone.
+    pub fn check(&self, during: &'static str) -> Result<()> {
+        match self.trouble.lock().ok().and_then(|slot| slot.clone()) {
+            Some(reason) => Err(Error::Gpu { during, reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Forces the device-lost path; for tests of what happens then.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// A zeroed storage buffer of at least `n_bytes`, which may also serve as uniform and be copied.
+    ///
+    /// # Errors
+    /// `Limit` when it is larger than a binding may be.
+    pub fn buffer(&self, label: &str, n_bytes: u64) -> Result<Buffer> {
+        let available = self.info.max_binding_bytes.min(self.info.max_buffer_bytes);
+        if n_bytes > available {
+            return Err(Error::Limit { what: format!("bytes in one GPU buffer for {label}"), needed: n_bytes, available });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        Ok(self.make(label, n_bytes, usage))
+    }
+
+    /// A zeroed small buffer for params and state: uniform and storage.
+    pub fn uniform(&self, label: &str, n_bytes: u64) -> Buffer {
+        let usage = wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_DST
+            | wgpu::BufferUsages::COPY_SRC;
+        self.make(label, n_bytes, usage)
+    }
+
+    fn make(&self, label: &str, n_bytes: u64, usage: wgpu::BufferUsages) -> Buffer {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(label),
+            // Bindings are checked in words of a vec4, and empty buffers are refused.
+            size: n_bytes.next_multiple_of(16).max(16),
+            usage,
+            mapped_at_creation: false,
+        };
+        Buffer(Rc::new(self.device.create_buffer(&descriptor)))
+    }
+
+    /// A buffer the host can read `n_bytes` from.
+    pub fn read_back(&self, n_bytes: u64) -> ReadBack {
+        ReadBack(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: n_bytes.next_multiple_of(16).max(16),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// Copies `bytes` (a multiple of 4 long) to `buffer` at `offset`, before anything submitted later.
+    pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(&buffer.0, offset, bytes);
+    }
+
+    /// Submits `program` `times` times over, each run one pass in one command buffer, then copies of
+    /// `(from, offset, n_bytes, to)`.
+    pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
+        self.check("running a program")?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        program.encode(&mut encoder);
+        if let Some((from, offset, n_bytes, to)) = copy {
+            encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
+        }
+        self.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    /// Lets the driver take what was written so far, so that staging memory does not pile up while weights stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn flush(&self) -> Result<()> {
+        self.queue.submit([]);
+        self.poll()?;
+        self.check("uploading weights")
+    }
+
+    /// Lets the driver take what was written so far, so that staging memory does not pile up while weights stream.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn flush(&self) -> Result<()> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        let _ = receiver.await;
+        self.check("uploading weights")
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll(&self) -> Result<()> {
+        match self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.check("waiting for the device")?;
+                Err(Error::Gpu { during: "waiting for the device", reason: error.to_string() })
+            }
+        }
+    }
+
+    /// A browser calls back by itself.
+    #[cfg(target_arch = "wasm32")]
+    fn poll(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Waits for what was copied to `from` and returns its first `n_bytes`.
+    pub async fn fetch(&self, from: &ReadBack, n_bytes: u64) -> Result<Vec<u8>> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        from.0.map_async(wgpu::MapMode::Read, .., move |outcome| {
+            let _ = sender.send(outcome);
+        });
+        self.poll()?;
+        let failed = |reason: String| Error::Gpu { during: "reading results back", reason };
+        match receiver.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.check("reading results back")?;
+                return Err(failed(error.to_string()));
+            }
+            Err(_) => {
+                self.check("reading results back")?;
+                return Err(failed("the device dropped the request".into()));
+            }
+        }
+        let bytes = {
+            let view = from.0.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            view[..n_bytes as usize].to_vec()
+        };
+        from.0.unmap();
+        self.check("reading results back")?;
+        Ok(bytes)
+    }
+
+    /// Reads `n_bytes` of `buffer` from `offset` back: for results that come once, not for the decode loop.
+    pub async fn read(&self, buffer: &Buffer, offset: u64, n_bytes: u64) -> Result<Vec<u8>> {
+        let to = self.read_back(n_bytes);
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&buffer.0, offset, &to.0, 0, n_bytes);
+        self.queue.submit([encoder.finish()]);
+        self.fetch(&to, n_bytes).await
+    }
+
+    /// Compiles `recording` and makes its bind groups: afterwards a run allocates nothing. `on_pipeline` hears of every
+    /// shader compiled, with how many there are.
+    ///
+    /// # Errors
+    /// `Gpu` when a shader does not compile or a binding does not fit, with the driver's words.
+    pub async fn program(&self, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Program> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let program = Program::build(self, recording, on_pipeline);
+        if let Some(error) = scope.pop().await {
+            return Err(Error::Gpu { during: "compiling shaders", reason: error.to_string() });
+        }
+        self.check("compiling shaders")?;
+        program
+    }
+
+    fn pipeline(&self, kernel: &'static Kernel, variant: &Variant) -> Rc<Pipeline> {
+        let key = (kernel.name, variant.clone());
+        if let Some(known) = self.pipelines.borrow().get(&key) {
+            return known.clone();
+        }
+        let made = Rc::new(program::compile(&self.device, kernel, &compose(kernel, variant, &self.caps())));
+        self.pipelines.borrow_mut().insert(key, made.clone());
+        made
+    }
+}
+
+/// The adapter meant by `choice`: an index, part of a name, or the fastest kind.
+fn choose(infos: &[DeviceInfo], choice: Option<&str>) -> Result<usize> {
+    if infos.is_empty() {
+        return Err(Error::unsupported(NO_ADAPTER));
+    }
+    let Some(choice) = choice else {
+        let rank = |info: &DeviceInfo| ["discrete", "integrated", "virtual", "other", "cpu"].iter().position(|kind| info.kind == *kind);
+        return Ok(infos.iter().min_by_key(|info| rank(info)).map_or(0, |info| info.index));
+    };
+    let wanted = choice.to_lowercase();
+    let found = match choice.parse::<usize>() {
+        Ok(index) => infos.get(index),
+        Err(_) => infos.iter().find(|info| info.name.to_lowercase().contains(&wanted)),
+    };
+    found.map(|info| info.index).ok_or_else(|| {
+        let names: Vec<_> = infos.iter().map(|info| format!("{}: {}", info.index, info.name)).collect();
+        Error::invalid(format!("no device matches `{choice}`; there are {}", names.join(", ")))
+    })
 }

@@ -1,0 +1,40 @@
+#import grid
+#import state
+#import bytes
+#import k_scale
+#import weights
+// y[column] = W[ids[first + column]], or += where ACCUMULATE: rows of a matrix, dequantized. One dispatch per part of a split
+// matrix: a part leaves columns alone whose id is not among its rows. One thread per vec4.
+struct Params {
+    planes: vec4<u32>, // start of each weight plane, in vec4s
+    n_rows: u32,       // rows of this part
+    first_row: u32,    // its first row in the whole matrix
+    granules: u32,     // per row
+    y_stride: u32,     // vec4s per column of y
+    by_position: u32,  // 1: ids are indexed by sequence position (a history), 0: by column
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> ids: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = linear_group(group, n_groups) * WG + local;
+    let per_column = params.granules * 8u;
+    let column = i / per_column;
+    let k4 = i % per_column;
+    if (column >= state.n_tokens) { return; }
+    let id = ids[column + select(0u, state.position, params.by_position == 1u)];
+    if (id < params.first_row || id - params.first_row >= params.n_rows) { return; }
+    let value = dequant4(load_granule(id - params.first_row, k4 / 8u), k4 % 8u);
+    let at = column * params.y_stride + k4;
+    y[at] = select(value, y[at] + value, ACCUMULATE == 1u);
+}

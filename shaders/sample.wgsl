@@ -1,0 +1,157 @@
+// Chooses the next token from one column of logits and advances the state: repetition penalty (arXiv 1909.05858),
+// temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw by the Gumbel-max trick whose noise is a hash
+// of (seed, position, token), so nothing accumulates between steps. One workgroup; the only writer of state and history.
+struct Params { n_cols: u32, context_len: u32, pad0: u32, pad1: u32 }
+struct Sampling {
+    temperature: f32,
+    top_p: f32,
+    min_p: f32,
+    repeat_penalty: f32,
+    top_k: u32,
+    repeat_last_n: u32,
+    seed: u32,
+    pad0: u32,
+}
+struct State { position: u32, n_tokens: u32, pad0: u32, pad1: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> sampling: Sampling;
+@group(0) @binding(2) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(3) var<storage, read_write> history: array<u32>; // token id by position, context_len + 1 of them
+@group(0) @binding(4) var<storage, read_write> state: State;
+
+const INFINITE: u32 = 0xFF800000u; // key of +inf; a NaN's is above it
+const BAD: u32 = 0xFFFFFFFFu;      // the token that says: logits hold no number
+
+var<workgroup> keys: array<u32, WG>;
+var<workgroup> ids: array<u32, WG>;
+var<workgroup> sums: array<f32, WG>;
+
+// Floats as unsigned integers in the same order; NaN above all.
+fn key(v: f32) -> u32 {
+    let bits = bitcast<u32>(v);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return BAD; }
+    return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+
+fn unkey(k: u32) -> f32 { return bitcast<f32>(select(~k, k & 0x7FFFFFFFu, (k >> 31u) == 1u)); }
+
+// PCG output hash (Jarzynski and Olano, JCGT 9(3), 2020).
+fn pcg(v: u32) -> u32 {
+    let s = v * 747796405u + 2891336453u;
+    let w = ((s >> ((s >> 28u) + 4u)) ^ s) * 277803737u;
+    return (w >> 22u) ^ w;
+}
+
+// Each recent token once: thread i looks at the i-th last and leaves it to a later twin.
+fn penalize(local: u32, end: u32) {
+    let n = min(sampling.repeat_last_n, end);
+    for (var i = local; i < n; i += WG) {
+        let token = history[end - 1u - i];
+        var is_first = token < params.n_cols;
+        for (var j = 0u; j < i; j++) { is_first = is_first && history[end - 1u - j] != token; }
+        if (is_first) {
+            let v = logits[token];
+            logits[token] = select(v * sampling.repeat_penalty, v / sampling.repeat_penalty, v > 0.0);
+        }
+    }
+}
+
+// The largest key among the threads and its lowest id, into keys[0] and ids[0].
+fn reduce_best(local: u32) {
+    workgroupBarrier();
+    for (var step = WG / 2u; step > 0u; step /= 2u) {
+        if (local < step) {
+            let other = local + step;
+            if (keys[other] > keys[local] || (keys[other] == keys[local] && ids[other] < ids[local])) {
+                keys[local] = keys[other];
+                ids[local] = ids[other];
+            }
+        }
+        workgroupBarrier();
+    }
+}
+
+// Sum over the threads, in a fixed order.
+fn reduce_sum(local: u32, v: f32) -> f32 {
+    workgroupBarrier();
+    sums[local] = v;
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < WG; i++) { sum += sums[i]; }
+    return sum;
+}
+
+// Sum over the tokens with key ≥ cut: of their probabilities relative to the best, or (COUNT) of ones.
+fn mass(local: u32, cut: u32, best: f32, count: bool) -> f32 {
+    var sum = 0.0;
+    for (var i = local; i < params.n_cols; i += WG) {
+        let v = logits[i];
+        if (key(v) >= cut) { sum += select(exp((v - best) / sampling.temperature), 1.0, count); }
+    }
+    return reduce_sum(local, sum);
+}
+
+// The largest cut ≥ floor that still leaves `wanted` mass, built bit by bit.
+fn find_cut(local: u32, floor: u32, wanted: f32, best: f32, count: bool) -> u32 {
+    var cut = 0u;
+    for (var bit = 0u; bit < 32u; bit++) {
+        let tried = cut | (0x80000000u >> bit);
+        if (mass(local, max(tried, floor), best, count) >= wanted) { cut = tried; }
+    }
+    return max(cut, floor);
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(local_invocation_index) local: u32) {
+    let end = state.position + state.n_tokens;
+    if (sampling.repeat_penalty != 1.0) {
+        penalize(local, end);
+        storageBarrier();
+        workgroupBarrier();
+    }
+    keys[local] = 0u;
+    ids[local] = local;
+    for (var i = local; i < params.n_cols; i += WG) {
+        let k = key(logits[i]);
+        if (k > keys[local]) {
+            keys[local] = k;
+            ids[local] = i;
+        }
+    }
+    reduce_best(local);
+    let best_key = keys[0];
+    let best = unkey(best_key);
+    if (sampling.temperature > 0.0) {
+        var cut = 0u;
+        if (sampling.top_k > 0u && sampling.top_k < params.n_cols) {
+            cut = find_cut(local, 0u, f32(sampling.top_k), best, true);
+        }
+        if (sampling.top_p < 1.0) {
+            let wanted = sampling.top_p * mass(local, cut, best, false);
+            cut = find_cut(local, cut, wanted, best, false);
+        }
+        workgroupBarrier();
+        keys[local] = 0u;
+        ids[local] = local;
+        let noise = pcg(end ^ pcg(sampling.seed));
+        for (var i = local; i < params.n_cols; i += WG) {
+            let v = logits[i];
+            let scaled = (v - best) / sampling.temperature;
+            if (key(v) >= cut && exp(scaled) >= sampling.min_p) {
+                let uniform = (f32(pcg(i ^ noise) >> 8u) + 0.5) / 16777216.0;
+                let k = key(scaled - log(-log(uniform)));
+                if (k > keys[local]) {
+                    keys[local] = k;
+                    ids[local] = i;
+                }
+            }
+        }
+        reduce_best(local);
+    }
+    if (local == 0u) {
+        let token = select(ids[0], BAD, best_key >= INFINITE);
+        history[min(end, params.context_len)] = token;
+        state.position = end;
+        state.n_tokens = 1u;
+    }
+}

@@ -1,0 +1,34 @@
+// A team is the whole workgroup, for devices without subgroups: a tree over shared memory.
+struct Invocation {
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+}
+var<workgroup> team_scratch: array<vec4<f32>, WG>;
+fn team(inv: Invocation) -> u32 { return 0u; }
+fn n_teams(inv: Invocation) -> u32 { return 1u; }
+fn lane(inv: Invocation) -> u32 { return inv.local; }
+fn n_lanes(inv: Invocation) -> u32 { return WG; }
+fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> {
+    team_scratch[inv.local] = v;
+    workgroupBarrier();
+    for (var step = WG / 2u; step > 0u; step /= 2u) {
+        if (inv.local < step) { team_scratch[inv.local] += team_scratch[inv.local + step]; }
+        workgroupBarrier();
+    }
+    let sum = team_scratch[0];
+    workgroupBarrier();
+    return sum;
+}
+fn team_sum(inv: Invocation, v: f32) -> f32 { return team_sum4(inv, vec4<f32>(v, 0.0, 0.0, 0.0)).x; }
+fn team_max(inv: Invocation, v: f32) -> f32 {
+    team_scratch[inv.local].x = v;
+    workgroupBarrier();
+    for (var step = WG / 2u; step > 0u; step /= 2u) {
+        if (inv.local < step) { team_scratch[inv.local].x = max(team_scratch[inv.local].x, team_scratch[inv.local + step].x); }
+        workgroupBarrier();
+    }
+    let best = team_scratch[0].x;
+    workgroupBarrier();
+    return best;
+}

@@ -1,0 +1,388 @@
+//! Bytes of a header to `Header`: a cursor that bounds every count before it allocates.
+
+use super::{
+    ALIGNMENTS, DEFAULT_ALIGNMENT, Header, MAGIC, MAX_ARRAY_LEN, MAX_DIMS, MAX_HEADER_BYTES, MAX_KEY_BYTES, MAX_KEYS,
+    MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS,
+};
+use crate::format::{DType, Metadata, TensorInfo, Value, shape_fits};
+use std::collections::HashSet;
+
+/// Why parsing ended early.
+pub(super) enum Stop {
+    /// The window is too short: bytes up to this offset are wanted, and the file has them.
+    NeedMore(u64),
+    /// The file is wrong.
+    Bad(String),
+    /// The file holds something that Trice does not read.
+    Unsupported(String),
+}
+
+type Parsed<T> = Result<T, Stop>;
+
+fn bad<T>(reason: impl Into<String>) -> Parsed<T> {
+    Err(Stop::Bad(reason.into()))
+}
+
+/// The file's own numbers for the kinds of values.
+mod kind {
+    pub(super) const U8: u32 = 0;
+    pub(super) const I8: u32 = 1;
+    pub(super) const U16: u32 = 2;
+    pub(super) const I16: u32 = 3;
+    pub(super) const U32: u32 = 4;
+    pub(super) const I32: u32 = 5;
+    pub(super) const F32: u32 = 6;
+    pub(super) const BOOL: u32 = 7;
+    pub(super) const STRING: u32 = 8;
+    pub(super) const ARRAY: u32 = 9;
+    pub(super) const U64: u32 = 10;
+    pub(super) const I64: u32 = 11;
+    pub(super) const F64: u32 = 12;
+}
+
+/// A number of any kind, before widening.
+enum Scalar {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+/// Where the header is being read.
+pub(super) struct Parser<'a> {
+    window: &'a [u8],
+    file_len: u64,
+    file: usize,
+    position: usize,
+    array_elements: u64,
+}
+
+impl<'a> Parser<'a> {
+    /// Reads `window`, the first bytes of a file of `file_len` bytes.
+    pub(super) fn new(window: &'a [u8], file_len: u64, file: usize) -> Self {
+        Self { window, file_len, file, position: 0, array_elements: 0 }
+    }
+
+    /// The whole header.
+    pub(super) fn header(mut self) -> Parsed<Header> {
+        self.magic_and_version()?;
+        // The smallest tensor: 8 length + 1 name + 4 dims + 8 one dim + 4 type + 8 offset; the smallest key: 8 + 1 + 4 + 1.
+        let n_tensors = self.count("tensors", MAX_TENSORS, 33)?;
+        let n_keys = self.count("metadata keys", MAX_KEYS, 14)?;
+        let (metadata, alignment) = self.metadata(n_keys)?;
+        let mut tensors = Vec::with_capacity(n_tensors as usize);
+        for index in 0..n_tensors {
+            tensors.push(self.tensor(index)?);
+        }
+        let data_start = (self.position as u64).next_multiple_of(alignment);
+        check_regions(&mut tensors, data_start, alignment, self.file_len)?;
+        Ok(Header { metadata, tensors })
+    }
+
+    fn magic_and_version(&mut self) -> Parsed<()> {
+        let magic = self.take(4, "the magic")?;
+        if magic != MAGIC {
+            return bad(format!("\"GGUF\" wanted at the start, found {magic:02x?}"));
+        }
+        match self.u32("the version")? {
+            2 | 3 => Ok(()),
+            version if matches!(version.swap_bytes(), 1..=3) => {
+                Err(Stop::Unsupported("a big-endian GGUF file".to_owned()))
+            }
+            version => bad(format!("GGUF version 2 or 3 wanted, found {version}")),
+        }
+    }
+
+    /// The next `len` bytes.
+    fn take(&mut self, len: u64, what: &str) -> Parsed<&'a [u8]> {
+        let position = self.position as u64;
+        let Some(end) = position.checked_add(len).filter(|&end| end <= self.file_len) else {
+            let file_len = self.file_len;
+            return bad(format!("{what}: {len} bytes wanted at {position}, the file ends at {file_len}"));
+        };
+        if end > MAX_HEADER_BYTES {
+            return bad(format!("{what}: the header is longer than {MAX_HEADER_BYTES} bytes"));
+        }
+        let Some(bytes) = self.window.get(self.position..end as usize) else {
+            return Err(Stop::NeedMore(end));
+        };
+        self.position = end as usize;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self, what: &str) -> Parsed<[u8; N]> {
+        let bytes = self.take(N as u64, what)?;
+        let mut out = [0; N];
+        out.copy_from_slice(bytes);
+        Ok(out)
+    }
+
+    fn u32(&mut self, what: &str) -> Parsed<u32> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    fn u64(&mut self, what: &str) -> Parsed<u64> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// A number of things of at least `min_bytes` each, which must fit the rest of the file.
+    fn count(&mut self, what: &str, limit: u64, min_bytes: u64) -> Parsed<u64> {
+        let count = self.u64(what)?;
+        if count > limit {
+            return bad(format!("at most {limit} {what} wanted, found {count}"));
+        }
+        let left = self.file_len - self.position as u64;
+        if count.checked_mul(min_bytes).is_none_or(|bytes| bytes > left) {
+            return bad(format!("{count} {what} do not fit the {left} bytes left in the file"));
+        }
+        Ok(count)
+    }
+
+    fn string(&mut self, what: &str, limit: u64) -> Parsed<&'a str> {
+        let len = self.u64(what)?;
+        if len > limit {
+            return bad(format!("{what}: at most {limit} bytes wanted, found {len}"));
+        }
+        let bytes = self.take(len, what)?;
+        std::str::from_utf8(bytes).or_else(|_| bad(format!("{what} is not UTF-8")))
+    }
+
+    /// A key or a tensor's name: not empty, no NUL.
+    fn name(&mut self, what: &str, limit: u64) -> Parsed<String> {
+        let name = self.string(what, limit)?;
+        if name.is_empty() {
+            return bad(format!("{what} is empty"));
+        }
+        if name.contains('\0') {
+            return bad(format!("{what} {name:?} holds a NUL"));
+        }
+        Ok(name.to_owned())
+    }
+
+    /// Every key with its value, and the alignment of the data.
+    fn metadata(&mut self, n_keys: u64) -> Parsed<(Metadata, u64)> {
+        let mut metadata = Metadata::default();
+        let mut alignment = DEFAULT_ALIGNMENT;
+        for index in 0..n_keys {
+            let key = self.name(&format!("metadata key {index}"), MAX_KEY_BYTES)?;
+            let kind = self.u32(&key)?;
+            let value = self.value(&key, kind)?;
+            if key == "general.alignment" {
+                alignment = check_alignment(kind, &value)?;
+            }
+            if metadata.0.insert(key.clone(), value).is_some() {
+                return bad(format!("metadata key {key:?} stands twice"));
+            }
+        }
+        Ok((metadata, u64::from(alignment)))
+    }
+
+    fn value(&mut self, key: &str, kind: u32) -> Parsed<Value> {
+        match kind {
+            kind::STRING => Ok(Value::String(self.string(key, MAX_STRING_BYTES)?.to_owned())),
+            kind::ARRAY => self.array_value(key),
+            _ => Ok(match self.scalar(key, kind)? {
+                Scalar::Unsigned(value) => Value::U64(value),
+                Scalar::Signed(value) => Value::I64(value),
+                Scalar::Float(value) => Value::F64(value),
+                Scalar::Bool(value) => Value::Bool(value),
+            }),
+        }
+    }
+
+    fn scalar(&mut self, key: &str, kind: u32) -> Parsed<Scalar> {
+        Ok(match kind {
+            kind::U8 => Scalar::Unsigned(u8::from_le_bytes(self.array(key)?).into()),
+            kind::I8 => Scalar::Signed(i8::from_le_bytes(self.array(key)?).into()),
+            kind::U16 => Scalar::Unsigned(u16::from_le_bytes(self.array(key)?).into()),
+            kind::I16 => Scalar::Signed(i16::from_le_bytes(self.array(key)?).into()),
+            kind::U32 => Scalar::Unsigned(self.u32(key)?.into()),
+            kind::I32 => Scalar::Signed(i32::from_le_bytes(self.array(key)?).into()),
+            kind::F32 => Scalar::Float(f32::from_le_bytes(self.array(key)?).into()),
+            kind::U64 => Scalar::Unsigned(self.u64(key)?),
+            kind::I64 => Scalar::Signed(i64::from_le_bytes(self.array(key)?)),
+            kind::F64 => Scalar::Float(f64::from_le_bytes(self.array(key)?)),
+            kind::BOOL => match u8::from_le_bytes(self.array(key)?) {
+                0 => Scalar::Bool(false),
+                1 => Scalar::Bool(true),
+                other => return bad(format!("{key}: a truth value of 0 or 1 wanted, found {other}")),
+            },
+            _ => return bad(format!("{key}: a value type of 0 to 12 wanted, found {kind}")),
+        })
+    }
+
+    fn array_value(&mut self, key: &str) -> Parsed<Value> {
+        let kind = self.u32(key)?;
+        let min_bytes = match kind {
+            kind::U8 | kind::I8 | kind::BOOL => 1,
+            kind::U16 | kind::I16 => 2,
+            kind::U32 | kind::I32 | kind::F32 => 4,
+            kind::U64 | kind::I64 | kind::F64 | kind::STRING => 8,
+            kind::ARRAY => return bad(format!("{key}: an array of arrays")),
+            _ => return bad(format!("{key}: an element type of 0 to 12 wanted, found {kind}")),
+        };
+        let len = self.count(&format!("elements of {key}"), MAX_ARRAY_LEN - self.array_elements, min_bytes)?;
+        self.array_elements += len;
+        // Asked for at once, so that a short window is noticed before half the elements are converted.
+        let rest = self.position;
+        self.take(len * min_bytes, key)?;
+        self.position = rest;
+        let len = len as usize;
+        Ok(match kind {
+            kind::STRING => Value::Strings(collect(len, || self.string(key, MAX_STRING_BYTES).map(str::to_owned))?),
+            kind::F32 | kind::F64 => Value::Floats(collect(len, || self.float_element(key, kind))?),
+            kind::BOOL => Value::Bools(collect(len, || Ok(matches!(self.scalar(key, kind)?, Scalar::Bool(true))))?),
+            _ => Value::Ints(collect(len, || self.int_element(key, kind))?),
+        })
+    }
+
+    fn float_element(&mut self, key: &str, kind: u32) -> Parsed<f32> {
+        match self.scalar(key, kind)? {
+            Scalar::Float(value) => Ok(value as f32),
+            _ => bad(format!("{key}: floats wanted")),
+        }
+    }
+
+    fn int_element(&mut self, key: &str, kind: u32) -> Parsed<i64> {
+        match self.scalar(key, kind)? {
+            Scalar::Signed(value) => Ok(value),
+            Scalar::Unsigned(value) => {
+                i64::try_from(value).or_else(|_| bad(format!("{key}: integers below 2^63 wanted, found {value}")))
+            }
+            _ => bad(format!("{key}: integers wanted")),
+        }
+    }
+
+    /// One tensor's description; its offset still counts from the start of the data.
+    fn tensor(&mut self, index: u64) -> Parsed<TensorInfo> {
+        let name = self.name(&format!("the name of tensor {index}"), MAX_NAME_BYTES)?;
+        let n_dims = self.u32(&name)?;
+        if !(1..=MAX_DIMS).contains(&n_dims) {
+            return bad(format!("tensor {name}: 1 to {MAX_DIMS} dimensions wanted, found {n_dims}"));
+        }
+        // The file names the innermost dimension first.
+        let mut shape = vec![0; n_dims as usize];
+        for dim in shape.iter_mut().rev() {
+            *dim = self.u64(&name)?;
+        }
+        let id = self.u32(&name)?;
+        let offset = self.u64(&name)?;
+        let Some(dtype) = DType::from_gguf_id(id) else {
+            return Err(unknown_type(&name, id));
+        };
+        let n_bytes = tensor_bytes(&name, dtype, &shape)?;
+        Ok(TensorInfo { name, dtype, shape, file: self.file, offset, n_bytes })
+    }
+}
+
+fn collect<T>(len: usize, mut element: impl FnMut() -> Parsed<T>) -> Parsed<Vec<T>> {
+    let mut out = Vec::with_capacity(len);
+    for _ in 0..len {
+        out.push(element()?);
+    }
+    Ok(out)
+}
+
+fn check_alignment(kind: u32, value: &Value) -> Parsed<u32> {
+    match value {
+        Value::U64(value) if kind == kind::U32 => match u32::try_from(*value) {
+            Ok(value) if value.is_power_of_two() && ALIGNMENTS.contains(&value) => Ok(value),
+            _ => bad(format!("general.alignment: a power of two in {ALIGNMENTS:?} wanted, found {value}")),
+        },
+        _ => bad("general.alignment: a 32-bit unsigned integer wanted"),
+    }
+}
+
+/// Bytes that a tensor's type and shape ask for.
+fn tensor_bytes(name: &str, dtype: DType, shape: &[u64]) -> Parsed<u64> {
+    let cols = shape[shape.len() - 1];
+    let Some(row_bytes) = dtype.row_bytes(cols) else {
+        let block = dtype.block_len();
+        return bad(format!(
+            "tensor {name}: {} rows of a multiple of {block} weights wanted, found {cols}",
+            dtype.name()
+        ));
+    };
+    let n_bytes = shape[..shape.len() - 1].iter().try_fold(row_bytes, |bytes, &dim| bytes.checked_mul(dim));
+    match n_bytes {
+        Some(n_bytes) if shape_fits(shape) => Ok(n_bytes),
+        _ => bad(format!("tensor {name}: shape {shape:?} overflows")),
+    }
+}
+
+/// A type that ggml has, had, or never had.
+fn unknown_type(name: &str, id: u32) -> Stop {
+    let known = match id {
+        3 => "Q4_1",
+        9 => "Q8_1",
+        10 => "Q2_K",
+        11 => "Q3_K",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        39 => "MXFP4",
+        40 => "NVFP4",
+        4 | 5 | 31..=33 | 36..=38 => "a type that ggml has removed",
+        _ => "unknown to ggml",
+    };
+    Stop::Unsupported(format!("tensor {name} of type {id} ({known})"))
+}
+
+/// The one place that computes where a tensor ends: `None` when it wraps or leaves the file.
+fn tensor_end(data_start: u64, tensor: &TensorInfo, file_len: u64) -> Option<u64> {
+    let end = data_start.checked_add(tensor.offset)?.checked_add(tensor.n_bytes)?;
+    (end <= file_len).then_some(end)
+}
+
+/// Names are unique; regions are aligned, inside the file, disjoint, and hide nothing between or after them.
+/// Turns offsets into offsets from the start of the file.
+fn check_regions(tensors: &mut [TensorInfo], data_start: u64, alignment: u64, file_len: u64) -> Parsed<()> {
+    let mut names = HashSet::with_capacity(tensors.len());
+    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(tensor.name.as_str())) {
+        return bad(format!("tensor {} stands twice", twice.name));
+    }
+    let mut regions = Vec::with_capacity(tensors.len());
+    for tensor in tensors.iter_mut() {
+        let (name, offset, n_bytes) = (&tensor.name, tensor.offset, tensor.n_bytes);
+        if !offset.is_multiple_of(alignment) {
+            return bad(format!("tensor {name}: an offset aligned to {alignment} wanted, found {offset}"));
+        }
+        let Some(end) = tensor_end(data_start, tensor, file_len) else {
+            return bad(format!(
+                "tensor {name}: {n_bytes} bytes at data offset {offset} wanted, the file ends at {file_len} \
+                 (data begin at {data_start})"
+            ));
+        };
+        regions.push((end - n_bytes, end, name.clone()));
+        tensor.offset = end - n_bytes;
+    }
+    regions.sort();
+    let mut last = data_start.min(file_len);
+    for (start, end, name) in regions {
+        if start < last {
+            return bad(format!("tensor {name} begins at {start}, inside the tensor that ends at {last}"));
+        }
+        if start - last >= alignment {
+            return bad(format!("{} bytes before tensor {name} belong to no tensor", start - last));
+        }
+        last = end;
+    }
+    if file_len - last >= alignment {
+        return bad(format!("{} bytes after the last tensor belong to no tensor", file_len - last));
+    }
+    Ok(())
+}

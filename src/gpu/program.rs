@@ -1,0 +1,205 @@
+//! Record once, replay: a `Recording` is a list of dispatches as data, a `Program` the same list with compiled pipelines and
+//! bind groups. Nothing here knows a model.
+
+use super::shader::{Access, Caps, Kernel, Variant};
+use super::{Buffer, Gpu, Pipeline};
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// Params stand at multiples of this in their uniform buffer: the strictest alignment WebGPU allows devices to ask for.
+const PARAMS_SLOT: u64 = 256;
+
+/// Workgroups along one axis that every device takes.
+const MAX_GROUPS: u32 = 65_535;
+
+/// One kernel run: which variant, with which params, over which buffers, how many workgroups.
+#[derive(Debug)]
+struct Dispatch {
+    kernel: &'static Kernel,
+    variant: Variant,
+    params: Vec<u8>,
+    buffers: Vec<Buffer>,
+    n_groups: u32,
+}
+
+/// A list of dispatches in order, not yet compiled.
+#[derive(Debug)]
+pub struct Recording {
+    caps: Caps,
+    dispatches: Vec<Dispatch>,
+}
+
+impl Recording {
+    /// An empty list for a device.
+    pub fn new(caps: Caps) -> Self {
+        Self { caps, dispatches: Vec::new() }
+    }
+
+    /// What the device can do: kernels choose their variants by it.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings.
+    ///
+    /// # Panics
+    /// When the number of buffers or the size of the params is not the kernel's: a programmer's error.
+    pub(crate) fn dispatch<P: bytemuck::Pod>(
+        &mut self,
+        kernel: &'static Kernel,
+        variant: Variant,
+        params: P,
+        buffers: &[&Buffer],
+        n_groups: u32,
+    ) {
+        assert_eq!(buffers.len(), kernel.bindings.len(), "{}: buffers", kernel.name);
+        assert_eq!(size_of::<P>(), kernel.params.size, "{}: params", kernel.name);
+        self.dispatches.push(Dispatch {
+            kernel,
+            variant,
+            params: bytemuck::bytes_of(&params).to_vec(),
+            buffers: buffers.iter().map(|&buffer| buffer.clone()).collect(),
+            n_groups,
+        });
+    }
+
+    /// How many dispatches it holds.
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// True when nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
+    }
+
+    /// The list as text, a line per dispatch: kernel, variant, workgroups. For golden tests and for people.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for dispatch in &self.dispatches {
+            let _ = writeln!(text, "{} [{}] x{}", dispatch.kernel.name, dispatch.variant.label(), dispatch.n_groups);
+        }
+        text
+    }
+}
+
+struct Step {
+    pipeline: Rc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+/// A compiled recording: each run is one compute pass over the same bind groups.
+pub struct Program {
+    steps: Vec<Step>,
+}
+
+/// Folds a number of workgroups over two axes; the kernel recovers the linear index and guards the rest.
+fn fold_grid(n_groups: u32) -> [u32; 2] {
+    if n_groups <= MAX_GROUPS { [n_groups, 1] } else { [MAX_GROUPS, n_groups.div_ceil(MAX_GROUPS)] }
+}
+
+impl Program {
+    /// Dispatches per run.
+    pub fn n_dispatches(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(super) fn build(gpu: &Gpu, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Self> {
+        let kinds: HashSet<_> = recording.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect();
+        let (n_kinds, mut seen) = (kinds.len(), HashSet::new());
+        let params = gpu.uniform("params", PARAMS_SLOT * recording.dispatches.len() as u64);
+        let mut slots = vec![0u8; PARAMS_SLOT as usize * recording.dispatches.len()];
+        let mut steps = Vec::with_capacity(recording.dispatches.len());
+        for (i, dispatch) in recording.dispatches.iter().enumerate() {
+            let at = i * PARAMS_SLOT as usize;
+            slots[at..at + dispatch.params.len()].copy_from_slice(&dispatch.params);
+            let pipeline = gpu.pipeline(dispatch.kernel, &dispatch.variant);
+            if seen.insert((dispatch.kernel.name, &dispatch.variant)) {
+                on_pipeline(seen.len(), n_kinds);
+            }
+            check_bindings(gpu, dispatch)?;
+            let bind_group = bind(gpu, &pipeline.layout, dispatch, &params, at as u64);
+            steps.push(Step { pipeline, bind_group, grid: fold_grid(dispatch.n_groups) });
+        }
+        gpu.write(&params, 0, &slots);
+        Ok(Self { steps })
+    }
+
+    pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for step in &self.steps {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, &step.bind_group, &[]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+        }
+    }
+}
+
+/// A buffer may not be read and written in one dispatch, nor exceed what a binding may hold.
+fn check_bindings(gpu: &Gpu, dispatch: &Dispatch) -> Result<()> {
+    for (buffer, access) in dispatch.buffers.iter().zip(dispatch.kernel.bindings) {
+        let available = gpu.info().max_binding_bytes;
+        if *access != Access::Uniform && buffer.n_bytes() > available {
+            let what = format!("bytes in one binding of {}", dispatch.kernel.name);
+            return Err(Error::Limit { what, needed: buffer.n_bytes(), available });
+        }
+        if *access == Access::ReadWrite {
+            let uses = dispatch.buffers.iter().filter(|other| other.is(buffer)).count();
+            assert_eq!(uses, 1, "{}: a written buffer is bound twice", dispatch.kernel.name);
+        }
+    }
+    Ok(())
+}
+
+fn bind(gpu: &Gpu, layout: &wgpu::BindGroupLayout, dispatch: &Dispatch, params: &Buffer, at: u64) -> wgpu::BindGroup {
+    let slot = wgpu::BufferBinding {
+        buffer: &params.0,
+        offset: at,
+        size: std::num::NonZeroU64::new(dispatch.params.len() as u64),
+    };
+    let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(slot) }];
+    for (i, buffer) in dispatch.buffers.iter().enumerate() {
+        entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.0.as_entire_binding() });
+    }
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(dispatch.kernel.name), layout, entries: &entries })
+}
+
+/// Compiles WGSL for `kernel`, with the layout its declaration says: an automatic one would drop unused bindings.
+pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str) -> Pipeline {
+    let entry = |binding: u32, access: Access| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: match access {
+                Access::Uniform => wgpu::BufferBindingType::Uniform,
+                Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+            },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let mut entries = vec![entry(0, Access::Uniform)];
+    entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| entry(i as u32 + 1, *access)));
+    let label = Some(kernel.name);
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let module = device
+        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        })),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    Pipeline { pipeline, layout }
+}

@@ -1,0 +1,200 @@
+//! WGSL as text: a kernel file plus slots, composed for one device. Names no GPU library, so that every variant of every
+//! kernel can be composed and checked without a GPU.
+//!
+//! A kernel file begins with `#import NAME` lines. NAME is a file of `shaders/common`, or a slot that the variant fills
+//! with a file of the folder of that name (`weights` ← `q4_k`). Everything a file needs to vary stands in the generated
+//! header as `const`, never in an `#ifdef`; `enable` lines are written here, because naga and browsers differ on them.
+
+use std::fmt::Write;
+
+/// What the device can do that shaders must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// The text goes to a browser (which wants `enable subgroups;`), not to naga (which refuses it).
+    pub browser: bool,
+}
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A uniform buffer.
+    Uniform,
+    /// A storage buffer it only reads.
+    Read,
+    /// A storage buffer it writes.
+    ReadWrite,
+}
+
+/// A compute kernel as declared beside the Rust function that records it.
+///
+/// Binding 0 is its params, a uniform; bindings 1.. are `bindings` in order, all in group 0.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Name of the file in `shaders/`, of the profiler's label and of the CPU twin.
+    pub name: &'static str,
+    /// The file's text.
+    pub source: &'static str,
+    /// Field names and byte offsets of the params, and their size.
+    pub params: ParamsLayout,
+    /// Bindings 1..
+    pub bindings: &'static [Access],
+}
+
+/// Layout of a params struct, compared with the WGSL one by a test.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamsLayout {
+    /// `(name, byte offset)` in order.
+    pub fields: &'static [(&'static str, usize)],
+    /// Bytes.
+    pub size: usize,
+}
+
+/// Declares a params struct that is `Pod`, with its layout for the contract test.
+macro_rules! params {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+        pub(crate) struct $name { $(pub(crate) $field: $type,)* }
+
+        impl $name {
+            pub(crate) const LAYOUT: $crate::gpu::shader::ParamsLayout = $crate::gpu::shader::ParamsLayout {
+                fields: &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*],
+                size: std::mem::size_of::<$name>(),
+            };
+        }
+    };
+}
+pub(crate) use params;
+
+/// The choices that make one shader out of a kernel: a file per slot and a value per constant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Variant {
+    slots: Vec<(&'static str, String)>,
+    consts: Vec<(&'static str, u32)>,
+}
+
+impl Variant {
+    /// No choice made.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Fills `slot` with the file `choice` of the folder of that name.
+    pub fn slot(mut self, slot: &'static str, choice: impl Into<String>) -> Self {
+        self.slots.push((slot, choice.into()));
+        self
+    }
+
+    /// The same variant with another file in `slot`.
+    pub fn replace(mut self, slot: &'static str, choice: impl Into<String>) -> Self {
+        self.slots.retain(|(name, _)| *name != slot);
+        self.slot(slot, choice)
+    }
+
+    /// `const NAME: u32 = value;` in the header.
+    pub fn size(mut self, name: &'static str, value: u32) -> Self {
+        self.consts.push((name, value));
+        self
+    }
+
+    /// The team slot for this device: `subgroup` where it has them, else `workgroup`.
+    pub fn team(self, caps: &Caps) -> Self {
+        self.slot("team", if caps.subgroups { "subgroup" } else { "workgroup" })
+    }
+
+    /// A short label: `q4_0 subgroup HD=64`.
+    pub fn label(&self) -> String {
+        let mut words: Vec<String> =
+            self.slots.iter().filter(|(_, choice)| choice != "none").map(|(_, choice)| choice.clone()).collect();
+        words.extend(self.consts.iter().map(|(name, value)| format!("{name}={value}")));
+        words.join(" ")
+    }
+
+    fn choice(&self, slot: &str) -> Option<&str> {
+        self.slots.iter().find(|(name, _)| *name == slot).map(|(_, choice)| choice.as_str())
+    }
+}
+
+macro_rules! slot_files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+/// Every file that holds no entry point: `folder/file`.
+pub const SLOT_FILES: &[(&str, &str)] = slot_files![
+    "activation/gelu",
+    "activation/none",
+    "activation/silu",
+    "activation/tanh",
+    "bias/add",
+    "bias/none",
+    "common/bytes",
+    "common/grid",
+    "common/state",
+    "kv/f16",
+    "kv/f32",
+    "norm_kind/layer",
+    "norm_kind/rms",
+    "pooling/cls",
+    "pooling/last",
+    "pooling/mean",
+    "prologue/none",
+    "prologue/rms_norm",
+    "residual/add",
+    "residual/none",
+    "rope/interleaved",
+    "rope/neox",
+    "rope/none",
+    "span/causal",
+    "span/segment",
+    "team/subgroup",
+    "team/workgroup",
+    "weights/bf16",
+    "weights/f16",
+    "weights/f32",
+    "weights/q4_0",
+    "weights/q4_k",
+    "weights/q5_0",
+    "weights/q5_1",
+    "weights/q5_k",
+    "weights/q6_k",
+    "weights/q8_0",
+];
+
+fn slot_file(path: &str) -> Option<&'static str> {
+    SLOT_FILES.iter().find(|(name, _)| *name == path).map(|(_, text)| *text)
+}
+
+/// The whole WGSL text of `kernel` in this variant on a device with `caps`: header, imported files, the kernel's own text,
+/// each after a `// ---- file` line.
+///
+/// # Panics
+/// When a kernel imports a file that does not exist or a slot the variant leaves open: a programmer's error, which the test
+/// that composes every variant catches.
+pub fn compose(kernel: &Kernel, variant: &Variant, caps: &Caps) -> String {
+    let mut text = String::new();
+    if caps.browser && variant.choice("team") == Some("subgroup") {
+        text.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+    }
+    for (name, value) in &variant.consts {
+        let _ = writeln!(text, "const {name}: u32 = {value}u;");
+    }
+    for import in kernel.source.lines().filter_map(|line| line.strip_prefix("#import ")) {
+        let path = match variant.choice(import.trim()) {
+            Some(choice) => format!("{}/{choice}", import.trim()),
+            None => format!("common/{}", import.trim()),
+        };
+        let file = slot_file(&path).unwrap_or_else(|| panic!("{}.wgsl imports {path}, which is no file", kernel.name));
+        let _ = write!(text, "// ---- {path}\n{file}\n");
+    }
+    let _ = writeln!(text, "// ---- {}", kernel.name);
+    for line in kernel.source.lines().filter(|line| !line.starts_with("#import ")) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}

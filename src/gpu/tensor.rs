@@ -1,0 +1,168 @@
+//! What kernels work on: weight matrices as GPU planes, in as many parts as the device's bindings ask for, and columns of
+//! activations. Knows formats, no kernel and no model.
+
+use super::{Buffer, Gpu};
+use crate::error::{Error, Result};
+use crate::format::planes::{PlaneLayout, ROW_STEP, repack};
+use crate::format::{Checkpoint, DType, TensorInfo};
+
+/// Bytes of a file read, repacked and handed to the driver at a time. Small enough for the browser's heap, large enough
+/// that requests do not dominate.
+const CHUNK_BYTES: u64 = 8 << 20;
+
+/// Values of an activation column are padded to whole granules of weights.
+const GRANULE: u32 = 32;
+
+/// Rows of a matrix that lie in one buffer and have one type.
+#[derive(Debug)]
+pub struct Part {
+    pub(crate) buffer: Buffer,
+    pub(crate) dtype: DType,
+    /// Start of each plane, in vec4s.
+    pub(crate) planes: [u32; 4],
+    pub(crate) first_row: u32,
+    pub(crate) n_rows: u32,
+}
+
+/// Weights `(n_rows, n_cols)` on the GPU: file tensors stacked by rows (q, k, v as one), split where types differ or a
+/// binding would be too large.
+#[derive(Debug)]
+pub struct Matrix {
+    pub(crate) n_rows: u32,
+    pub(crate) n_cols: u32,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// Rows of one file tensor that go into a part.
+struct Span<'a> {
+    info: &'a TensorInfo,
+    first: u64,
+    n_rows: u64,
+}
+
+/// Activations `(n_columns, n_values)`, one column per token, f32, each padded with zeros to a whole granule.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    pub(crate) buffer: Buffer,
+    pub(crate) n_columns: u32,
+    pub(crate) n_values: u32,
+}
+
+impl Columns {
+    /// Zeroed room for `n_columns` columns of `n_values`.
+    pub fn new(gpu: &Gpu, label: &str, n_columns: u32, n_values: u32) -> Result<Self> {
+        let n_bytes = u64::from(n_columns) * u64::from(n_values.next_multiple_of(GRANULE)) * 4;
+        Ok(Self { buffer: gpu.buffer(label, n_bytes)?, n_columns, n_values })
+    }
+
+    /// Floats from one column to the next.
+    pub(crate) fn stride(&self) -> u32 {
+        self.n_values.next_multiple_of(GRANULE)
+    }
+}
+
+/// The tensor called `name`, or an error that names it.
+pub(crate) fn expect<'a>(checkpoint: &'a Checkpoint, name: &str) -> Result<&'a TensorInfo> {
+    checkpoint.tensor(name).ok_or_else(|| Error::format(checkpoint.name(), format!("tensor {name} is missing")))
+}
+
+impl Matrix {
+    /// Granules of 32 weights per row.
+    pub(crate) fn granules(&self) -> u32 {
+        self.n_cols.div_ceil(GRANULE)
+    }
+
+    /// Streams the tensors `names`, stacked by rows in this order, to the GPU; `on_bytes` hears of every chunk's file bytes.
+    ///
+    /// # Errors
+    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, and what reading gives.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        names: &[String],
+        n_cols: u32,
+        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let mut infos = Vec::new();
+        for name in names {
+            let info = expect(checkpoint, name)?;
+            if info.shape.len() != 2 || info.cols() != u64::from(n_cols) {
+                let reason = format!("tensor {name} has shape {:?}, (rows, {n_cols}) was wanted", info.shape);
+                return Err(Error::format(checkpoint.name(), reason));
+            }
+            infos.push(info);
+        }
+        let limit = gpu.info().max_binding_bytes.min(gpu.info().max_buffer_bytes);
+        let mut parts = Vec::new();
+        let mut first_row = 0;
+        for spans in split(&infos, limit)? {
+            let part = load_part(gpu, checkpoint, &spans, first_row, on_bytes).await?;
+            first_row += part.n_rows;
+            parts.push(part);
+        }
+        Ok(Self { n_rows: first_row, n_cols, parts })
+    }
+}
+
+/// Groups stacked tensors into parts: a part has one type, at most `limit` bytes, and pieces that begin at whole row steps.
+fn split<'a>(infos: &[&'a TensorInfo], limit: u64) -> Result<Vec<Vec<Span<'a>>>> {
+    let mut parts: Vec<Vec<Span<'a>>> = Vec::new();
+    let mut room = 0;
+    for info in infos {
+        let step_bytes = PlaneLayout::new(info.dtype, ROW_STEP, info.cols())?.n_bytes();
+        let max_rows = limit / step_bytes * ROW_STEP;
+        if max_rows == 0 {
+            let what = format!("bytes in one binding for {ROW_STEP} rows of {}", info.name);
+            return Err(Error::Limit { what, needed: step_bytes, available: limit });
+        }
+        let mut first = 0;
+        while first < info.rows() {
+            let joins = parts.last().and_then(|part| part.last()).is_some_and(|last| {
+                last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0
+            });
+            if !joins {
+                parts.push(Vec::new());
+                room = max_rows;
+            }
+            let n_rows = room.min(info.rows() - first);
+            if let Some(part) = parts.last_mut() {
+                part.push(Span { info, first, n_rows });
+            }
+            room -= n_rows;
+            first += n_rows;
+        }
+    }
+    Ok(parts)
+}
+
+async fn load_part(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    spans: &[Span<'_>],
+    first_row: u32,
+    on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Part> {
+    let head = spans[0].info;
+    let (dtype, cols) = (head.dtype, head.cols());
+    let n_rows: u64 = spans.iter().map(|span| span.n_rows).sum();
+    let layout = PlaneLayout::new(dtype, n_rows, cols)?;
+    let buffer = gpu.buffer(&head.name, layout.n_bytes())?;
+    let row_bytes = dtype.row_bytes(cols).unwrap_or(u64::MAX);
+    let chunk_rows = (CHUNK_BYTES / row_bytes / ROW_STEP).max(1) * ROW_STEP;
+    let mut row = 0;
+    for span in spans {
+        let mut done = 0;
+        while done < span.n_rows {
+            let n = chunk_rows.min(span.n_rows - done);
+            let bytes = checkpoint.read_rows(span.info, span.first + done, n).await?;
+            for (plane, offset) in repack(dtype, cols, &bytes)?.iter().zip(layout.chunk(row)) {
+                gpu.write(&buffer, offset, plane);
+            }
+            gpu.flush().await?;
+            on_bytes(bytes.len() as u64)?;
+            row += n;
+            done += n;
+        }
+    }
+    Ok(Part { buffer, dtype, planes: layout.planes, first_row, n_rows: n_rows as u32 })
+}

@@ -1,0 +1,163 @@
+//! Work per column without weights: `norm.wgsl`, `gate.wgsl`, `pool.wgsl`.
+
+use super::matmul::Activation;
+use super::{Pass, VectorOffset, WORKGROUP, groups_for};
+use crate::gpu::Buffer;
+use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
+use crate::gpu::tensor::Columns;
+
+/// RMSNorm or LayerNorm of every column.
+pub static NORM: Kernel = Kernel {
+    name: "norm",
+    source: include_str!("../../shaders/norm.wgsl"),
+    params: NormParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+};
+
+/// activate(gate)·up of every column.
+pub static GATE: Kernel = Kernel {
+    name: "gate",
+    source: include_str!("../../shaders/gate.wgsl"),
+    params: GateParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::Read, Access::ReadWrite],
+};
+
+/// One vector per text of a ragged batch.
+pub static POOL: Kernel = Kernel {
+    name: "pool",
+    source: include_str!("../../shaders/pool.wgsl"),
+    params: PoolParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+};
+
+/// Columns of a workgroup of `norm`, texts of one of `pool`.
+const PER_GROUP: u32 = 8;
+
+params! {
+    /// Params of `norm.wgsl`.
+    NormParams {
+        n_cols: u32,
+        stride: u32,
+        norm: u32,
+        bias: u32,
+        eps: f32,
+        pad0: u32,
+        pad1: u32,
+        pad2: u32,
+    }
+}
+
+params! {
+    /// Params of `gate.wgsl`.
+    GateParams {
+        n_cols: u32,
+        x_stride: u32,
+        y_stride: u32,
+        pad0: u32,
+    }
+}
+
+params! {
+    /// Params of `pool.wgsl`.
+    PoolParams {
+        x_stride: u32,
+        pad0: u32,
+        pad1: u32,
+        pad2: u32,
+    }
+}
+
+/// A norm as the model stores it.
+#[derive(Clone, Copy, Debug)]
+pub struct NormWeights {
+    /// The weight.
+    pub weight: VectorOffset,
+    /// The bias: LayerNorm where there is one, RMSNorm where not.
+    pub bias: Option<VectorOffset>,
+    /// Added to the mean square or the variance.
+    pub eps: f32,
+}
+
+fn norm_variant(caps: &Caps, kind: &'static str) -> Variant {
+    Variant::new().slot("norm_kind", kind).team(caps).size("WG", WORKGROUP).size("COLS", PER_GROUP)
+}
+
+/// y[column] = normalized x[column].
+pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, y: &Columns) {
+    assert_eq!(x.n_values, y.n_values, "values of a norm");
+    let params = NormParams {
+        n_cols: x.n_values,
+        stride: x.stride() / 4,
+        norm: weights.weight,
+        bias: weights.bias.unwrap_or(0),
+        eps: weights.eps,
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
+    };
+    let variant = norm_variant(pass.rec.caps(), if weights.bias.is_some() { "layer" } else { "rms" });
+    let buffers = [pass.state, &x.buffer, pass.vectors, &y.buffer];
+    pass.rec.dispatch(&NORM, variant, params, &buffers, x.n_columns.div_ceil(PER_GROUP));
+}
+
+fn gate_variant(activation: Activation) -> Variant {
+    Variant::new().slot("activation", activation.slot()).size("WG", WORKGROUP)
+}
+
+/// y[column][i] = activate(x[column][i]) · x[column][n + i], n the values of y: x holds gate, then up.
+pub fn gate(pass: &mut Pass<'_>, activation: Activation, x: &Columns, y: &Columns) {
+    assert_eq!(x.n_values, 2 * y.n_values, "gate and up");
+    let params = GateParams { n_cols: y.n_values, x_stride: x.stride(), y_stride: y.stride(), pad0: 0 };
+    let n_groups = groups_for(y.n_values * y.n_columns);
+    pass.rec.dispatch(&GATE, gate_variant(activation), params, &[pass.state, &x.buffer, &y.buffer], n_groups);
+}
+
+/// How the columns of a text become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    /// Mean over all tokens, the special ones included.
+    Mean,
+    /// The first token's vector.
+    Cls,
+    /// The last token's vector.
+    Last,
+}
+
+/// Whether pooled vectors are scaled to length 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scaling {
+    /// As they are.
+    Raw,
+    /// Length 1.
+    Unit,
+}
+
+fn pool_variant(caps: &Caps, pooling: Pooling, scaling: Scaling) -> Variant {
+    let slot = match pooling {
+        Pooling::Mean => "mean",
+        Pooling::Cls => "cls",
+        Pooling::Last => "last",
+    };
+    let variant = Variant::new().slot("pooling", slot).team(caps).size("WG", WORKGROUP).size("TEXTS", PER_GROUP);
+    variant.size("NORMALIZE", u32::from(scaling == Scaling::Unit))
+}
+
+/// y[text] = the pooled columns of each text; the state of `pass` counts texts. `texts`: first and one-past-last column.
+pub fn pool(pass: &mut Pass<'_>, pooling: Pooling, scaling: Scaling, texts: &Buffer, x: &Columns, y: &Columns) {
+    assert_eq!(x.n_values, y.n_values, "values of a pooled vector");
+    let params = PoolParams { x_stride: x.stride() / 4, pad0: 0, pad1: 0, pad2: 0 };
+    let variant = pool_variant(pass.rec.caps(), pooling, scaling);
+    let buffers = [pass.state, texts, &x.buffer, &y.buffer];
+    pass.rec.dispatch(&POOL, variant, params, &buffers, y.n_columns.div_ceil(PER_GROUP));
+}
+
+/// Every variant these functions record.
+pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
+    let mut all: Vec<(&'static Kernel, Variant)> =
+        vec![(&NORM, norm_variant(caps, "rms")), (&NORM, norm_variant(caps, "layer"))];
+    all.extend([Activation::Silu, Activation::Gelu].map(|activation| (&GATE, gate_variant(activation))));
+    for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+        all.extend([Scaling::Raw, Scaling::Unit].map(|scaling| (&POOL, pool_variant(caps, pooling, scaling))));
+    }
+    all
+}

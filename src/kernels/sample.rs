@@ -1,0 +1,113 @@
+//! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
+
+use super::{Pass, WORKGROUP};
+use crate::gpu::Buffer;
+use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
+use crate::gpu::tensor::Columns;
+use crate::text::SamplingParams;
+
+/// Chooses the next token and advances the state.
+pub static SAMPLE: Kernel = Kernel {
+    name: "sample",
+    source: include_str!("../../shaders/sample.wgsl"),
+    params: SampleParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
+};
+
+/// Negative log-likelihood of the next token of every column.
+pub static NLL: Kernel = Kernel {
+    name: "nll",
+    source: include_str!("../../shaders/nll.wgsl"),
+    params: NllParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+};
+
+/// What `sample` writes when the logits hold no number.
+pub const BAD_TOKEN: u32 = u32::MAX;
+
+/// Threads of the sampler's one workgroup: the most that every device takes.
+const SAMPLE_WORKGROUP: u32 = 256;
+
+/// Columns of a workgroup of `nll`.
+const COLUMNS: u32 = 8;
+
+params! {
+    /// Params of `sample.wgsl`.
+    SampleParams {
+        n_cols: u32,
+        context_len: u32,
+        pad0: u32,
+        pad1: u32,
+    }
+}
+
+params! {
+    /// Params of `nll.wgsl`.
+    NllParams {
+        n_cols: u32,
+        stride: u32,
+        pad0: u32,
+        pad1: u32,
+    }
+}
+
+params! {
+    /// `Sampling` of `sample.wgsl`: a request's parameters, written once per request.
+    SamplingUniform {
+        temperature: f32,
+        top_p: f32,
+        min_p: f32,
+        repeat_penalty: f32,
+        top_k: u32,
+        repeat_last_n: u32,
+        seed: u32,
+        pad0: u32,
+    }
+}
+
+impl From<&SamplingParams> for SamplingUniform {
+    fn from(sampling: &SamplingParams) -> Self {
+        Self {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repeat_penalty: sampling.repeat_penalty,
+            top_k: sampling.top_k,
+            repeat_last_n: sampling.repeat_last_n,
+            seed: sampling.seed,
+            pad0: 0,
+        }
+    }
+}
+
+fn sample_variant() -> Variant {
+    Variant::new().size("WG", SAMPLE_WORKGROUP)
+}
+
+/// Chooses a token from the one column of `logits` (which it changes), appends it to `history` (`context_len + 1` ids by
+/// position) and advances the state of `pass`.
+pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history: &Buffer, context_len: u32) {
+    let params = SampleParams { n_cols: logits.n_values, context_len, pad0: 0, pad1: 0 };
+    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &[sampling, &logits.buffer, history, pass.state], 1);
+}
+
+fn nll_variant(caps: &Caps) -> Variant {
+    Variant::new().team(caps).size("WG", WORKGROUP).size("COLS", COLUMNS)
+}
+
+/// y[column] = −ln p(the id after the column's position in `history`), p = softmax(logits[column]).
+pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) {
+    let params = NllParams { n_cols: logits.n_values, stride: logits.stride(), pad0: 0, pad1: 0 };
+    let variant = nll_variant(pass.rec.caps());
+    let buffers = [pass.state, &logits.buffer, history, y];
+    pass.rec.dispatch(&NLL, variant, params, &buffers, logits.n_columns.div_ceil(COLUMNS));
+}
+
+/// Every variant these functions record.
+pub(super) fn variants() -> Vec<(&'static Kernel, Variant)> {
+    let mut all: Vec<(&'static Kernel, Variant)> = vec![(&SAMPLE, sample_variant())];
+    for subgroups in [false, true] {
+        all.push((&NLL, nll_variant(&Caps { subgroups, browser: false })));
+    }
+    all
+}
