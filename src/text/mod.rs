@@ -1,9 +1,15 @@
 //! Text in and out: tokenizers, chat templates, sampling parameters.
 
 pub mod chat;
+mod gguf_vocab;
+mod marks;
+mod pieces;
+mod precheck;
 pub mod sampling;
+pub mod stream;
 pub mod tokenizer;
 
 pub use chat::{ChatTemplate, Message};
 pub use sampling::SamplingParams;
-pub use tokenizer::{TextStream, Tokenizer};
+pub use stream::{Emit, StopFinder, TextStream};
+pub use tokenizer::{SideFiles, Tokenizer};
