@@ -6,6 +6,7 @@ mod requests;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
+use crate::format::checkpoint::Config;
 use crate::gpu::Gpu;
 use crate::hub;
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
@@ -50,6 +51,11 @@ impl Engine {
     pub async fn create(options: JsValue) -> Result<Engine, JsValue> {
         console_error_panic_hook::set_once();
         Self::open(options).await.map_err(to_js_error)
+    }
+
+    /// The adapters the browser offers; empty where there is none.
+    pub async fn adapters() -> Result<JsValue, JsValue> {
+        to_js(&Gpu::adapters().await).map_err(to_js_error)
     }
 
     /// What the device is and can do.
@@ -119,7 +125,7 @@ impl Engine {
         };
         let checkpoint = open_checkpoint(&source, &request).await?;
         let options = request.load_options(cancel)?;
-        let model = if checkpoint.is_encoder() {
+        let model = if is_encoder(&checkpoint) {
             Model::Encoder(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?)
         } else {
             Model::Decoder(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?)
@@ -189,6 +195,15 @@ async fn open_checkpoint(source: &JsValue, request: &LoadRequest) -> Result<Chec
     }
     let files = hub::open(&name, &request.hub_options(), &mut |_| ()).await?;
     Checkpoint::open(files).await
+}
+
+/// Whether the file describes itself as one of the BERT family.
+fn is_encoder(checkpoint: &Checkpoint) -> bool {
+    let architecture = match checkpoint.config() {
+        Config::Gguf(metadata) => metadata.string("general.architecture"),
+        Config::HuggingFace(config) => config["model_type"].as_str(),
+    };
+    architecture.is_some_and(|name| name.contains("bert"))
 }
 
 fn no_model() -> Error {

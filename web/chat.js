@@ -37,7 +37,7 @@ async function answer() {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
     const prompt = promptFor(model);
-    view.begin("prompt" in prompt ? prompt.prompt : "");
+    view.begin(prompt.prompt ?? "");
     const options = { ...samplingOptions(), signal: controller.signal };
     const generation = await model.generate(prompt, options, (piece) => view.add(piece));
     messages.push({ role: "assistant", content: generation.text });
