@@ -1,14 +1,15 @@
 //! File formats: values against PyPI's `gguf`, planes against blocks, and a refusal for every malformed file.
 
-use crate::common::{gguf_writer::GgufWriter, llama2c};
+mod gguf;
+mod models;
+mod safetensors;
+
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use trice::format::planes::{self, PlaneLayout, ROW_STEP};
-use trice::format::{Checkpoint, Config, DType, blocks};
+use trice::format::{Checkpoint, DType, blocks};
 use trice::hub::ModelFiles;
-use trice::source::{FileSource, MemorySource, Source};
+use trice::source::{MemorySource, Source};
 use trice::{Error, Result};
 
 /// Opens files given as bytes.
@@ -21,29 +22,75 @@ fn open(weights: Vec<Vec<u8>>, side: &[(&str, &str)]) -> Result<Checkpoint> {
     }))
 }
 
-/// The folder of models and tokenizers that is shared between checkouts, where there is one.
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("TRICE_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")), PathBuf::from);
-    let path = root.join(path);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
+/// Opens one file given as bytes.
+fn open_one(bytes: &[u8]) -> Result<Checkpoint> {
+    open(vec![bytes.to_vec()], &[])
 }
 
-/// Opens a Hugging Face folder.
-fn open_folder(folder: &std::path::Path, weights: &str) -> Checkpoint {
-    let file = |name: &str| Rc::new(FileSource::open(folder.join(name)).unwrap()) as Rc<dyn Source>;
-    let mut side = BTreeMap::new();
-    for name in ["config.json", "tokenizer.json"] {
-        if folder.join(name).exists() {
-            side.insert(name.to_owned(), file(name));
+/// Opens a file and reads every tensor, as a load would.
+fn open_and_read(bytes: &[u8]) -> Result<()> {
+    let checkpoint = open_one(bytes)?;
+    for tensor in checkpoint.tensors() {
+        let rows = pollster::block_on(checkpoint.read_rows(tensor, 0, tensor.rows()))?;
+        assert_eq!(rows.len() as u64, tensor.n_bytes);
+        assert_eq!(blocks::dequantize(tensor.dtype, &rows).len() as u64, tensor.rows() * tensor.cols());
+    }
+    Ok(())
+}
+
+/// Asserts that each file is refused as malformed or not supported, in words that hold `fragment`.
+fn assert_refused(files: Vec<(&str, Vec<u8>, &str)>) {
+    let n = files.len();
+    let mut wrong = Vec::new();
+    for (name, bytes, fragment) in files {
+        match open_and_read(&bytes) {
+            Err(error @ (Error::Format { .. } | Error::Unsupported { .. })) if error.to_string().contains(fragment) => {
+            }
+            Err(error) => wrong.push(format!("{name}: {fragment:?} wanted, found {error}")),
+            Ok(()) => wrong.push(format!("{name}: accepted")),
         }
     }
-    let files = ModelFiles { name: "folder".to_owned(), weights: vec![file(weights)], side };
-    pollster::block_on(Checkpoint::open(files)).unwrap()
+    println!("{}/{n} refused", n - wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One change to a file: where (as a fraction of its length), and what.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Byte(f64, u8),
+    Number(f64, u64),
+    Cut(f64),
+    Double(f64, usize),
+}
+
+fn any_mutation() -> impl Strategy<Value = Mutation> {
+    let extremes = prop::sample::select(vec![0, 1, 2, 31, 32, 255, 1 << 31, 1 << 32, 1 << 61, 1 << 63, u64::MAX]);
+    prop_oneof![
+        4 => (0.0..1.0, any::<u8>()).prop_map(|(at, value)| Mutation::Byte(at, value)),
+        4 => (0.0..1.0, extremes).prop_map(|(at, value)| Mutation::Number(at, value)),
+        1 => (0.0..1.0).prop_map(Mutation::Cut),
+        1 => (0.0..1.0, 1usize..64).prop_map(|(at, len)| Mutation::Double(at, len)),
+    ]
+}
+
+fn mutate(file: &[u8], mutations: &[Mutation]) -> Vec<u8> {
+    let mut out = file.to_vec();
+    for mutation in mutations {
+        let (Mutation::Byte(at, _) | Mutation::Number(at, _) | Mutation::Cut(at) | Mutation::Double(at, _)) = *mutation;
+        let at = (out.len() as f64 * at) as usize;
+        match *mutation {
+            Mutation::Byte(_, value) => out[at..].iter_mut().take(1).for_each(|byte| *byte = value),
+            Mutation::Number(_, value) => {
+                out[at..].iter_mut().zip(value.to_le_bytes()).for_each(|(byte, value)| *byte = value);
+            }
+            Mutation::Cut(_) => out.truncate(at),
+            Mutation::Double(_, len) => {
+                let copy = out[at..(at + len).min(out.len())].to_vec();
+                out.splice(at..at, copy);
+            }
+        }
+    }
+    out
 }
 
 const TYPES: &[u8] = include_bytes!("../golden/gguf_types.gguf");
@@ -52,7 +99,7 @@ const ORDER: [&str; 10] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q5_0", "Q5_1",
 
 /// The fixture's tensors: type, file bytes, what PyPI's `gguf` decodes them to.
 fn fixture() -> Vec<(DType, Vec<u8>, Vec<f32>)> {
-    let checkpoint = open(vec![TYPES.to_vec()], &[]).unwrap();
+    let checkpoint = open_one(TYPES).unwrap();
     let decoded: Vec<f32> =
         TYPES_DECODED.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
     assert_eq!(checkpoint.tensors().count(), ORDER.len());
@@ -97,7 +144,7 @@ fn pack(layout: &PlaneLayout, bytes: &[u8], step: u64) -> Vec<u8> {
     for first_row in (0..layout.rows).step_by(step as usize) {
         let n_rows = step.min(layout.rows - first_row) as usize;
         let rows = &bytes[first_row as usize * row_bytes..][..n_rows * row_bytes];
-        let parts = planes::repack(layout.dtype, layout.cols as usize, rows);
+        let parts = planes::repack(layout.dtype, layout.cols, rows).unwrap();
         assert_eq!(parts.len(), layout.n_planes());
         for (part, offset) in parts.iter().zip(layout.chunk(first_row)) {
             assert!(offset.is_multiple_of(16) && part.len().is_multiple_of(16));

@@ -295,18 +295,17 @@ fn check_alignment(kind: u32, value: &Value) -> Parsed<u32> {
 
 /// Bytes that a tensor's type and shape ask for.
 fn tensor_bytes(name: &str, dtype: DType, shape: &[u64]) -> Parsed<u64> {
-    let cols = shape[shape.len() - 1];
-    let Some(row_bytes) = dtype.row_bytes(cols) else {
-        let block = dtype.block_len();
+    let (cols, block) = (shape[shape.len() - 1], dtype.block_len() as u64);
+    if !cols.is_multiple_of(block) {
         return bad(format!(
             "tensor {name}: {} rows of a multiple of {block} weights wanted, found {cols}",
             dtype.name()
         ));
-    };
-    let n_bytes = shape[..shape.len() - 1].iter().try_fold(row_bytes, |bytes, &dim| bytes.checked_mul(dim));
-    match n_bytes {
-        Some(n_bytes) if shape_fits(shape) => Ok(n_bytes),
-        _ => bad(format!("tensor {name}: shape {shape:?} overflows")),
+    }
+    let n_rows = || shape_fits(shape).then(|| shape[..shape.len() - 1].iter().product::<u64>());
+    match dtype.row_bytes(cols).and_then(|row_bytes| row_bytes.checked_mul(n_rows()?)) {
+        Some(n_bytes) => Ok(n_bytes),
+        None => bad(format!("tensor {name}: shape {shape:?} overflows")),
     }
 }
 
@@ -385,4 +384,19 @@ fn check_regions(tensors: &mut [TensorInfo], data_start: u64, alignment: u64, fi
         return bad(format!("{} bytes after the last tensor belong to no tensor", file_len - last));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_at_its_limit() {
+        let end_at = |len| {
+            let position = MAX_HEADER_BYTES as usize - 4;
+            Parser { position, ..Parser::new(&[], u64::MAX, 0) }.take(len, "a text").err()
+        };
+        assert!(matches!(end_at(4), Some(Stop::NeedMore(MAX_HEADER_BYTES))));
+        assert!(matches!(end_at(5), Some(Stop::Bad(reason)) if reason.contains("the header is longer")));
+    }
 }

@@ -9,31 +9,35 @@ use std::rc::Rc;
 
 /// Joins the headers of `files`, in order: the metadata of part 0 and the tensors of all.
 pub(crate) fn merge_splits(files: &[Rc<dyn Source>], headers: Vec<Header>) -> Result<(Metadata, Vec<TensorInfo>)> {
-    let declared = headers.first().and_then(|header| header.metadata.uint("split.count")).unwrap_or(1);
-    if declared.max(1) != files.len() as u64 {
-        return Err(Error::format(
-            files[0].name(),
-            format!("a model split into {} files: {} given", declared.max(1), files.len()),
-        ));
+    let Some(first) = files.first() else { return Ok(Default::default()) };
+    let declared = headers.first().and_then(|header| header.metadata.uint("split.count")).unwrap_or(1).max(1);
+    if declared != files.len() as u64 {
+        let reason = format!("a model split into {declared} files: {} given", files.len());
+        return Err(Error::format(first.name(), reason));
     }
+    let n_declared = headers.first().and_then(|header| header.metadata.uint("split.tensors.count"));
     let mut metadata = None;
     let mut tensors = Vec::new();
-    let mut n_declared = None;
     for (index, (file, header)) in files.iter().zip(headers).enumerate() {
         if files.len() > 1 {
             check_part(file.as_ref(), &header.metadata, index as u64, declared)?;
-            n_declared = n_declared.or(header.metadata.uint("split.tensors.count"));
+            if header.metadata.uint("split.tensors.count") != n_declared {
+                return Err(Error::format(
+                    file.name(),
+                    "belongs to another model: its \"split.tensors.count\" differs",
+                ));
+            }
         }
         metadata.get_or_insert(header.metadata);
         tensors.extend(header.tensors);
     }
-    if let Some(n_declared) = n_declared.filter(|&n| n != tensors.len() as u64) {
-        return Err(Error::format(
-            files[0].name(),
-            format!("{n_declared} tensors wanted in all parts, found {}", tensors.len()),
-        ));
+    match n_declared {
+        Some(n) if n != tensors.len() as u64 => {
+            let reason = format!("{n} tensors wanted in all parts, found {}", tensors.len());
+            Err(Error::format(first.name(), reason))
+        }
+        _ => Ok((metadata.unwrap_or_default(), tensors)),
     }
-    Ok((metadata.unwrap_or_default(), tensors))
 }
 
 fn check_part(file: &dyn Source, metadata: &Metadata, index: u64, count: u64) -> Result<()> {
