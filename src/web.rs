@@ -14,7 +14,7 @@ use crate::tasks::{ClassifyOptions, TextEncoder};
 use convert::{call, from_js, to_js, to_js_error};
 use js_sys::Function;
 use requests::{
-    BenchRequest, ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent,
+    ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent,
 };
 use std::cell::RefCell;
 use std::ops::ControlFlow;

@@ -3,9 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
-use crate::session::{
-    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs,
-};
+use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, TextEncoder};
 use crate::text::{Message, SamplingParams};
@@ -87,9 +85,7 @@ impl GenerateRequest {
         match (&self.messages, &self.prompt, &self.ids) {
             (Some(messages), None, None) => session.chat_prompt(messages),
             (None, Some(text), None) if self.raw => session.raw_prompt(text),
-            (None, Some(text), None) => {
-                session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }])
-            }
+            (None, Some(text), None) => session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }]),
             (None, None, Some(ids)) => Ok(ids.clone()),
             _ => Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
         }
@@ -107,13 +103,7 @@ impl GenerateRequest {
             ..default
         };
         sampling.validate()?;
-        Ok(GenerateOptions {
-            max_tokens: self.max_tokens,
-            sampling,
-            stop: self.stop,
-            logprobs: self.logprobs,
-            cancel,
-        })
+        Ok(GenerateOptions { max_tokens: self.max_tokens, sampling, stop: self.stop, logprobs: self.logprobs, cancel })
     }
 }
 
