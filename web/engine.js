@@ -7,134 +7,40 @@ import { pipelineOver } from "./pipelines.js";
 
 export { EngineError };
 
-/** @typedef {{role: "system" | "user" | "assistant", content: string}} Message */
-/** @typedef {{name: string, blob: Blob}} ModelFile A file of a model; `name` is its path inside the model's folder. */
-/** @typedef {string | File | File[] | FileList | ModelFile[]} ModelSource A name, an address, or files. */
-/** @typedef {{stage: "reading" | "compiling", done: number, total: number}} Progress Bytes read, shaders compiled. */
-/** @typedef {{label: string, score: number}} LabelScore */
-
-/**
- * @typedef {object} LoadOptions
- * @property {(progress: Progress) => void} [onProgress]
- * @property {AbortSignal} [signal] Aborting stops the load and frees what it had.
- * @property {number} [contextLength] Tokens of context to reserve; by default min(the model's, 4096).
- * @property {"f16" | "f32"} [kvType] Element type of the KV cache.
- * @property {string} [device] A part of an adapter's name.
- * @property {string} [endpoint] A hub mirror's address.
- * @property {string} [token] The hub's access token.
- * @property {string} [builtinBase] Where the built-in models lie; by default `models/` beside this folder.
- */
-
-/**
- * @typedef {object} GenerateOptions
- * @property {number} [temperature] 0 is greedy.
- * @property {number} [topK] Keep the k most probable tokens; 0 keeps all.
- * @property {number} [topP] Keep the fewest tokens whose probabilities reach this sum.
- * @property {number} [minP] Keep tokens at least this fraction as probable as the best.
- * @property {number} [repeatPenalty] 1 is off.
- * @property {number} [seed] By default a random one.
- * @property {number} [maxTokens]
- * @property {string | string[]} [stop] Texts that end the answer.
- * @property {number} [logprobs] Also report this many most probable tokens per step.
- * @property {AbortSignal} [signal]
- */
-
-/** @typedef {{messages: Message[]} | {prompt: string, raw?: boolean} | {ids: number[]}} Prompt */
-/** @typedef {{text: string, tokens: number[], logprobs?: object[]}} Piece */
-
-/**
- * @typedef {object} Timings
- * @property {number} load_ms
- * @property {number} first_token_ms
- * @property {number} prefill_tokens_per_s
- * @property {number} decode_tokens_per_s
- * @property {number} dispatches_per_token
- */
-
-/**
- * @typedef {object} Generation What `trice chat --json` prints.
- * @property {string} model
- * @property {number[]} prompt_tokens
- * @property {number[]} tokens
- * @property {string} text
- * @property {"stop" | "length" | "cancelled"} finish_reason
- * @property {Timings} timings
- * @property {{id: number, logprob: number, top: {id: number, logprob: number}[]}[]} [logprobs]
- */
-
-/**
- * @typedef {object} ModelInfo
- * @property {"decoder" | "encoder"} kind
- * @property {string} name
- * @property {string} architecture
- * @property {number} n_params
- * @property {number} weight_bytes
- * @property {number} context_len
- * @property {number} vocab_size
- * @property {number} load_ms
- * @property {boolean} has_template Without a chat template a decoder can only continue text.
- * @property {string[]} labels Of an encoder's head; empty without a head.
- */
-
-/**
- * @typedef {object} DeviceInfo
- * @property {string} name
- * @property {string} backend
- * @property {string} driver
- * @property {string} kind
- * @property {boolean} f16
- * @property {boolean} subgroups
- * @property {[number, number]} subgroup_size
- * @property {number} max_binding_bytes
- * @property {number} max_buffer_bytes
- * @property {number} max_workgroup_bytes
- * @property {number} max_storage_buffers
- */
+/** @import * as api from "./engine.js" */
 
 /** How answers are sampled where nothing is said; the same as the command line's. */
 export const SAMPLING = Object.freeze({ temperature: 0.7, topK: 40, topP: 0.95, minP: 0.05, repeatPenalty: 1 });
 
-/** A loaded model in its worker. Made by `load`. */
-export class Model {
+/** @implements {api.Model} */
+class WorkerModel {
   /** @type {Connection} */
   #connection;
-  /** @type {Timings | null} */
+  /** @type {api.Timings | null} */
   #timings = null;
 
-  /** @param {Connection} connection @param {DeviceInfo} device @param {ModelInfo} info */
+  /** @param {Connection} connection @param {api.DeviceInfo} device @param {api.ModelInfo} info */
   constructor(connection, device, info) {
     this.#connection = connection;
-    /** @type {DeviceInfo} */
     this.device = device;
-    /** @type {ModelInfo} */
     this.info = info;
-    /** The shapes of OpenAI's client. */
+    /** @type {api.Model["openai"]} */
     this.openai = { chat: { completions: chatCompletions(this) } };
   }
 
-  /**
-   * Answers a conversation, piece by piece. Leaving the loop cancels; an aborted `signal` throws its reason.
-   * @param {Message[]} messages
-   * @param {GenerateOptions} [options]
-   * @returns {AsyncGenerator<string, Generation | undefined, void>}
-   */
+  /** @type {api.Model["chat"]} */
   async *chat(messages, options = {}) {
     return yield* this.stream({ messages }, options);
   }
 
-  /**
-   * As `chat`, for any kind of prompt.
-   * @param {Prompt} prompt
-   * @param {GenerateOptions} [options]
-   * @returns {AsyncGenerator<string, Generation | undefined, void>}
-   */
+  /** @type {api.Model["stream"]} */
   async *stream(prompt, options = {}) {
     /** @type {string[]} */
     const texts = [];
     let wake = () => {};
     const leave = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, leave.signal]) : leave.signal;
-    /** @type {Generation | undefined} */
+    /** @type {api.Generation | undefined} */
     let generation;
     /** @type {unknown} */
     let error;
@@ -166,14 +72,7 @@ export class Model {
     }
   }
 
-  /**
-   * Generates to the end, telling `onPiece` of every piece. An aborted `signal` resolves to what there is, with
-   * `finish_reason` "cancelled".
-   * @param {Prompt} prompt
-   * @param {GenerateOptions} [options]
-   * @param {(piece: Piece) => void} [onPiece]
-   * @returns {Promise<Generation>}
-   */
+  /** @type {api.Model["generate"]} */
   async generate(prompt, options = {}, onPiece) {
     const { signal, stop, seed, ...rest } = options;
     const request = {
@@ -189,52 +88,31 @@ export class Model {
     return generation;
   }
 
-  /**
-   * Labels with scores, best first, one list per text.
-   * @param {string[]} texts
-   * @param {{labels?: string[], template?: string, multiLabel?: boolean}} [options] Own labels are compared by embedding.
-   * @returns {Promise<LabelScore[][]>}
-   */
+  /** @type {api.Model["classify"]} */
   classify(texts, options = {}) {
     return this.#connection.call("classify", { texts, options: defined(options) }).result;
   }
 
-  /**
-   * One vector per text.
-   * @param {string[]} texts
-   * @param {{pooling?: "mean" | "cls" | "last", normalize?: boolean}} [options]
-   * @returns {Promise<number[][]>}
-   */
+  /** @type {api.Model["embed"]} */
   embed(texts, options = {}) {
     return this.#connection.call("embed", { texts, options: defined(options) }).result;
   }
 
-  /**
-   * Measures speed; resolves to what `trice bench --json` prints.
-   * @param {{prompt?: number, generate?: number, batch?: number, repetitions?: number}} [options]
-   * @returns {Promise<object>}
-   */
+  /** @type {api.Model["bench"]} */
   bench(options = {}) {
     return this.#connection.call("bench", defined(options)).result;
   }
 
-  /** What is loaded, where, and how long the last answer took. */
   stats() {
     return { ...this.info, device: this.device.name, timings: this.#timings };
   }
 
-  /** Ends the worker and frees its memory and the GPU's. */
   async dispose() {
     this.#connection.close();
   }
 }
 
-/**
- * Loads a model: `builtin:stories`, `hf:owner/repo:Q4_K_M`, an address, `random:15m`, a File, or a folder's files.
- * @param {ModelSource} source
- * @param {LoadOptions} [options]
- * @returns {Promise<Model>}
- */
+/** @type {typeof api.load} */
 export async function load(source, options = {}) {
   const { onProgress, signal, device, ...rest } = options;
   signal?.throwIfAborted();
@@ -245,7 +123,7 @@ export async function load(source, options = {}) {
     const found = await connection.call("open", { device }).result;
     const args = { source: transferable(source), options: defined(rest) };
     const info = await connection.call("load", args, onProgress).result;
-    return new Model(connection, found, info);
+    return new WorkerModel(connection, found, info);
   } catch (error) {
     connection.close();
     throw error;
@@ -254,20 +132,12 @@ export async function load(source, options = {}) {
   }
 }
 
-/**
- * A function over a model, in the shapes that users of transformers.js know.
- * @param {import("./pipelines.js").Task} task
- * @param {Model | ModelSource} [model] By default the built-in model of the task.
- * @param {LoadOptions} [options]
- */
+/** @type {typeof api.pipeline} */
 export async function pipeline(task, model, options = {}) {
-  return pipelineOver(task, (name) => (model instanceof Model ? Promise.resolve(model) : load(model ?? name, options)));
+  return pipelineOver(task, async (name) => (isModel(model) ? model : load(model ?? name, options)));
 }
 
-/**
- * The adapters the browser offers; empty where there is none.
- * @returns {Promise<DeviceInfo[]>}
- */
+/** @type {typeof api.devices} */
 export async function devices() {
   const connection = new Connection();
   try {
@@ -275,6 +145,11 @@ export async function devices() {
   } finally {
     connection.close();
   }
+}
+
+/** @param {api.Model | api.ModelSource | undefined} model @returns {model is api.Model} */
+function isModel(model) {
+  return model instanceof WorkerModel;
 }
 
 /** Awaits a call and cancels it when the signal aborts. @param {import("./connection.js").Call} call @param {AbortSignal} [signal] */
@@ -293,10 +168,10 @@ function defined(options) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/** A name as it is; files as `{name, blob}` with paths inside their folder. @param {ModelSource} source */
+/** A name as it is; files as `{name, blob}` with paths inside their folder. @param {api.ModelSource} source */
 function transferable(source) {
   if (typeof source === "string") return source;
-  /** @type {(File | ModelFile)[]} */
+  /** @type {(File | api.ModelFile)[]} */
   const files = source instanceof Blob ? [source] : [...source];
   return files.map((file) => (file instanceof Blob ? { name: innerPath(file), blob: file } : file));
 }

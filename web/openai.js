@@ -1,21 +1,8 @@
 // OpenAI's chat completions over a model: request and answer shapes only.
 
 /** @typedef {import("./engine.js").Model} Model */
-/** @typedef {import("./engine.js").Message} Message */
 /** @typedef {import("./engine.js").Generation} Generation */
-
-/**
- * @typedef {object} CompletionRequest
- * @property {Message[]} messages
- * @property {boolean} [stream]
- * @property {number} [temperature]
- * @property {number} [top_p]
- * @property {number} [max_tokens]
- * @property {number} [max_completion_tokens]
- * @property {string | string[]} [stop]
- * @property {number} [seed]
- * @property {AbortSignal} [signal]
- */
+/** @typedef {import("./engine.js").CompletionRequest} CompletionRequest */
 
 /** @param {Model} model */
 export function chatCompletions(model) {

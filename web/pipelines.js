@@ -2,7 +2,7 @@
 
 /** @typedef {import("./engine.js").Model} Model */
 /** @typedef {import("./engine.js").Message} Message */
-/** @typedef {"text-classification" | "zero-shot-classification" | "feature-extraction" | "text-generation"} Task */
+/** @typedef {import("./engine.js").Task} Task */
 
 /** @type {Record<Task, {model: string, make: (model: Model) => (...args: any[]) => Promise<any>}>} */
 const TASKS = {
@@ -15,7 +15,7 @@ const TASKS = {
 /**
  * @param {Task} task
  * @param {(defaultName: string) => Promise<Model>} getModel
- * @returns {Promise<((...args: any[]) => Promise<any>) & {model: Model, dispose: () => Promise<void>}>}
+ * @returns {Promise<import("./engine.js").Pipeline>}
  */
 export async function pipelineOver(task, getModel) {
   const entry = TASKS[task];
