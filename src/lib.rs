@@ -5,6 +5,8 @@ pub mod error;
 pub mod format;
 pub mod gpu;
 pub mod hub;
+pub mod kernels;
+pub mod model;
 pub mod session;
 pub mod source;
 pub mod tasks;

@@ -54,15 +54,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Element type of the KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KvType {
-    /// 32-bit floats: exact, twice the memory.
-    F32,
-    /// 16-bit floats.
-    #[default]
-    F16,
-}
+pub use crate::kernels::attention::KvType;
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]

@@ -199,7 +199,7 @@ fn encode_q8_0(block: &[f32], out: &mut Vec<u8>) {
 
 /// The first weight of greatest magnitude, with its sign.
 fn extreme(block: &[f32]) -> f32 {
-    block.iter().fold(0.0f32, |max, &w| if w.abs() > max.abs() { w } else { max })
+    block.iter().copied().fold(block[0], |max, w| if w.abs() > max.abs() { w } else { max })
 }
 
 /// Truncated, as the format's authors round: `offset` is half a step above the zero code.

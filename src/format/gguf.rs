@@ -4,6 +4,7 @@
 
 mod parse;
 mod split;
+mod tensors;
 
 use super::{Metadata, TensorInfo};
 use crate::error::{Error, Result};

@@ -113,17 +113,10 @@ impl PlaneLayout {
 }
 
 /// Turns whole rows of file blocks into their parts of the planes, one `Vec` per plane, each padded to 16 bytes.
-/// Write part `i` at `PlaneLayout::chunk(first_row)[i]`. `Error::Invalid` when `rows` are no whole rows of `cols` weights.
-pub fn repack(dtype: DType, cols: u64, rows: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let row_bytes = match dtype.row_bytes(cols) {
-        Some(n) if n > 0 && (rows.len() as u64).is_multiple_of(n) => n as usize,
-        _ => {
-            let (name, found) = (dtype.name(), rows.len());
-            return Err(Error::invalid(format!("whole {name} rows of {cols} weights wanted, found {found} bytes")));
-        }
-    };
+/// Write part `i` at `PlaneLayout::chunk(first_row)[i]`. Bytes after the last whole row are ignored.
+pub fn repack(dtype: DType, cols: usize, rows: &[u8]) -> Vec<Vec<u8>> {
     let mut planes = match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => vec![pad_rows(dtype, row_bytes, rows)],
+        DType::F32 | DType::F16 | DType::BF16 => vec![pad_rows(dtype, cols * dtype.block_bytes(), rows)],
         DType::Q4_K | DType::Q5_K => vec![rows.to_vec()],
         DType::Q8_0 => split_q8_0(rows),
         DType::Q4_0 => split_legacy(rows, &[(0, 2)], 18),
@@ -134,7 +127,7 @@ pub fn repack(dtype: DType, cols: u64, rows: &[u8]) -> Result<Vec<Vec<u8>>> {
     for plane in &mut planes {
         plane.resize(plane.len().next_multiple_of(UNIT as usize), 0);
     }
-    Ok(planes)
+    planes
 }
 
 /// Fills each row of floats up with zeros to whole granules.

@@ -262,6 +262,17 @@ mod tests {
         assert_eq!(n_params("135m"), 134_515_008);
         assert_eq!(n_params("15m"), 15_191_712);
         assert_eq!(n_params("minilm"), 22_565_376);
+        // The sizes that the peers' own files of these mixes have.
+        let sizes = [
+            ("15m", 13_166_208),
+            ("15m:Q4_K_M", 13_923_072),
+            ("15m:Q6_K", 15_830_784),
+            ("15m:Q8_0", 16_152_192),
+            ("15m:F16", 30_390_912),
+        ];
+        for (spec, n_bytes) in sizes {
+            assert_eq!(Checkpoint::random(spec).unwrap().weight_bytes(), n_bytes, "{spec}");
+        }
         let mix = Checkpoint::random("random:1b:q4_k_m").unwrap();
         assert_eq!(mix.tensor("token_embd.weight").unwrap().dtype, DType::Q6_K);
         assert_eq!(mix.tensor("blk.0.ffn_down.weight").unwrap().dtype, DType::Q6_K);

@@ -75,6 +75,11 @@ impl Recording {
         self.dispatches.is_empty()
     }
 
+    /// How many different shaders it needs.
+    pub fn n_variants(&self) -> usize {
+        self.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect::<HashSet<_>>().len()
+    }
+
     /// The list as text, a line per dispatch: kernel, variant, workgroups. For golden tests and for people.
     pub fn describe(&self) -> String {
         let mut text = String::new();
@@ -108,8 +113,7 @@ impl Program {
     }
 
     pub(super) fn build(gpu: &Gpu, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Self> {
-        let kinds: HashSet<_> = recording.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect();
-        let (n_kinds, mut seen) = (kinds.len(), HashSet::new());
+        let (n_kinds, mut seen) = (recording.n_variants(), HashSet::new());
         let params = gpu.uniform("params", PARAMS_SLOT * recording.dispatches.len() as u64);
         let mut slots = vec![0u8; PARAMS_SLOT as usize * recording.dispatches.len()];
         let mut steps = Vec::with_capacity(recording.dispatches.len());
@@ -164,11 +168,7 @@ fn bind(gpu: &Gpu, layout: &wgpu::BindGroupLayout, dispatch: &Dispatch, params: 
     for (i, buffer) in dispatch.buffers.iter().enumerate() {
         entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.0.as_entire_binding() });
     }
-    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(dispatch.kernel.name),
-        layout,
-        entries: &entries,
-    })
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(dispatch.kernel.name), layout, entries: &entries })
 }
 
 /// Compiles WGSL for `kernel`, with the layout its declaration says: an automatic one would drop unused bindings.

@@ -134,6 +134,7 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "bias/none",
     "common/bytes",
     "common/grid",
+    "common/k_scale",
     "common/state",
     "kv/f16",
     "kv/f32",

@@ -117,10 +117,9 @@ fn split<'a>(infos: &[&'a TensorInfo], limit: u64) -> Result<Vec<Vec<Span<'a>>>>
         }
         let mut first = 0;
         while first < info.rows() {
-            let joins = parts
-                .last()
-                .and_then(|part| part.last())
-                .is_some_and(|last| last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0);
+            let joins = parts.last().and_then(|part| part.last()).is_some_and(|last| {
+                last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0
+            });
             if !joins {
                 parts.push(Vec::new());
                 room = max_rows;
@@ -156,7 +155,7 @@ async fn load_part(
         while done < span.n_rows {
             let n = chunk_rows.min(span.n_rows - done);
             let bytes = checkpoint.read_rows(span.info, span.first + done, n).await?;
-            for (plane, offset) in repack(dtype, cols, &bytes)?.iter().zip(layout.chunk(row)) {
+            for (plane, offset) in repack(dtype, cols as usize, &bytes).iter().zip(layout.chunk(row)) {
                 gpu.write(&buffer, offset, plane);
             }
             gpu.flush().await?;

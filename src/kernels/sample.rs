@@ -65,6 +65,9 @@ params! {
     }
 }
 
+/// Layout of `Sampling` in `sample.wgsl`, for the contract test.
+pub const SAMPLING_LAYOUT: crate::gpu::shader::ParamsLayout = SamplingUniform::LAYOUT;
+
 impl From<&SamplingParams> for SamplingUniform {
     fn from(sampling: &SamplingParams) -> Self {
         Self {

@@ -8,16 +8,7 @@ use crate::text::Tokenizer;
 use serde::Serialize;
 use std::rc::Rc;
 
-/// How token vectors become one vector per text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// Mean over all tokens, the special ones included.
-    Mean,
-    /// The first token's vector.
-    Cls,
-    /// The last token's vector.
-    Last,
-}
+pub use crate::kernels::elementwise::Pooling;
 
 /// A label and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]

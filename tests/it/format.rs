@@ -2,11 +2,11 @@
 
 mod gguf;
 mod models;
+mod planes;
 mod safetensors;
 
 use proptest::prelude::*;
 use std::rc::Rc;
-use trice::format::planes::{self, PlaneLayout, ROW_STEP};
 use trice::format::{Checkpoint, DType, blocks};
 use trice::hub::ModelFiles;
 use trice::source::{MemorySource, Source};
@@ -131,76 +131,8 @@ fn blocks_are_quantized_as_gguf_py_does() {
         match blocks::quantize(*dtype, weights) {
             Ok(ours) => assert_eq!(&ours, bytes, "{}", dtype.name()),
             Err(error) => {
-                assert!(dtype.name().ends_with("_K") && matches!(error, Error::Unsupported { .. }), "{error}")
+                assert!(dtype.name().ends_with("_K") && matches!(error, Error::Unsupported { .. }), "{error}");
             }
-        }
-    }
-}
-
-/// Uploads `bytes` as the engine does, `step` rows at a time.
-fn pack(layout: &PlaneLayout, bytes: &[u8], step: u64) -> Vec<u8> {
-    let row_bytes = layout.dtype.row_bytes(layout.cols).unwrap() as usize;
-    let mut buffer = vec![0; layout.n_bytes() as usize];
-    for first_row in (0..layout.rows).step_by(step as usize) {
-        let n_rows = step.min(layout.rows - first_row) as usize;
-        let rows = &bytes[first_row as usize * row_bytes..][..n_rows * row_bytes];
-        let parts = planes::repack(layout.dtype, layout.cols, rows).unwrap();
-        assert_eq!(parts.len(), layout.n_planes());
-        for (part, offset) in parts.iter().zip(layout.chunk(first_row)) {
-            assert!(offset.is_multiple_of(16) && part.len().is_multiple_of(16));
-            buffer[offset as usize..][..part.len()].copy_from_slice(part);
-        }
-    }
-    buffer
-}
-
-fn any_matrix() -> impl Strategy<Value = (DType, u64, u64, u64)> {
-    let dtypes: Vec<DType> = DType::all().collect();
-    (prop::sample::select(dtypes), 1u64..40, 1u64..5, 1u64..4, any::<u64>()).prop_map(
-        |(dtype, rows, blocks, steps, seed)| {
-            let block = dtype.block_len() as u64;
-            let cols = if block == 1 { blocks * 37 % 150 + 1 } else { blocks * block };
-            (dtype, rows, cols, steps * ROW_STEP ^ seed << 32)
-        },
-    )
-}
-
-/// Pseudo-random file bytes whose floats are all numbers.
-fn file_bytes(dtype: DType, n_weights: u64, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u32
-    };
-    let n_blocks = n_weights as usize / dtype.block_len();
-    if dtype.block_len() == 1 {
-        let weights: Vec<f32> = (0..n_blocks).map(|_| random() as f32 / 1e9 - 1.0).collect();
-        return blocks::quantize(dtype, &weights).unwrap();
-    }
-    let scales: &[usize] = match dtype {
-        DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
-        DType::Q6_K => &[208],
-        _ => &[0],
-    };
-    let mut out: Vec<u8> = (0..n_blocks * dtype.block_bytes()).map(|_| random() as u8).collect();
-    for block in out.chunks_exact_mut(dtype.block_bytes()) {
-        for &at in scales {
-            block[at + 1] = block[at + 1] & 0x83 | 0x20;
-        }
-    }
-    out
-}
-
-proptest! {
-    #[test]
-    fn planes_hold_the_same_weights((dtype, rows, cols, step_and_seed) in any_matrix()) {
-        let (step, seed) = (step_and_seed & 0xffff_ffff, step_and_seed >> 32);
-        let bytes = file_bytes(dtype, rows * cols, seed);
-        let wanted = bits(&blocks::dequantize(dtype, &bytes));
-        let layout = PlaneLayout::new(dtype, rows, cols).unwrap();
-        for step in [step, rows.next_multiple_of(ROW_STEP)] {
-            let buffer = pack(&layout, &bytes, step);
-            prop_assert_eq!(bits(&planes::unpack(&layout, &buffer)), wanted.clone());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Integration tests: one binary, one file per area.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod shaders;
 mod text;

@@ -1,11 +1,11 @@
 //! Bytes of a header to `Header`: a cursor that bounds every count before it allocates.
 
+use super::tensors::{check_regions, tensor_bytes, unknown_type};
 use super::{
     ALIGNMENTS, DEFAULT_ALIGNMENT, Header, MAGIC, MAX_ARRAY_LEN, MAX_DIMS, MAX_HEADER_BYTES, MAX_KEY_BYTES, MAX_KEYS,
     MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS,
 };
-use crate::format::{DType, Metadata, TensorInfo, Value, shape_fits};
-use std::collections::HashSet;
+use crate::format::{DType, Metadata, TensorInfo, Value};
 
 /// Why parsing ended early.
 pub(super) enum Stop {
@@ -17,9 +17,9 @@ pub(super) enum Stop {
     Unsupported(String),
 }
 
-type Parsed<T> = Result<T, Stop>;
+pub(super) type Parsed<T> = Result<T, Stop>;
 
-fn bad<T>(reason: impl Into<String>) -> Parsed<T> {
+pub(super) fn bad<T>(reason: impl Into<String>) -> Parsed<T> {
     Err(Stop::Bad(reason.into()))
 }
 
@@ -291,99 +291,6 @@ fn check_alignment(kind: u32, value: &Value) -> Parsed<u32> {
         },
         _ => bad("general.alignment: a 32-bit unsigned integer wanted"),
     }
-}
-
-/// Bytes that a tensor's type and shape ask for.
-fn tensor_bytes(name: &str, dtype: DType, shape: &[u64]) -> Parsed<u64> {
-    let (cols, block) = (shape[shape.len() - 1], dtype.block_len() as u64);
-    if !cols.is_multiple_of(block) {
-        return bad(format!(
-            "tensor {name}: {} rows of a multiple of {block} weights wanted, found {cols}",
-            dtype.name()
-        ));
-    }
-    let n_rows = || shape_fits(shape).then(|| shape[..shape.len() - 1].iter().product::<u64>());
-    match dtype.row_bytes(cols).and_then(|row_bytes| row_bytes.checked_mul(n_rows()?)) {
-        Some(n_bytes) => Ok(n_bytes),
-        None => bad(format!("tensor {name}: shape {shape:?} overflows")),
-    }
-}
-
-/// A type that ggml has, had, or never had.
-fn unknown_type(name: &str, id: u32) -> Stop {
-    let known = match id {
-        3 => "Q4_1",
-        9 => "Q8_1",
-        10 => "Q2_K",
-        11 => "Q3_K",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        24 => "I8",
-        25 => "I16",
-        26 => "I32",
-        27 => "I64",
-        28 => "F64",
-        29 => "IQ1_M",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
-        40 => "NVFP4",
-        4 | 5 | 31..=33 | 36..=38 => "a type that ggml has removed",
-        _ => "unknown to ggml",
-    };
-    Stop::Unsupported(format!("tensor {name} of type {id} ({known})"))
-}
-
-/// The one place that computes where a tensor ends: `None` when it wraps or leaves the file.
-fn tensor_end(data_start: u64, tensor: &TensorInfo, file_len: u64) -> Option<u64> {
-    let end = data_start.checked_add(tensor.offset)?.checked_add(tensor.n_bytes)?;
-    (end <= file_len).then_some(end)
-}
-
-/// Names are unique; regions are aligned, inside the file, disjoint, and hide nothing between or after them.
-/// Turns offsets into offsets from the start of the file.
-fn check_regions(tensors: &mut [TensorInfo], data_start: u64, alignment: u64, file_len: u64) -> Parsed<()> {
-    let mut names = HashSet::with_capacity(tensors.len());
-    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(tensor.name.as_str())) {
-        return bad(format!("tensor {} stands twice", twice.name));
-    }
-    let mut regions = Vec::with_capacity(tensors.len());
-    for tensor in tensors.iter_mut() {
-        let (name, offset, n_bytes) = (&tensor.name, tensor.offset, tensor.n_bytes);
-        if !offset.is_multiple_of(alignment) {
-            return bad(format!("tensor {name}: an offset aligned to {alignment} wanted, found {offset}"));
-        }
-        let Some(end) = tensor_end(data_start, tensor, file_len) else {
-            return bad(format!(
-                "tensor {name}: {n_bytes} bytes at data offset {offset} wanted, the file ends at {file_len} \
-                 (data begin at {data_start})"
-            ));
-        };
-        regions.push((end - n_bytes, end, name.clone()));
-        tensor.offset = end - n_bytes;
-    }
-    regions.sort();
-    let mut last = data_start.min(file_len);
-    for (start, end, name) in regions {
-        if start < last {
-            return bad(format!("tensor {name} begins at {start}, inside the tensor that ends at {last}"));
-        }
-        if start - last >= alignment {
-            return bad(format!("{} bytes before tensor {name} belong to no tensor", start - last));
-        }
-        last = end;
-    }
-    if file_len - last >= alignment {
-        return bad(format!("{} bytes after the last tensor belong to no tensor", file_len - last));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ fn with_alignment(kind: u32, value: &[u8]) -> Vec<u8> {
     RawFile { entries, tensors: vec![t()], data: vec![0; 128], ..RawFile::default() }.bytes()
 }
 
+/// Name, file, and a part of the message that refuses it.
 type Case = (&'static str, Vec<u8>, &'static str);
+
+/// Makes a file with so many of something.
+type MakeFile<'a> = &'a dyn Fn(u64) -> Vec<u8>;
 
 fn bad_starts() -> Vec<Case> {
     let counts = |n_tensors, n_entries| RawFile { n_tensors, n_entries, ..RawFile::default() }.bytes();
@@ -190,7 +194,7 @@ fn limits_hold_exactly() {
         let entries = vec![entry("general.alignment", U32, &(n as u32).to_le_bytes())];
         RawFile { entries, alignment: n as usize, ..RawFile::default() }.bytes()
     };
-    let limits: [(&str, u64, &dyn Fn(u64) -> Vec<u8>); 6] = [
+    let limits: [(&str, u64, MakeFile<'_>); 6] = [
         ("keys", MAX_KEYS, &many_keys),
         ("tensors", MAX_TENSORS, &many_tensors),
         ("key", MAX_KEY_BYTES, &key),

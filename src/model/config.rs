@@ -1,0 +1,340 @@
+//! Hyperparameters and architecture facts as data, from a GGUF's metadata or a `config.json`, each range-checked before use.
+
+use super::rope::Scaling;
+use crate::error::{Error, Result};
+use crate::format::checkpoint::Config;
+use crate::format::{Checkpoint, Metadata};
+use crate::kernels::attention::Rope;
+use crate::kernels::elementwise::Pooling;
+use serde_json::Value as Json;
+
+/// Limits a hyperparameter must keep; hostile files ask for more (see the design's RELIABILITY, section 4).
+const MAX_LAYERS: u64 = 512;
+const MAX_HEADS: u64 = 1_024;
+const MAX_DIM: u64 = 1 << 17;
+const MAX_VOCAB: u64 = 1 << 20;
+const MAX_CONTEXT: u64 = 1 << 21;
+const MAX_ROPE_THETA: f64 = 1e9;
+
+/// Which of the two forward passes a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Causal: chats, continues text.
+    Decoder,
+    /// Bidirectional: embeds, classifies.
+    Encoder,
+}
+
+/// What both kinds have.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// `llama`, `qwen2`, `bert`.
+    pub architecture: String,
+    /// Layers.
+    pub n_layers: u32,
+    /// Width of the residual stream.
+    pub dim: u32,
+    /// Query heads.
+    pub n_heads: u32,
+    /// Key and value heads.
+    pub n_kv_heads: u32,
+    /// Values per head.
+    pub head_dim: u32,
+    /// Width of the feed-forward layer.
+    pub ffn_dim: u32,
+    /// Rows of the embedding.
+    pub vocab_size: u32,
+    /// Tokens of context the model was made for.
+    pub context_len: u32,
+    /// Epsilon of the norms.
+    pub norm_eps: f32,
+}
+
+/// A decoder of the Llama family.
+#[derive(Clone, Debug)]
+pub struct DecoderConfig {
+    /// Sizes.
+    pub shape: Shape,
+    /// Order of the rotated pairs.
+    pub rope: Rope,
+    /// Base of the rotation's wavelengths.
+    pub rope_theta: f64,
+    /// How rotations are stretched for longer contexts.
+    pub rope_scaling: Scaling,
+}
+
+/// An encoder of the BERT family.
+#[derive(Clone, Debug)]
+pub struct EncoderConfig {
+    /// Sizes.
+    pub shape: Shape,
+    /// How the model means its token vectors to become one.
+    pub pooling: Pooling,
+    /// Names of the head's classes; empty where there is no head.
+    pub labels: Vec<String>,
+}
+
+/// One look-up for both kinds of file; keys are GGUF's without the architecture, then `config.json`'s.
+struct Facts<'a> {
+    file: &'a str,
+    architecture: String,
+    config: &'a Config,
+}
+
+impl<'a> Facts<'a> {
+    fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
+        let file = checkpoint.name();
+        let found = match checkpoint.config() {
+            Config::Gguf(metadata) => metadata.string("general.architecture"),
+            Config::HuggingFace(json) => json.get("model_type").and_then(Json::as_str),
+        };
+        let Some(architecture) = found else {
+            let wanted = "an architecture (general.architecture, or model_type of config.json)";
+            return Err(Error::format(file, format!("{wanted} is missing")));
+        };
+        Ok(Self { file, architecture: architecture.to_owned(), config: checkpoint.config() })
+    }
+
+    fn gguf(&self, key: &str) -> String {
+        if key.starts_with("general.") || key.starts_with("tokenizer.") {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.architecture)
+        }
+    }
+
+    fn metadata(&self) -> Option<&Metadata> {
+        match self.config {
+            Config::Gguf(metadata) => Some(metadata),
+            Config::HuggingFace(_) => None,
+        }
+    }
+
+    fn json(&self, key: &str) -> Option<&Json> {
+        match self.config {
+            Config::Gguf(_) => None,
+            Config::HuggingFace(json) => json.get(key).filter(|value| !value.is_null()),
+        }
+    }
+
+    fn find_uint(&self, gguf: &str, json: &str) -> Option<u64> {
+        match self.metadata() {
+            Some(metadata) => metadata.uint(&self.gguf(gguf)),
+            None => self.json(json)?.as_u64(),
+        }
+    }
+
+    fn find_float(&self, gguf: &str, json: &str) -> Option<f64> {
+        match self.metadata() {
+            Some(metadata) => metadata.float(&self.gguf(gguf)),
+            None => self.json(json)?.as_f64(),
+        }
+    }
+
+    fn key(&self, gguf: &str, json: &str) -> String {
+        if self.metadata().is_some() { self.gguf(gguf) } else { json.to_owned() }
+    }
+
+    /// A required integer in `1..=max`.
+    fn uint(&self, gguf: &str, json: &str, max: u64) -> Result<u32> {
+        let key = self.key(gguf, json);
+        let Some(value) = self.find_uint(gguf, json) else {
+            return Err(Error::format(self.file, format!("{key} is missing or no whole number")));
+        };
+        self.in_range(&key, value, max)
+    }
+
+    fn in_range(&self, key: &str, value: u64, max: u64) -> Result<u32> {
+        if !(1..=max).contains(&value) {
+            return Err(Error::format(self.file, format!("{key} is {value}, 1 to {max} was wanted")));
+        }
+        Ok(value as u32)
+    }
+
+    /// A float strictly between 0 and `max`.
+    fn float(&self, gguf: &str, json: &str, default: Option<f64>, max: f64) -> Result<f64> {
+        let key = self.key(gguf, json);
+        let Some(value) = self.find_float(gguf, json).or(default) else {
+            return Err(Error::format(self.file, format!("{key} is missing or no number")));
+        };
+        if !(value > 0.0 && value < max) {
+            return Err(Error::format(self.file, format!("{key} is {value}, more than 0 and less than {max} was wanted")));
+        }
+        Ok(value)
+    }
+
+    fn shape(&self, checkpoint: &Checkpoint, eps: (&str, &str)) -> Result<Shape> {
+        let dim = self.uint("embedding_length", "hidden_size", MAX_DIM)?;
+        let n_heads = self.uint("attention.head_count", "num_attention_heads", MAX_HEADS)?;
+        let kv_keys = ("attention.head_count_kv", "num_key_value_heads");
+        let n_kv_heads = match self.find_uint(kv_keys.0, kv_keys.1) {
+            Some(value) => self.in_range(&self.key(kv_keys.0, kv_keys.1), value, u64::from(n_heads))?,
+            None => n_heads,
+        };
+        if !n_heads.is_multiple_of(n_kv_heads) {
+            return Err(Error::format(self.file, format!("{n_kv_heads} kv heads do not divide {n_heads} heads")));
+        }
+        let head_dim = match self.find_uint("attention.key_length", "head_dim") {
+            Some(value) => self.in_range("head_dim", value, 1_024)?,
+            None if dim.is_multiple_of(n_heads) => dim / n_heads,
+            None => {
+                return Err(Error::format(self.file, format!("{n_heads} heads do not divide a width of {dim}")));
+            }
+        };
+        if !head_dim.is_multiple_of(4) || head_dim > 256 {
+            return Err(Error::unsupported(format!("heads of {head_dim} values (a multiple of 4 up to 256 was wanted)")));
+        }
+        let vocab_size = embedding_rows(checkpoint)?;
+        Ok(Shape {
+            architecture: self.architecture.clone(),
+            n_layers: self.uint("block_count", "num_hidden_layers", MAX_LAYERS)?,
+            dim,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            ffn_dim: self.uint("feed_forward_length", "intermediate_size", MAX_DIM * 4)?,
+            vocab_size: self.in_range("rows of the embedding", vocab_size, MAX_VOCAB)?,
+            context_len: self.uint("context_length", "max_position_embeddings", MAX_CONTEXT)?,
+            norm_eps: self.float(eps.0, eps.1, Some(1e-5), 1.0)? as f32,
+        })
+    }
+}
+
+/// Rows of the embedding, or of the head where the two are one tensor under the head's name.
+fn embedding_rows(checkpoint: &Checkpoint) -> Result<u64> {
+    let embedding = checkpoint.tensor("token_embd.weight").or_else(|| checkpoint.tensor("output.weight"));
+    embedding
+        .map(crate::format::TensorInfo::rows)
+        .ok_or_else(|| Error::format(checkpoint.name(), "tensor token_embd.weight is missing"))
+}
+
+/// Whether `checkpoint` is a decoder or an encoder.
+///
+/// # Errors
+/// `Unsupported` for an architecture Trice does not run, naming it and those it does.
+pub fn kind(checkpoint: &Checkpoint) -> Result<Kind> {
+    match Facts::new(checkpoint)?.architecture.as_str() {
+        "llama" | "qwen2" => Ok(Kind::Decoder),
+        "bert" => Ok(Kind::Encoder),
+        other => {
+            Err(Error::unsupported(format!("architecture {other} of {} (llama, qwen2 and bert run)", checkpoint.name())))
+        }
+    }
+}
+
+impl DecoderConfig {
+    /// Reads and checks a decoder's hyperparameters.
+    pub fn new(checkpoint: &Checkpoint) -> Result<Self> {
+        let facts = Facts::new(checkpoint)?;
+        let shape = facts.shape(checkpoint, ("attention.layer_norm_rms_epsilon", "rms_norm_eps"))?;
+        let rotated = facts.find_uint("rope.dimension_count", "").unwrap_or(u64::from(shape.head_dim));
+        if rotated != u64::from(shape.head_dim) {
+            let what = format!("rotating {rotated} of {} values of a head", shape.head_dim);
+            return Err(Error::unsupported(what));
+        }
+        if facts.json("use_sliding_window").and_then(Json::as_bool) == Some(true) {
+            return Err(Error::unsupported("sliding-window attention"));
+        }
+        // llama.cpp's converter permutes q and k of `llama` models; all other files keep Hugging Face's order.
+        let is_permuted = facts.metadata().is_some() && shape.architecture == "llama";
+        Ok(Self {
+            rope: if is_permuted { Rope::Interleaved } else { Rope::Neox },
+            rope_theta: rope_theta(&facts)?,
+            rope_scaling: rope_scaling(&facts, &shape)?,
+            shape,
+        })
+    }
+}
+
+fn rope_theta(facts: &Facts<'_>) -> Result<f64> {
+    // transformers 5 moved it into rope_parameters.
+    let nested = facts.json("rope_parameters").and_then(|json| json.get("rope_theta")).and_then(Json::as_f64);
+    facts.float("rope.freq_base", "rope_theta", nested.or(Some(10_000.0)), MAX_ROPE_THETA)
+}
+
+fn rope_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
+    if let Some(metadata) = facts.metadata() {
+        let factor = metadata.float(&facts.gguf("rope.scaling.factor")).unwrap_or(1.0);
+        let original = metadata.uint(&facts.gguf("rope.scaling.original_context_length"));
+        return match metadata.string(&facts.gguf("rope.scaling.type")) {
+            None | Some("none") => Ok(Scaling::None),
+            Some("linear") => Scaling::linear(factor),
+            Some("yarn") => Scaling::yarn(factor, original.unwrap_or(u64::from(shape.context_len))),
+            Some(other) => Err(Error::unsupported(format!("rope scaling {other}"))),
+        };
+    }
+    let Some(json) = facts.json("rope_scaling").or_else(|| facts.json("rope_parameters")) else {
+        return Ok(Scaling::None);
+    };
+    let number = |key: &str| json.get(key).and_then(Json::as_f64);
+    let original = number("original_max_position_embeddings").unwrap_or(f64::from(shape.context_len));
+    match json.get("rope_type").or_else(|| json.get("type")).and_then(Json::as_str) {
+        None | Some("default") => Ok(Scaling::None),
+        Some("linear") => Scaling::linear(number("factor").unwrap_or(1.0)),
+        Some("yarn") => Scaling::yarn(number("factor").unwrap_or(1.0), original as u64),
+        Some("llama3") => Scaling::llama3(
+            number("factor").unwrap_or(8.0),
+            number("low_freq_factor").unwrap_or(1.0),
+            number("high_freq_factor").unwrap_or(4.0),
+            original,
+        ),
+        Some(other) => Err(Error::unsupported(format!("rope scaling {other}"))),
+    }
+}
+
+impl EncoderConfig {
+    /// Reads and checks an encoder's hyperparameters.
+    pub async fn new(checkpoint: &Checkpoint) -> Result<Self> {
+        let facts = Facts::new(checkpoint)?;
+        let shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
+        if let Some(act) = facts.json("hidden_act").and_then(Json::as_str).filter(|act| *act != "gelu") {
+            return Err(Error::unsupported(format!("activation {act} in a {} model", shape.architecture)));
+        }
+        let pooling = match facts.metadata() {
+            Some(metadata) => gguf_pooling(metadata.uint(&facts.gguf("pooling_type")))?,
+            None => folder_pooling(checkpoint).await?,
+        };
+        let labels = match facts.metadata() {
+            Some(metadata) => {
+                metadata.strings(&facts.gguf("classifier.output_labels")).map(<[String]>::to_vec).unwrap_or_default()
+            }
+            None => json_labels(&facts),
+        };
+        Ok(Self { shape, pooling, labels })
+    }
+}
+
+fn gguf_pooling(kind: Option<u64>) -> Result<Pooling> {
+    match kind {
+        None | Some(0 | 1) => Ok(Pooling::Mean),
+        Some(2) => Ok(Pooling::Cls),
+        Some(3) => Ok(Pooling::Last),
+        Some(other) => Err(Error::unsupported(format!("pooling type {other}"))),
+    }
+}
+
+/// sentence-transformers' `1_Pooling/config.json`; mean where there is none.
+async fn folder_pooling(checkpoint: &Checkpoint) -> Result<Pooling> {
+    let Some(text) = checkpoint.side_text("1_Pooling/config.json").await? else { return Ok(Pooling::Mean) };
+    let json: Json = serde_json::from_slice(&text)
+        .map_err(|error| Error::format("1_Pooling/config.json", format!("JSON wanted: {error}")))?;
+    let is_on = |key: &str| json.get(key).and_then(Json::as_bool) == Some(true);
+    if is_on("pooling_mode_cls_token") {
+        Ok(Pooling::Cls)
+    } else if is_on("pooling_mode_lasttoken") {
+        Ok(Pooling::Last)
+    } else {
+        Ok(Pooling::Mean)
+    }
+}
+
+/// `id2label` in the order of its ids.
+fn json_labels(facts: &Facts<'_>) -> Vec<String> {
+    let Some(Json::Object(map)) = facts.json("id2label") else { return Vec::new() };
+    let mut labels: Vec<(u64, String)> = map
+        .iter()
+        .filter_map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned())))
+        .collect();
+    labels.sort();
+    labels.into_iter().map(|(_, label)| label).collect()
+}

@@ -1,0 +1,397 @@
+//! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward`.
+
+use super::cache::KvCache;
+use super::config::DecoderConfig;
+use super::layers::{Linear, Loader, Norm};
+use super::rope::Scaling;
+use crate::error::{Error, Result};
+use crate::format::Checkpoint;
+use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::kernels::Pass;
+use crate::kernels::attention::{Heads, KvType, Span, attention, rope_append};
+use crate::kernels::elementwise::gate;
+use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
+use crate::kernels::sample::{SamplingUniform, nll, sample};
+use crate::text::SamplingParams;
+
+/// Columns of a prefill chunk.
+const CHUNK: u32 = 128;
+
+/// Bytes that the logits of a scoring chunk may take.
+const SCORE_BYTES: u64 = 64 << 20;
+
+/// One transformer layer: attention, then a gated feed-forward layer, each normed before and added to the stream after.
+#[derive(Debug)]
+struct Layer {
+    attn_norm: Norm,
+    qkv: Linear,
+    attn_output: Linear,
+    ffn_norm: Norm,
+    gate_up: Linear,
+    down: Linear,
+}
+
+/// Activations of one step, `(n_columns, …)` each.
+struct Scratch {
+    /// The residual stream, before and after the layer half at work.
+    x: Columns,
+    x_next: Columns,
+    normed: Columns,
+    qkv: Columns,
+    q: Columns,
+    attended: Columns,
+    gate_up: Columns,
+    gated: Columns,
+}
+
+/// What a decoder needs to be run: the programs, recorded once.
+struct Programs {
+    /// A chunk of the prompt.
+    chunk: Program,
+    /// Logits of the chunk's last column.
+    chunk_head: Program,
+    /// One token.
+    step: Program,
+    /// Logits of that token.
+    step_head: Program,
+    /// The next token from the logits.
+    sample: Program,
+    /// `step`, `step_head` and `sample` in one: the decode loop.
+    decode: Program,
+    /// Likelihoods of a chunk; compiled when first asked for.
+    score: Option<Program>,
+}
+
+/// A decoder on the GPU with its cache and programs.
+pub struct Decoder {
+    config: DecoderConfig,
+    heads: Heads,
+    layers: Vec<Layer>,
+    output_norm: Norm,
+    /// The head, where it is not the embedding.
+    output: Option<Linear>,
+    embedding: Linear,
+    vectors: Buffer,
+    /// `(context_len, head_dim / 2)` cosines and sines.
+    angles: Buffer,
+    cache: KvCache,
+    state: Buffer,
+    sampling: Buffer,
+    /// Token ids by position, `context_len + 1`.
+    history: Buffer,
+    logits: Columns,
+    /// Likelihoods of a scoring chunk.
+    scores: Buffer,
+    programs: Option<Programs>,
+}
+
+impl Decoder {
+    /// Streams the weights of `checkpoint` to the GPU and reserves a cache of `context_len` positions. Call `compile` next.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        context_len: u32,
+        kv_type: KvType,
+        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let mut config = DecoderConfig::new(checkpoint)?;
+        let shape = config.shape.clone();
+        let heads = Heads {
+            n_heads: shape.n_heads,
+            n_kv_heads: shape.n_kv_heads,
+            head_dim: shape.head_dim,
+            context_len,
+            kv_type,
+        };
+        if checkpoint.tensor("rope_freqs.weight").is_some() {
+            config.rope_scaling = rope_factors(checkpoint, &heads).await?;
+        }
+        let mut loader = Loader::new(gpu, checkpoint, on_bytes);
+        let one = |name: &str| [name.to_owned()];
+        let has_embedding = checkpoint.tensor("token_embd.weight").is_some();
+        // Tied models store one of the two, by either name.
+        let name = if has_embedding { "token_embd.weight" } else { "output.weight" };
+        let embedding = Linear::load(&mut loader, &one(name), shape.vocab_size, shape.dim).await?;
+        let output = if has_embedding && checkpoint.tensor("output.weight").is_some() {
+            Some(Linear::load(&mut loader, &one("output.weight"), shape.vocab_size, shape.dim).await?)
+        } else {
+            None
+        };
+        let mut layers = Vec::with_capacity(shape.n_layers as usize);
+        for i in 0..shape.n_layers {
+            layers.push(Layer::load(&mut loader, &config, i).await?);
+        }
+        let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps).await?;
+        let vectors = loader.finish()?;
+        let table = config.rope_scaling.table(config.rope_theta, shape.head_dim, context_len);
+        let angles = gpu.buffer("rotations", table.len() as u64 * 8)?;
+        gpu.write(&angles, 0, bytemuck::cast_slice(&table));
+        Ok(Self {
+            layers,
+            output_norm,
+            output,
+            embedding,
+            vectors,
+            angles,
+            cache: KvCache::new(gpu, &heads, shape.n_layers)?,
+            state: gpu.uniform("state", 16),
+            sampling: gpu.uniform("sampling", size_of::<SamplingUniform>() as u64),
+            history: gpu.buffer("history", (u64::from(context_len) + 1) * 4)?,
+            logits: Columns::new(gpu, "logits", 1, shape.vocab_size)?,
+            scores: gpu.buffer("scores", u64::from(CHUNK) * 4)?,
+            programs: None,
+            config,
+            heads,
+        })
+    }
+
+    /// Compiles the programs; `on_pipeline` hears how many shaders are done, of how many.
+    pub async fn compile(&mut self, gpu: &Gpu, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let many = Scratch::new(gpu, &self.config, CHUNK)?;
+        let one = Scratch::new(gpu, &self.config, 1)?;
+        let decode = self.record(gpu, |decoder, pass| {
+            decoder.forward(pass, &one);
+            decoder.head(pass, &one);
+            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
+        });
+        let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
+        let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
+        let step = self.record(gpu, |decoder, pass| decoder.forward(pass, &one));
+        let step_head = self.record(gpu, |decoder, pass| decoder.head(pass, &one));
+        let sampler = self.record(gpu, |decoder, pass| {
+            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
+        });
+        let quiet = &mut |_, _| {};
+        // Both recordings with shaders of their own report; the others find all theirs compiled.
+        let (n_first, mut n_done) = (decode.n_variants(), 0);
+        let n_all = n_first + chunk.n_variants();
+        let decode = gpu.program(&decode, &mut |done, _| on_pipeline(done, n_all)).await?;
+        let chunk = gpu
+            .program(&chunk, &mut |done, _| {
+                n_done = done;
+                on_pipeline(n_first + n_done, n_all);
+            })
+            .await?;
+        self.programs = Some(Programs {
+            chunk,
+            decode,
+            chunk_head: gpu.program(&chunk_head, quiet).await?,
+            step: gpu.program(&step, quiet).await?,
+            step_head: gpu.program(&step_head, quiet).await?,
+            sample: gpu.program(&sampler, quiet).await?,
+            score: None,
+        });
+        Ok(())
+    }
+
+    /// Hyperparameters.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Positions of the cache.
+    pub fn context_len(&self) -> u32 {
+        self.heads.context_len
+    }
+
+    /// Token ids by position.
+    pub fn history(&self) -> &Buffer {
+        &self.history
+    }
+
+    /// Dispatches of one decode step.
+    pub fn dispatches_per_token(&self) -> u32 {
+        self.programs.as_ref().map_or(0, |programs| programs.decode.n_dispatches() as u32)
+    }
+
+    /// The decode step as text, a line per dispatch.
+    pub fn describe(&self, gpu: &Gpu) -> Result<String> {
+        let one = Scratch::new(gpu, &self.config, 1)?;
+        Ok(self.record(gpu, |decoder, pass| {
+            decoder.forward(pass, &one);
+            decoder.head(pass, &one);
+            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
+        })
+        .describe())
+    }
+
+    /// Columns of a prefill chunk.
+    pub fn chunk_len(&self) -> usize {
+        CHUNK as usize
+    }
+
+    fn record(&self, gpu: &Gpu, body: impl FnOnce(&Self, &mut Pass<'_>)) -> Recording {
+        let mut rec = Recording::new(gpu.caps());
+        body(self, &mut Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors });
+        rec
+    }
+
+    /// Ids at the step's positions of the history → the residual stream after the last layer, in `s.x`.
+    fn forward(&self, pass: &mut Pass<'_>, s: &Scratch) {
+        embed(pass, &self.embedding.weights, Ids::ByPosition(&self.history), &s.x, Store::Set);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let cache = self.cache.layer(i);
+            layer.qkv.record_normed(pass, &layer.attn_norm, &s.x, &s.normed, &s.qkv);
+            rope_append(pass, &self.heads, self.config.rope, &s.qkv, &self.angles, &s.q, cache);
+            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.attended);
+            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.gate_up.record_normed(pass, &layer.ffn_norm, &s.x_next, &s.normed, &s.gate_up);
+            gate(pass, Activation::Silu, &s.gate_up, &s.gated);
+            layer.down.record(pass, &s.gated, &s.x, Activation::Identity, Some(&s.x_next));
+        }
+    }
+
+    /// The last column's residual stream → `self.logits`.
+    fn head(&self, pass: &mut Pass<'_>, s: &Scratch) {
+        self.head_weights().record_last(pass, &self.output_norm, &s.x, &self.logits);
+    }
+
+    fn head_weights(&self) -> &Linear {
+        self.output.as_ref().unwrap_or(&self.embedding)
+    }
+
+    fn programs(&self) -> Result<&Programs> {
+        self.programs.as_ref().ok_or(Error::Gpu { during: "running a model", reason: "it was not compiled".into() })
+    }
+
+    /// Sets how the next tokens are chosen.
+    pub fn set_sampling(&self, gpu: &Gpu, sampling: &SamplingParams) {
+        gpu.write(&self.sampling, 0, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
+    }
+
+    /// Puts the next step at `position`, with `n_tokens` columns.
+    fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+        gpu.write(&self.state, 0, bytemuck::cast_slice(&[position as u32, n_tokens as u32, 0, 0]));
+    }
+
+    /// Runs at most `chunk_len` prompt tokens at positions from `position`; the cache then holds them.
+    pub fn prefill(&self, gpu: &Gpu, position: usize, tokens: &[u32]) -> Result<()> {
+        gpu.write(&self.history, position as u64 * 4, bytemuck::cast_slice(tokens));
+        self.set_state(gpu, position, tokens.len());
+        gpu.submit(&self.programs()?.chunk, None)
+    }
+
+    /// Logits of the last prefilled token.
+    pub fn prefill_head(&self, gpu: &Gpu) -> Result<()> {
+        gpu.submit(&self.programs()?.chunk_head, None)
+    }
+
+    /// Chooses a token from the logits and appends it to the history; copies `n` ids from `first` when asked.
+    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
+        gpu.submit(&self.programs()?.sample, self.history_copy(copy))
+    }
+
+    /// One decode step: the last token through all layers, the next one appended to the history.
+    pub fn decode(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
+        gpu.submit(&self.programs()?.decode, self.history_copy(copy))
+    }
+
+    /// One decode step that stops at the logits.
+    pub fn decode_to_logits(&self, gpu: &Gpu) -> Result<()> {
+        let programs = self.programs()?;
+        gpu.submit(&programs.step, None)?;
+        gpu.submit(&programs.step_head, None)
+    }
+
+    /// The logits of the last step, `(vocab_size)`.
+    pub async fn logits(&self, gpu: &Gpu) -> Result<Vec<f32>> {
+        let bytes = gpu.read(&self.logits.buffer, 0, u64::from(self.config.shape.vocab_size) * 4).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn history_copy<'a>(
+        &'a self,
+        copy: Option<(usize, usize, &'a crate::gpu::ReadBack)>,
+    ) -> Option<(&'a Buffer, u64, u64, &'a crate::gpu::ReadBack)> {
+        copy.map(|(first, n, to)| (&self.history, first as u64 * 4, n as u64 * 4, to))
+    }
+
+    /// Columns of a scoring chunk: as many as keep its logits in bounds.
+    fn score_columns(&self) -> u32 {
+        let fit = SCORE_BYTES / (u64::from(self.config.shape.vocab_size.next_multiple_of(32)) * 4);
+        (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, CHUNK)
+    }
+
+    /// −ln p of every token of `ids` after the first, given those before it.
+    pub async fn score(&mut self, gpu: &Gpu, ids: &[u32]) -> Result<Vec<f32>> {
+        let n_columns = self.score_columns();
+        if self.programs()?.score.is_none() {
+            let scratch = Scratch::new(gpu, &self.config, n_columns)?;
+            let logits = Columns::new(gpu, "logits to score", n_columns, self.config.shape.vocab_size)?;
+            let recording = self.record(gpu, |decoder, pass| {
+                decoder.forward(pass, &scratch);
+                decoder.output_norm.record(pass, &scratch.x, &scratch.normed);
+                decoder.head_weights().record(pass, &scratch.normed, &logits, Activation::Identity, None);
+                nll(pass, &logits, &decoder.history, &decoder.scores);
+            });
+            let program = gpu.program(&recording, &mut |_, _| {}).await?;
+            if let Some(programs) = &mut self.programs {
+                programs.score = Some(program);
+            }
+        }
+        gpu.write(&self.history, 0, bytemuck::cast_slice(ids));
+        let mut scores = Vec::with_capacity(ids.len());
+        while scores.len() + 1 < ids.len() {
+            let n = (n_columns as usize).min(ids.len() - 1 - scores.len());
+            self.set_state(gpu, scores.len(), n);
+            if let Some(program) = &self.programs()?.score {
+                gpu.submit(program, None)?;
+            }
+            let bytes = gpu.read(&self.scores, 0, n as u64 * 4).await?;
+            scores.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
+        }
+        Ok(scores)
+    }
+}
+
+/// The factors of a GGUF's `rope_freqs` tensor: Llama 3's scaling, worked out by the converter.
+async fn rope_factors(checkpoint: &Checkpoint, heads: &Heads) -> Result<Scaling> {
+    let factors = checkpoint.read_f32("rope_freqs.weight").await?;
+    let n = heads.head_dim as usize / 2;
+    if factors.len() != n || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
+        let reason = format!("tensor rope_freqs.weight holds {} values, {n} positive ones were wanted", factors.len());
+        return Err(Error::format(checkpoint.name(), reason));
+    }
+    Ok(Scaling::Factors(factors))
+}
+
+impl Layer {
+    async fn load(loader: &mut Loader<'_>, config: &DecoderConfig, i: u32) -> Result<Self> {
+        let shape = &config.shape;
+        let names = |parts: &[&str]| -> Vec<String> {
+            parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect()
+        };
+        let q_dim = shape.n_heads * shape.head_dim;
+        let kv_dim = shape.n_kv_heads * shape.head_dim;
+        let (dim, ffn_dim, eps) = (shape.dim, shape.ffn_dim, shape.norm_eps);
+        Ok(Self {
+            attn_norm: Norm::load_rms(loader, &format!("blk.{i}.attn_norm"), dim, eps).await?,
+            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), q_dim + 2 * kv_dim, dim).await?,
+            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, q_dim).await?,
+            ffn_norm: Norm::load_rms(loader, &format!("blk.{i}.ffn_norm"), dim, eps).await?,
+            gate_up: Linear::load(loader, &names(&["ffn_gate", "ffn_up"]), 2 * ffn_dim, dim).await?,
+            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim).await?,
+        })
+    }
+}
+
+impl Scratch {
+    fn new(gpu: &Gpu, config: &DecoderConfig, n_columns: u32) -> Result<Self> {
+        let shape = &config.shape;
+        let q_dim = shape.n_heads * shape.head_dim;
+        let kv_dim = shape.n_kv_heads * shape.head_dim;
+        let columns = |label: &str, n_values: u32| Columns::new(gpu, label, n_columns, n_values);
+        Ok(Self {
+            x: columns("x", shape.dim)?,
+            x_next: columns("x_next", shape.dim)?,
+            normed: columns("normed", shape.dim)?,
+            qkv: columns("qkv", q_dim + 2 * kv_dim)?,
+            q: columns("q", q_dim)?,
+            attended: columns("attended", q_dim)?,
+            gate_up: columns("gate_up", 2 * shape.ffn_dim)?,
+            gated: columns("gated", shape.ffn_dim)?,
+        })
+    }
+}
+

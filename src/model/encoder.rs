@@ -1,0 +1,347 @@
+//! The bidirectional forward pass, for every encoder: a ragged batch of texts, no padding between them, one submit and one
+//! read-back. Read `Encoder::forward`.
+
+use super::config::EncoderConfig;
+use super::layers::{Linear, Loader, Norm};
+use crate::error::{Error, Result};
+use crate::format::Checkpoint;
+use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::kernels::Pass;
+use crate::kernels::attention::{Heads, KvBuffers, KvType, Rope, Span, attention, rope_append};
+use crate::kernels::elementwise::{Pooling, Scaling, pool};
+use crate::kernels::matmul::{Activation, Ids, Store, embed};
+use std::collections::HashMap;
+
+/// Numbers of tokens that programs are recorded for; a batch takes the smallest that holds it.
+const BUCKETS: [u32; 3] = [64, 256, 1024];
+
+/// Texts of a batch at most.
+pub const MAX_TEXTS: usize = 64;
+
+/// One transformer layer: attention, then feed-forward, each added to the stream and normed after.
+#[derive(Debug)]
+struct Layer {
+    qkv: Linear,
+    attn_output: Linear,
+    attn_output_norm: Norm,
+    up: Linear,
+    down: Linear,
+    layer_output_norm: Norm,
+}
+
+/// Where a text's scores come from.
+#[derive(Debug)]
+struct Head {
+    pooling: Pooling,
+    scaling: Scaling,
+    /// BERT's pooler: a dense layer and tanh.
+    dense: Option<Linear>,
+    classifier: Linear,
+}
+
+/// What a program leaves per text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// One vector `(dim)`.
+    Embedding(Pooling, Scaling),
+    /// The head's scores `(n_labels)`.
+    Logits,
+}
+
+/// Activations of one batch, `(bucket, …)` each.
+struct Scratch {
+    x: Columns,
+    x_next: Columns,
+    qkv: Columns,
+    q: Columns,
+    attended: Columns,
+    up: Columns,
+    cache: KvBuffers,
+    /// Results, one column per text.
+    pooled: Columns,
+    dense: Columns,
+}
+
+/// A program with where it leaves its results.
+struct Run {
+    program: Program,
+    output: Columns,
+}
+
+/// An encoder on the GPU.
+pub struct Encoder {
+    config: EncoderConfig,
+    layers: Vec<Layer>,
+    words: Linear,
+    positions: Linear,
+    types: Option<Linear>,
+    embedding_norm: Norm,
+    head: Option<Head>,
+    vectors: Buffer,
+    /// The head's own bias, where it came from another file.
+    head_vectors: Option<Buffer>,
+    /// How many columns a batch has, and how many texts.
+    state: Buffer,
+    texts_state: Buffer,
+    ids: Buffer,
+    position_ids: Buffer,
+    type_ids: Buffer,
+    /// First and one-past-last column of each column's text, and of each text.
+    spans: Buffer,
+    texts: Buffer,
+    runs: HashMap<(u32, Output), Run>,
+}
+
+impl Encoder {
+    /// Streams the weights of `checkpoint` to the GPU.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let config = EncoderConfig::new(checkpoint).await?;
+        let shape = config.shape.clone();
+        let mut loader = Loader::new(gpu, checkpoint, on_bytes);
+        let one = |name: &str| [format!("{name}.weight")];
+        let words = Linear::load(&mut loader, &one("token_embd"), shape.vocab_size, shape.dim).await?;
+        let positions = Linear::load(&mut loader, &one("position_embd"), shape.context_len, shape.dim).await?;
+        let types = match checkpoint.tensor("token_types.weight") {
+            Some(info) => Some(Linear::load(&mut loader, &one("token_types"), info.rows() as u32, shape.dim).await?),
+            None => None,
+        };
+        let embedding_norm = Norm::load_layer(&mut loader, "token_embd_norm", shape.dim, shape.norm_eps).await?;
+        let mut layers = Vec::with_capacity(shape.n_layers as usize);
+        for i in 0..shape.n_layers {
+            layers.push(Layer::load(&mut loader, &config, i).await?);
+        }
+        let head = Head::load(&mut loader, &config).await?;
+        let vectors = loader.finish()?;
+        let most = u64::from(BUCKETS[BUCKETS.len() - 1]);
+        Ok(Self {
+            layers,
+            words,
+            positions,
+            types,
+            embedding_norm,
+            head,
+            vectors,
+            head_vectors: None,
+            state: gpu.uniform("state", 16),
+            texts_state: gpu.uniform("state of texts", 16),
+            ids: gpu.buffer("ids", most * 4)?,
+            position_ids: gpu.buffer("position ids", most * 4)?,
+            type_ids: gpu.buffer("type ids", most * 4)?,
+            spans: gpu.buffer("spans", most * 8)?,
+            texts: gpu.buffer("texts", MAX_TEXTS as u64 * 8)?,
+            runs: HashMap::new(),
+            config,
+        })
+    }
+
+    /// Replaces the head by the linear one of `checkpoint`, on mean-pooled vectors of length 1.
+    pub async fn load_head(&mut self, gpu: &Gpu, checkpoint: &Checkpoint, labels: Vec<String>) -> Result<()> {
+        let quiet = &mut |_| Ok(());
+        let mut loader = Loader::new(gpu, checkpoint, quiet);
+        let names = ["cls.output.weight".to_owned()];
+        let n_labels = crate::gpu::tensor::expect(checkpoint, &names[0])?.rows() as u32;
+        let classifier = Linear::load(&mut loader, &names, n_labels, self.config.shape.dim).await?;
+        self.head_vectors = Some(loader.finish()?);
+        self.head = Some(Head { pooling: Pooling::Mean, scaling: Scaling::Unit, dense: None, classifier });
+        self.config.labels = labels;
+        self.runs.retain(|(_, output), _| *output != Output::Logits);
+        Ok(())
+    }
+
+    /// Hyperparameters.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Rows of the head; none without one.
+    pub fn n_labels(&self) -> Option<u32> {
+        self.head.as_ref().map(|head| head.classifier.weights.n_rows)
+    }
+
+    /// Tokens of a batch at most.
+    pub fn batch_len(&self) -> usize {
+        BUCKETS[BUCKETS.len() - 1] as usize
+    }
+
+    /// Compiles what the first short batch of `output` will need.
+    pub async fn compile(
+        &mut self,
+        gpu: &Gpu,
+        output: Output,
+        on_pipeline: &mut dyn FnMut(usize, usize),
+    ) -> Result<()> {
+        self.prepare(gpu, BUCKETS[0], output, on_pipeline).await
+    }
+
+    /// Runs `batch`, at most `MAX_TEXTS` texts of ids and `batch_len` ids in all: one vector per text.
+    pub async fn run(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<Vec<Vec<f32>>> {
+        let n_tokens: usize = batch.iter().map(|ids| ids.len()).sum();
+        let Some(bucket) = BUCKETS.into_iter().find(|bucket| n_tokens <= *bucket as usize) else {
+            let available = self.batch_len() as u64;
+            return Err(Error::Limit { what: "tokens of a batch".into(), needed: n_tokens as u64, available });
+        };
+        assert!((1..=MAX_TEXTS).contains(&batch.len()), "texts of a batch");
+        self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
+        self.write_batch(gpu, batch, n_tokens);
+        let run = &self.runs[&(bucket, output)];
+        gpu.submit(&run.program, None)?;
+        let stride = run.output.stride() as usize;
+        let bytes = gpu.read(&run.output.buffer, 0, (batch.len() * stride * 4) as u64).await?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        Ok(values.chunks(stride).map(|column| column[..run.output.n_values as usize].to_vec()).collect())
+    }
+
+    fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {
+        let (mut ids, mut positions, mut spans, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for text in batch {
+            let span = [ids.len() as u32, (ids.len() + text.len()) as u32];
+            ids.extend_from_slice(text);
+            positions.extend(0..text.len() as u32);
+            spans.resize(ids.len(), span);
+            texts.push(span);
+        }
+        gpu.write(&self.ids, 0, bytemuck::cast_slice(&ids));
+        gpu.write(&self.position_ids, 0, bytemuck::cast_slice(&positions));
+        gpu.write(&self.spans, 0, bytemuck::cast_slice(&spans));
+        gpu.write(&self.texts, 0, bytemuck::cast_slice(&texts));
+        gpu.write(&self.state, 0, bytemuck::cast_slice(&[0, n_tokens as u32, 0, 0]));
+        gpu.write(&self.texts_state, 0, bytemuck::cast_slice(&[0, batch.len() as u32, 0, 0]));
+    }
+
+    async fn prepare(
+        &mut self,
+        gpu: &Gpu,
+        bucket: u32,
+        output: Output,
+        on_pipeline: &mut dyn FnMut(usize, usize),
+    ) -> Result<()> {
+        if self.runs.contains_key(&(bucket, output)) {
+            return Ok(());
+        }
+        let scratch = Scratch::new(gpu, &self.config, bucket, self.head.as_ref())?;
+        let mut rec = Recording::new(gpu.caps());
+        let mut pass = Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors };
+        self.forward(&mut pass, &scratch);
+        let results = self.finish(gpu, &mut rec, &scratch, output)?;
+        let program = gpu.program(&rec, on_pipeline).await?;
+        self.runs.insert((bucket, output), Run { program, output: results });
+        Ok(())
+    }
+
+    /// Ids, positions and spans of the batch → the residual stream after the last layer, in `s.x`.
+    fn forward(&self, pass: &mut Pass<'_>, s: &Scratch) {
+        let heads = self.heads(s.x.n_columns);
+        embed(pass, &self.words.weights, Ids::ByColumn(&self.ids), &s.x_next, Store::Set);
+        embed(pass, &self.positions.weights, Ids::ByColumn(&self.position_ids), &s.x_next, Store::Add);
+        if let Some(types) = &self.types {
+            embed(pass, &types.weights, Ids::ByColumn(&self.type_ids), &s.x_next, Store::Add);
+        }
+        self.embedding_norm.record(pass, &s.x_next, &s.x);
+        for layer in &self.layers {
+            layer.qkv.record(pass, &s.x, &s.qkv, Activation::Identity, None);
+            rope_append(pass, &heads, Rope::None, &s.qkv, &self.ids, &s.q, &s.cache);
+            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &s.attended);
+            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.attn_output_norm.record(pass, &s.x_next, &s.x);
+            layer.up.record(pass, &s.x, &s.up, Activation::Gelu, None);
+            layer.down.record(pass, &s.up, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.layer_output_norm.record(pass, &s.x_next, &s.x);
+        }
+    }
+
+    /// The residual stream → one column per text.
+    fn finish(&self, gpu: &Gpu, rec: &mut Recording, s: &Scratch, output: Output) -> Result<Columns> {
+        let vectors = self.head_vectors.as_ref().unwrap_or(&self.vectors);
+        let mut pass = Pass { rec, state: &self.texts_state, vectors };
+        match (output, &self.head) {
+            (Output::Embedding(pooling, scaling), _) => {
+                pool(&mut pass, pooling, scaling, &self.texts, &s.x, &s.pooled);
+                Ok(s.pooled.clone())
+            }
+            (Output::Logits, None) => Err(Error::unsupported("classifying with a model that has no head")),
+            (Output::Logits, Some(head)) => {
+                pool(&mut pass, head.pooling, head.scaling, &self.texts, &s.x, &s.pooled);
+                let pooled = if let Some(dense) = &head.dense {
+                    dense.record(&mut pass, &s.pooled, &s.dense, Activation::Tanh, None);
+                    &s.dense
+                } else {
+                    &s.pooled
+                };
+                let n_labels = head.classifier.weights.n_rows;
+                let logits = Columns::new(gpu, "scores of a head", MAX_TEXTS as u32, n_labels)?;
+                head.classifier.record(&mut pass, pooled, &logits, Activation::Identity, None);
+                Ok(logits)
+            }
+        }
+    }
+
+    fn heads(&self, bucket: u32) -> Heads {
+        let shape = &self.config.shape;
+        Heads {
+            n_heads: shape.n_heads,
+            n_kv_heads: shape.n_kv_heads,
+            head_dim: shape.head_dim,
+            context_len: bucket,
+            kv_type: KvType::F32,
+        }
+    }
+}
+
+impl Layer {
+    async fn load(loader: &mut Loader<'_>, config: &EncoderConfig, i: u32) -> Result<Self> {
+        let names = |parts: &[&str]| -> Vec<String> {
+            parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect()
+        };
+        let (dim, ffn_dim, eps) = (config.shape.dim, config.shape.ffn_dim, config.shape.norm_eps);
+        Ok(Self {
+            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), 3 * dim, dim).await?,
+            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, dim).await?,
+            attn_output_norm: Norm::load_layer(loader, &format!("blk.{i}.attn_output_norm"), dim, eps).await?,
+            up: Linear::load(loader, &names(&["ffn_up"]), ffn_dim, dim).await?,
+            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim).await?,
+            layer_output_norm: Norm::load_layer(loader, &format!("blk.{i}.layer_output_norm"), dim, eps).await?,
+        })
+    }
+}
+
+impl Head {
+    /// BERT's sequence-classification head, where the checkpoint has one.
+    async fn load(loader: &mut Loader<'_>, config: &EncoderConfig) -> Result<Option<Self>> {
+        let dim = config.shape.dim;
+        let Some(info) = loader.checkpoint.tensor("cls.output.weight") else { return Ok(None) };
+        let n_labels = info.rows() as u32;
+        let dense = if loader.checkpoint.tensor("cls.weight").is_some() {
+            Some(Linear::load(loader, &["cls.weight".to_owned()], dim, dim).await?)
+        } else {
+            None
+        };
+        let classifier = Linear::load(loader, &["cls.output.weight".to_owned()], n_labels, dim).await?;
+        Ok(Some(Self { pooling: Pooling::Cls, scaling: Scaling::Raw, dense, classifier }))
+    }
+}
+
+impl Scratch {
+    fn new(gpu: &Gpu, config: &EncoderConfig, bucket: u32, head: Option<&Head>) -> Result<Self> {
+        let shape = &config.shape;
+        let columns = |label: &str, n_values: u32| Columns::new(gpu, label, bucket, n_values);
+        let cache_bytes = u64::from(bucket) * u64::from(shape.dim) * 4;
+        let n_texts = MAX_TEXTS as u32;
+        let has_dense = head.is_some_and(|head| head.dense.is_some());
+        Ok(Self {
+            x: columns("x", shape.dim)?,
+            x_next: columns("x_next", shape.dim)?,
+            qkv: columns("qkv", 3 * shape.dim)?,
+            q: columns("q", shape.dim)?,
+            attended: columns("attended", shape.dim)?,
+            up: columns("up", shape.ffn_dim)?,
+            cache: KvBuffers { k: gpu.buffer("keys", cache_bytes)?, v: gpu.buffer("values", cache_bytes)? },
+            pooled: Columns::new(gpu, "pooled", n_texts, shape.dim)?,
+            dense: Columns::new(gpu, "dense", if has_dense { n_texts } else { 1 }, shape.dim)?,
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Models: hyperparameters as data, layers, and one forward pass for decoders and one for encoders. Speaks of matrices,
+//! columns and kernels; knows no GPU library, no text and no file beyond the checkpoint.
+
+pub mod cache;
+pub mod config;
+pub mod decoder;
+pub mod encoder;
+pub mod layers;
+pub mod rope;
