@@ -6,9 +6,9 @@ mod requests;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
-use crate::format::checkpoint::Config;
 use crate::gpu::Gpu;
 use crate::hub;
+use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
 use crate::tasks::{ClassifyOptions, TextEncoder};
 use convert::{call, from_js, to_js, to_js_error};
@@ -48,7 +48,7 @@ pub struct Engine {
 #[wasm_bindgen]
 impl Engine {
     /// Opens the device. `options`: `{device?}`, a part of an adapter's name.
-    pub async fn create(options: JsValue) -> Result<Engine, JsValue> {
+    pub async fn create(options: JsValue) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         Self::open(options).await.map_err(to_js_error)
     }
@@ -125,10 +125,9 @@ impl Engine {
         };
         let checkpoint = open_checkpoint(&source, &request).await?;
         let options = request.load_options(cancel)?;
-        let model = if is_encoder(&checkpoint) {
-            Model::Encoder(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?)
-        } else {
-            Model::Decoder(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?)
+        let model = match config::kind(&checkpoint)? {
+            Kind::Decoder => Model::Decoder(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?),
+            Kind::Encoder => Model::Encoder(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?),
         };
         self.model.replace(Some(model));
         Ok(())
@@ -195,15 +194,6 @@ async fn open_checkpoint(source: &JsValue, request: &LoadRequest) -> Result<Chec
     }
     let files = hub::open(&name, &request.hub_options(), &mut |_| ()).await?;
     Checkpoint::open(files).await
-}
-
-/// Whether the file describes itself as one of the BERT family.
-fn is_encoder(checkpoint: &Checkpoint) -> bool {
-    let architecture = match checkpoint.config() {
-        Config::Gguf(metadata) => metadata.string("general.architecture"),
-        Config::HuggingFace(config) => config["model_type"].as_str(),
-    };
-    architecture.is_some_and(|name| name.contains("bert"))
 }
 
 fn no_model() -> Error {
