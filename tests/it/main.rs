@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_kernels;
 mod gpu_models;
 mod shaders;
 mod text;
