@@ -6,10 +6,13 @@ pub mod format;
 pub mod gpu;
 pub mod hub;
 pub mod kernels;
+pub mod measure;
 pub mod model;
 pub mod session;
 pub mod source;
 pub mod tasks;
 pub mod text;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
 
 pub use error::{Error, Result};

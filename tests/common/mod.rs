@@ -3,7 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "no area uses every helper")]
 
 pub mod gguf_writer;
+pub mod gpu;
 pub mod llama2c;
+pub mod reference;
 
 use std::path::PathBuf;
 
