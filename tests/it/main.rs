@@ -7,5 +7,6 @@ mod common;
 mod format;
 mod gpu_kernels;
 mod gpu_models;
+mod hub;
 mod shaders;
 mod text;
