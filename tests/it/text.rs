@@ -68,7 +68,18 @@ fn conform(name: &str, cases: &str, tokenizer: &Tokenizer) {
 
 #[test]
 fn gguf_vocabularies_encode_as_their_models_do() {
-    let names = ["gpt-2", "llama-spm", "phi-3", "bert-bge", "starcoder", "refact", "falcon", "mpt", "deepseek-coder", "deepseek-llm"];
+    let names = [
+        "gpt-2",
+        "llama-spm",
+        "phi-3",
+        "bert-bge",
+        "starcoder",
+        "refact",
+        "falcon",
+        "mpt",
+        "deepseek-coder",
+        "deepseek-llm",
+    ];
     for name in names {
         let Some(path) = shared(&format!("tokenizers/llamacpp-vocabs/ggml-vocab-{name}.gguf")) else { return };
         conform(name, name, &gguf_file(&path));
