@@ -11,5 +11,7 @@ pub mod session;
 pub mod source;
 pub mod tasks;
 pub mod text;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
 
 pub use error::{Error, Result};

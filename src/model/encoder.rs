@@ -154,6 +154,11 @@ impl Encoder {
         &self.config
     }
 
+    /// Names the head's classes.
+    pub fn set_labels(&mut self, labels: Vec<String>) {
+        self.config.labels = labels;
+    }
+
     /// Rows of the head; none without one.
     pub fn n_labels(&self) -> Option<u32> {
         self.head.as_ref().map(|head| head.classifier.weights.n_rows)

@@ -1,0 +1,205 @@
+//! The wasm-bindgen surface: what `web/worker.js` calls. Thin: it turns JS values into the library's requests and the
+//! library's results and errors into JS values. Holds no logic of models, prompts or pages.
+
+mod convert;
+mod requests;
+
+use crate::error::{Error, Result};
+use crate::format::Checkpoint;
+use crate::gpu::Gpu;
+use crate::hub;
+use crate::model::config::{self, Kind};
+use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
+use crate::tasks::{ClassifyOptions, TextEncoder};
+use convert::{call, from_js, to_js, to_js_error};
+use js_sys::Function;
+use requests::{
+    ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent,
+};
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+
+/// The one model of an engine.
+enum Model {
+    Decoder(Session),
+    Encoder(TextEncoder),
+}
+
+impl Model {
+    fn describe(&self) -> ModelDescription<'_> {
+        match self {
+            Self::Decoder(session) => ModelDescription::decoder(session),
+            Self::Encoder(encoder) => ModelDescription::encoder(encoder),
+        }
+    }
+}
+
+/// A device and at most one model on it. Methods that work on the model run one at a time; `cancel` may be called while
+/// one of them awaits the GPU or the network.
+#[wasm_bindgen]
+pub struct Engine {
+    gpu: Rc<Gpu>,
+    model: RefCell<Option<Model>>,
+    cancel: RefCell<Cancel>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the device. `options`: `{device?}`, a part of an adapter's name.
+    pub async fn create(options: JsValue) -> Result<Self, JsValue> {
+        console_error_panic_hook::set_once();
+        Self::open(options).await.map_err(to_js_error)
+    }
+
+    /// The adapters the browser offers; empty where there is none.
+    pub async fn adapters() -> Result<JsValue, JsValue> {
+        to_js(&Gpu::adapters().await).map_err(to_js_error)
+    }
+
+    /// What the device is and can do.
+    #[wasm_bindgen(js_name = deviceInfo)]
+    pub fn device_info(&self) -> Result<JsValue, JsValue> {
+        to_js(self.gpu.info()).map_err(to_js_error)
+    }
+
+    /// Loads a model in place of the one there was and describes it. `source`: a model's name, or `[{name, blob}]`.
+    /// `on_progress({stage, done, total})` is called as bytes arrive and shaders compile.
+    pub async fn load(&self, source: JsValue, options: JsValue, on_progress: Function) -> Result<JsValue, JsValue> {
+        self.load_model(source, options, &on_progress).await.map_err(to_js_error)?;
+        self.info()
+    }
+
+    /// Describes the loaded model.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        let model = self.model.borrow();
+        let model = model.as_ref().ok_or_else(no_model).map_err(to_js_error)?;
+        to_js(&model.describe()).map_err(to_js_error)
+    }
+
+    /// Generates text. `request`: see `GenerateRequest`; `on_piece({text, tokens})` is called as text comes. Resolves to
+    /// what `trice chat --json` prints.
+    pub async fn generate(&self, request: JsValue, on_piece: Function) -> Result<JsValue, JsValue> {
+        let generation = self.generate_text(request, &on_piece).await.map_err(to_js_error)?;
+        to_js(&generation).map_err(to_js_error)
+    }
+
+    /// Labels with scores, best first, one list per text. `options`: `{labels?, template?, multiLabel?}`.
+    pub async fn classify(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
+        self.classify_texts(texts, options).await.map_err(to_js_error)
+    }
+
+    /// One vector per text. `options`: `{pooling?, normalize?}`.
+    pub async fn embed(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
+        self.embed_texts(texts, options).await.map_err(to_js_error)
+    }
+
+    /// Stops what is running at its next step; a generation then resolves with what it has.
+    pub fn cancel(&self) {
+        self.cancel.borrow().cancel();
+    }
+}
+
+impl Engine {
+    async fn open(options: JsValue) -> Result<Self> {
+        let request: CreateRequest = from_js("options", options)?;
+        let gpu = Gpu::open(request.device.as_deref()).await?;
+        Ok(Self { gpu: Rc::new(gpu), model: RefCell::default(), cancel: RefCell::default() })
+    }
+
+    /// A fresh flag for the work that begins now.
+    fn begin(&self) -> Cancel {
+        self.cancel.replace(Cancel::default());
+        self.cancel.borrow().clone()
+    }
+
+    async fn load_model(&self, source: JsValue, options: JsValue, on_progress: &Function) -> Result<()> {
+        let request: LoadRequest = from_js("options", options)?;
+        self.model.replace(None);
+        let cancel = self.begin();
+        let mut report = |progress: Progress| {
+            if let Ok(event) = to_js(&progress) {
+                call(on_progress, &event);
+            }
+        };
+        let checkpoint = open_checkpoint(&source, &request).await?;
+        let options = request.load_options(cancel)?;
+        let model = match config::kind(&checkpoint)? {
+            Kind::Decoder => Model::Decoder(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?),
+            Kind::Encoder => Model::Encoder(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?),
+        };
+        self.model.replace(Some(model));
+        Ok(())
+    }
+
+    /// Takes the model out while `work` awaits, so that a second call finds it busy instead of borrowed.
+    async fn with_model<T>(&self, work: impl AsyncFnOnce(&mut Model, Cancel) -> Result<T>) -> Result<T> {
+        let mut model = self.model.take().ok_or_else(no_model)?;
+        let cancel = self.begin();
+        let result = work(&mut model, cancel).await;
+        self.model.replace(Some(model));
+        result
+    }
+
+    async fn generate_text(&self, request: JsValue, on_piece: &Function) -> Result<Generation> {
+        let request: GenerateRequest = from_js("request", request)?;
+        self.with_model(async |model, cancel| {
+            let Model::Decoder(session) = model else { return Err(wrong_kind("an encoder", "generate text")) };
+            let prompt = request.prompt_ids(session)?;
+            let options: GenerateOptions = request.generate_options(cancel)?;
+            let mut forward = |piece: Piece<'_>| {
+                if let Ok(event) = to_js(&PieceEvent::from(piece)) {
+                    call(on_piece, &event);
+                }
+                ControlFlow::Continue(())
+            };
+            session.generate(&prompt, &options, &mut forward).await
+        })
+        .await
+    }
+
+    async fn classify_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
+        let texts: Vec<String> = from_js("texts", texts)?;
+        let request: ClassifyRequest = from_js("options", options)?;
+        self.with_model(async |model, _| {
+            let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "classify")) };
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            to_js(&encoder.classify(&texts, &ClassifyOptions::from(request)).await?)
+        })
+        .await
+    }
+
+    async fn embed_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
+        let texts: Vec<String> = from_js("texts", texts)?;
+        let request: EmbedRequest = from_js("options", options)?;
+        let pooling = request.pooling()?;
+        self.with_model(async |model, _| {
+            let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "embed texts")) };
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            to_js(&encoder.embed(&texts, pooling, request.normalize).await?)
+        })
+        .await
+    }
+}
+
+/// A model's name through the hub, or files the user handed over.
+async fn open_checkpoint(source: &JsValue, request: &LoadRequest) -> Result<Checkpoint> {
+    let Some(name) = source.as_string() else {
+        return Checkpoint::open(requests::model_files(source)?).await;
+    };
+    let name = hub::ModelName::parse(&name)?;
+    if let hub::ModelName::Random(spec) = &name {
+        return Checkpoint::random(spec);
+    }
+    let files = hub::open(&name, &request.hub_options(), &mut |_| ()).await?;
+    Checkpoint::open(files).await
+}
+
+fn no_model() -> Error {
+    Error::invalid("no model is loaded, or it is busy with another request")
+}
+
+fn wrong_kind(found: &str, wanted: &str) -> Error {
+    Error::unsupported(format!("the loaded model is {found}: it cannot {wanted}"))
+}

@@ -1,0 +1,216 @@
+//! The requests that come from JS, and how each becomes the library's own options. Field names are camelCase on the JS
+//! side; an unknown field is refused, so that a misspelt option is not silently ignored.
+
+use crate::error::{Error, Result};
+use crate::hub::{HubOptions, ModelFiles};
+use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
+use crate::source::{BlobSource, Source};
+use crate::tasks::{ClassifyOptions, Pooling, TextEncoder};
+use crate::text::{Message, SamplingParams};
+use serde::{Deserialize, Serialize};
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+
+/// `Engine.create`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct CreateRequest {
+    /// A part of an adapter's name.
+    pub(super) device: Option<String>,
+}
+
+/// `Engine.load`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct LoadRequest {
+    /// Tokens of context to reserve.
+    context_length: Option<usize>,
+    /// `f32` or `f16`.
+    kv_type: Option<String>,
+    /// Where `stories.gguf` and `sentiment.gguf` lie: an absolute address that ends in a slash.
+    builtin_base: Option<String>,
+    /// A hub mirror's address.
+    endpoint: Option<String>,
+    /// The hub's access token.
+    token: Option<String>,
+}
+
+impl LoadRequest {
+    pub(super) fn load_options(&self, cancel: Cancel) -> Result<LoadOptions> {
+        let kv_type = match self.kv_type.as_deref() {
+            None | Some("f16") => KvType::F16,
+            Some("f32") => KvType::F32,
+            Some(other) => return Err(Error::invalid(format!("kvType must be f32 or f16, not {other}"))),
+        };
+        Ok(LoadOptions { context_len: self.context_length, kv_type, cancel })
+    }
+
+    pub(super) fn hub_options(&self) -> HubOptions {
+        let mut options = HubOptions::default();
+        if let Some(endpoint) = &self.endpoint {
+            options.endpoint = endpoint.clone();
+        }
+        if let Some(base) = &self.builtin_base {
+            options.builtin_base = base.clone();
+        }
+        options.token = self.token.clone();
+        options
+    }
+}
+
+/// `Engine.generate`: one of `messages`, `prompt` and `ids`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct GenerateRequest {
+    /// A conversation, put through the model's template.
+    messages: Option<Vec<Message>>,
+    /// A text: the user's message, or with `raw` what is continued as it stands.
+    prompt: Option<String>,
+    /// The prompt as token ids.
+    ids: Option<Vec<u32>>,
+    raw: bool,
+    temperature: Option<f32>,
+    top_k: Option<u32>,
+    top_p: Option<f32>,
+    min_p: Option<f32>,
+    repeat_penalty: Option<f32>,
+    seed: Option<u32>,
+    max_tokens: Option<usize>,
+    stop: Vec<String>,
+    logprobs: Option<usize>,
+}
+
+impl GenerateRequest {
+    pub(super) fn prompt_ids(&self, session: &Session) -> Result<Vec<u32>> {
+        match (&self.messages, &self.prompt, &self.ids) {
+            (Some(messages), None, None) => session.chat_prompt(messages),
+            (None, Some(text), None) if self.raw => session.raw_prompt(text),
+            (None, Some(text), None) => session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }]),
+            (None, None, Some(ids)) => Ok(ids.clone()),
+            _ => Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
+        }
+    }
+
+    pub(super) fn generate_options(self, cancel: Cancel) -> Result<GenerateOptions> {
+        let default = SamplingParams::default();
+        let sampling = SamplingParams {
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(default.repeat_penalty),
+            seed: self.seed.unwrap_or(default.seed),
+            ..default
+        };
+        sampling.validate()?;
+        Ok(GenerateOptions { max_tokens: self.max_tokens, sampling, stop: self.stop, logprobs: self.logprobs, cancel })
+    }
+}
+
+/// A piece of an answer on its way to JS.
+#[derive(Serialize)]
+pub(super) struct PieceEvent<'a> {
+    text: &'a str,
+    tokens: &'a [u32],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    logprobs: &'a [StepLogprobs],
+}
+
+impl<'a> From<Piece<'a>> for PieceEvent<'a> {
+    fn from(piece: Piece<'a>) -> Self {
+        Self { text: piece.text, tokens: piece.tokens, logprobs: piece.logprobs }
+    }
+}
+
+/// `Engine.classify`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct ClassifyRequest {
+    labels: Vec<String>,
+    template: Option<String>,
+    multi_label: bool,
+}
+
+impl From<ClassifyRequest> for ClassifyOptions {
+    fn from(request: ClassifyRequest) -> Self {
+        Self { labels: request.labels, template: request.template, multi_label: request.multi_label }
+    }
+}
+
+/// `Engine.embed`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct EmbedRequest {
+    /// `mean`, `cls` or `last`; none means the model's own.
+    pooling: Option<String>,
+    /// Scale every vector to length 1.
+    pub(super) normalize: bool,
+}
+
+impl EmbedRequest {
+    pub(super) fn pooling(&self) -> Result<Option<Pooling>> {
+        match self.pooling.as_deref() {
+            None => Ok(None),
+            Some("mean") => Ok(Some(Pooling::Mean)),
+            Some("cls") => Ok(Some(Pooling::Cls)),
+            Some("last") => Ok(Some(Pooling::Last)),
+            Some(other) => Err(Error::invalid(format!("pooling must be mean, cls or last, not {other}"))),
+        }
+    }
+}
+
+/// What `Engine.load` and `Engine.info` resolve to.
+#[derive(Serialize)]
+pub(super) struct ModelDescription<'a> {
+    /// `decoder` or `encoder`.
+    kind: &'static str,
+    #[serde(flatten)]
+    info: &'a ModelInfo,
+    /// Whether a decoder has a chat template; without one it can only continue text.
+    has_template: bool,
+    /// The labels of an encoder's head; empty without a head.
+    labels: &'a [String],
+}
+
+impl<'a> ModelDescription<'a> {
+    pub(super) fn decoder(session: &'a Session) -> Self {
+        let greeting = [Message { role: "user".into(), content: "Hi".into() }];
+        let has_template = session.chat_prompt(&greeting).is_ok();
+        Self { kind: "decoder", info: session.info(), has_template, labels: &[] }
+    }
+
+    pub(super) fn encoder(encoder: &'a TextEncoder) -> Self {
+        Self { kind: "encoder", info: encoder.info(), has_template: false, labels: encoder.labels() }
+    }
+}
+
+/// `[{name, blob}]` as the files of one model, the weights in the order of their names. A single file of another kind
+/// counts as weights, so that the reader says what it is instead.
+pub(super) fn model_files(source: &JsValue) -> Result<ModelFiles> {
+    let entries = source
+        .dyn_ref::<js_sys::Array>()
+        .ok_or_else(|| Error::invalid("a model is a name or a list of {name, blob}"))?;
+    let mut files = entries.iter().map(|entry| named_blob(&entry)).collect::<Result<Vec<_>>>()?;
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let is_single = files.len() == 1;
+    let mut model = ModelFiles { name: String::new(), weights: Vec::new(), side: Default::default() };
+    for (name, blob) in files {
+        let source: Rc<dyn Source> = Rc::new(BlobSource::new(name.clone(), blob));
+        if is_single || name.ends_with(".gguf") || name.ends_with(".safetensors") {
+            model.weights.push(source);
+        } else {
+            model.side.insert(name, source);
+        }
+    }
+    let first = model.weights.first();
+    let first = first.ok_or_else(|| Error::invalid("no .gguf or .safetensors file among those given"))?;
+    model.name = first.name().to_string();
+    Ok(model)
+}
+
+fn named_blob(entry: &JsValue) -> Result<(String, web_sys::Blob)> {
+    let field = |name: &str| js_sys::Reflect::get(entry, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let name = field("name").as_string();
+    let blob = field("blob").dyn_into::<web_sys::Blob>().ok();
+    name.zip(blob).ok_or_else(|| Error::invalid("a model's file is {name, blob}, with a Blob"))
+}

@@ -1,0 +1,94 @@
+// What the page's tests share: the site, a Chromium with WebGPU on SwiftShader, screenshots, reference files.
+
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { serve } from "./serve.mjs";
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** The built site: what `cargo xtask web` leaves. */
+const SITE = process.env.TRICE_SITE ?? join(ROOT, "dist/site");
+const CHROMIUM = process.env.TRICE_CHROMIUM ?? "/usr/bin/chromium";
+const SHARED = resolve(ROOT, process.env.TRICE_SHARED ?? "../shared");
+
+/** A software GPU computes slowly, on a busy machine very slowly: this only ends what hangs. */
+export const PATIENCE = 240_000;
+
+const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/** Serves the site and opens a browser on it. */
+export async function openSite() {
+  if (!existsSync(join(SITE, "index.html"))) throw new Error(`no site in ${SITE}: run \`cargo xtask web\``);
+  const server = await serve(SITE);
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU],
+  });
+  const close = async () => {
+    await browser.close();
+    await server.close();
+  };
+  return { url: server.url, browser, close };
+}
+
+/**
+ * A fresh page. Errors of its scripts and refusals of its content policy are collected in `faults`.
+ * @param {Awaited<ReturnType<typeof openSite>>} site
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function newPage(site, options = {}) {
+  const context = await site.browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  /** @type {string[]} */
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error.message));
+  page.on("console", (message) => {
+    if (process.env.VERBOSE) console.log(message.text());
+    if (/Content Security Policy|panicked/.test(message.text())) faults.push(message.text());
+  });
+  return { page, faults };
+}
+
+/** A picture into the folder that SHOTS names. @param {import("playwright-core").Page} page @param {string} name */
+export async function shoot(page, name) {
+  if (!process.env.SHOTS) return;
+  mkdirSync(process.env.SHOTS, { recursive: true });
+  await page.screenshot({ path: join(process.env.SHOTS, `${name}.png`) });
+}
+
+/** The folder of a reference model, or null after saying loudly that it is missing. @param {string} name */
+export function sharedModel(name) {
+  const folder = join(SHARED, "models", name);
+  if (existsSync(folder)) return folder;
+  console.log(`skipped: ${folder} is not there (set TRICE_SHARED)`);
+  return null;
+}
+
+/** @param {string} folder @returns {any} */
+export function readReference(folder) {
+  return JSON.parse(readFileSync(join(folder, "reference.json"), "utf8"));
+}
+
+/**
+ * Loads a folder of this machine into the page through a file field, as a person would choose it, and leaves the model
+ * in `window.model`.
+ * @param {import("playwright-core").Page} page
+ * @param {string} folder
+ */
+export async function loadFolder(page, folder) {
+  await page.evaluate(() => {
+    const field = Object.assign(document.createElement("input"), { type: "file", id: "test-folder" });
+    field.setAttribute("webkitdirectory", "");
+    document.body.append(field);
+  });
+  await page.setInputFiles("#test-folder", folder);
+  await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const field = /** @type {HTMLInputElement} */ (document.getElementById("test-folder"));
+    /** @type {any} */ (window).model = await load(field.files);
+    field.remove();
+  });
+}

@@ -1,0 +1,136 @@
+// The JavaScript API in a real Chromium: reference tokens and vectors, cancelling, the shapes others know, the benchmark.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
+
+/** @type {Awaited<ReturnType<typeof openSite>>} */
+let site;
+before(async () => (site = await openSite()));
+after(() => site?.close());
+
+/** A page of the site that runs no engine of its own. */
+async function blankPage() {
+  const { page } = await newPage(site);
+  await page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+  await page.goto(site.url);
+  return page;
+}
+
+/** @param {number[]} a @param {number[]} b */
+function cosine(a, b) {
+  const dot = (/** @type {number[]} */ x, /** @type {number[]} */ y) => x.reduce((sum, value, i) => sum + value * y[i], 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}
+
+test("TinyStories-656K from its files gives the reference's greedy tokens", async (t) => {
+  const folder = sharedModel("TinyStories-656K");
+  if (!folder) return t.skip("no TRICE_SHARED");
+  const page = await blankPage();
+  await loadFolder(page, folder);
+  for (const { prompt, prompt_ids, generated_ids } of readReference(folder).cases) {
+    const generation = await page.evaluate(
+      ({ prompt, maxTokens }) => {
+        const { model } = /** @type {any} */ (window);
+        return model.generate({ prompt, raw: true }, { temperature: 0, maxTokens });
+      },
+      { prompt, maxTokens: generated_ids.length },
+    );
+    assert.deepEqual(generation.prompt_tokens, prompt_ids, prompt);
+    assert.deepEqual(generation.tokens, generated_ids, prompt);
+  }
+  await page.context().close();
+});
+
+test("MiniLM from its files gives the reference's vectors", async (t) => {
+  const folder = sharedModel("all-MiniLM-L6-v2");
+  if (!folder) return t.skip("no TRICE_SHARED");
+  const page = await blankPage();
+  await loadFolder(page, folder);
+  const { sentences } = readReference(folder);
+  const texts = sentences.map(({ text }) => text);
+  const vectors = await page.evaluate((texts) => /** @type {any} */ (window).model.embed(texts, { normalize: true }), texts);
+  const cosines = sentences.map(({ embedding }, i) => cosine(embedding, vectors[i]));
+  assert.ok(Math.min(...cosines) >= 0.99999, cosines.join(" "));
+  await page.context().close();
+});
+
+test("leaving the loop cancels, and the model answers again", async () => {
+  const page = await blankPage();
+  const result = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const progress = [];
+    const model = await load("builtin:stories", { onProgress: (event) => progress.push(event) });
+    const pieces = [];
+    for await (const piece of model.stream({ prompt: "One day", raw: true }, { seed: 1 })) {
+      pieces.push(piece);
+      if (pieces.length === 3) break;
+    }
+    const greedy = { temperature: 0, maxTokens: 12 };
+    const whole = await model.generate({ prompt: "One day", raw: true }, greedy);
+    let streamed = "";
+    for await (const piece of model.stream({ prompt: "One day", raw: true }, greedy)) streamed += piece;
+    const aborted = new AbortController();
+    aborted.abort();
+    const abortName = await load("builtin:stories", { signal: aborted.signal }).catch((error) => error.name);
+    const both = await Promise.all([1, 2].map(() => model.generate({ prompt: "One day", raw: true }, greedy)));
+    const stats = model.stats();
+    await model.dispose();
+    const afterwards = await model.generate({ prompt: "x", raw: true }).catch((error) => error.name);
+    return { pieces, whole, streamed, progress, abortName, stats, afterwards, both };
+  });
+  assert.equal(result.pieces.length, 3);
+  assert.ok(result.whole.tokens.length > 0 && result.whole.tokens.length <= 12);
+  assert.equal(result.streamed, result.whole.text);
+  assert.deepEqual(result.both.map(({ tokens }) => tokens), [result.whole.tokens, result.whole.tokens]);
+  assert.equal(result.abortName, "AbortError");
+  assert.equal(result.afterwards, "Cancelled");
+  assert.ok(result.stats.n_params > 0 && result.stats.timings.decode_tokens_per_s > 0);
+  const last = result.progress.filter(({ stage }) => stage === "reading").at(-1);
+  assert.equal(last.done, last.total);
+  await page.context().close();
+});
+
+test("pipelines and errors have the shapes that others know", async () => {
+  const page = await blankPage();
+  const result = await page.evaluate(async () => {
+    const { load, pipeline, devices } = await import(new URL("web/engine.js", document.baseURI).href);
+    const classify = await pipeline("text-classification");
+    const one = await classify("I love it");
+    const all = await classify("I love it", { topK: 2 });
+    const many = await classify(["I love it", "I hate it"]);
+    const compare = await pipeline("zero-shot-classification", classify.model);
+    const zeroShot = await compare("I love it", ["love", "money"]);
+    const embed = await pipeline("feature-extraction", classify.model);
+    const [vector] = await embed("I love it", { normalize: true });
+    const wrongKind = await classify.model.generate({ prompt: "x" }).catch((error) => error.name);
+    const unknown = await load("builtin:nonsense").catch((error) => error.name);
+    const misspelt = await classify.model.embed(["x"], { poling: "mean" }).catch((error) => `${error.name}: ${error.message}`);
+    await classify.dispose();
+    return { one, all, many, zeroShot, length: Math.hypot(...vector), wrongKind, unknown, misspelt, devices: await devices() };
+  });
+  assert.equal(result.one.length, 1);
+  assert.equal(result.one[0].label, "positive");
+  assert.ok(Math.abs(result.all[0].score + result.all[1].score - 1) < 1e-4);
+  assert.deepEqual(result.many.map(({ label }) => label), ["positive", "negative"]);
+  assert.deepEqual(Object.keys(result.zeroShot), ["sequence", "labels", "scores"]);
+  assert.ok(Math.abs(result.length - 1) < 1e-4);
+  assert.equal(result.wrongKind, "Unsupported");
+  assert.equal(result.unknown, "Invalid");
+  assert.match(result.misspelt, /^Invalid: .*poling/);
+  assert.equal(result.devices.length, 1);
+  await page.context().close();
+});
+
+test("bench.html leaves the contract's JSON", async () => {
+  const { page } = await newPage(site);
+  await page.goto(`${site.url}web/bench.html?model=builtin:stories&pp=16&tg=4&reps=1`);
+  await page.waitForFunction(() => document.title === "done" || document.title === "error");
+  const result = JSON.parse(await page.locator("#result").textContent());
+  assert.deepEqual(result.tests?.map(({ name }) => name), ["pp16", "tg4"], JSON.stringify(result));
+  for (const { tokens_per_s } of result.tests) assert.ok(tokens_per_s.median > 0);
+  await page.goto(`${site.url}web/bench.html?model=builtin:stories&pp=many`);
+  await page.waitForFunction(() => document.title === "error");
+  assert.match(await page.locator("#result").textContent(), /pp must be a whole number/);
+  await page.context().close();
+});

@@ -1,0 +1,185 @@
+// The page as a person uses it, in a real Chromium: opening, chatting, stopping, classifying, and what goes wrong.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { newPage, openSite, shoot } from "./browser.mjs";
+
+/** @type {Awaited<ReturnType<typeof openSite>>} */
+let site;
+before(async () => (site = await openSite()));
+after(() => site?.close());
+
+const READY = "#stage-words:text('Ready')";
+
+/** Waits until the answer is finished and returns its figures. */
+async function figures(page) {
+  const words = page.locator(".answer:last-child .figures");
+  await words.waitFor();
+  return await words.textContent();
+}
+
+test("the page paints without the engine and sends what was typed once it is ready", async () => {
+  const { page, faults } = await newPage(site);
+  const requests = [];
+  page.on("request", (request) => requests.push(request.url() + (request.postData() ?? "")));
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route("**/pkg/*.wasm", async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto(site.url);
+  await page.getByRole("heading", { name: "Trice" }).waitFor();
+  await shoot(page, "first-visit");
+  await page.getByRole("textbox", { name: "Message" }).fill("Once upon a time, there was a rabbit called Quillfeather");
+  await page.keyboard.press("Enter");
+  await page.getByText("Waiting for the model").waitFor();
+  release();
+  await page.waitForSelector(".streaming");
+  await shoot(page, "streaming");
+  assert.match(await figures(page), /[\d.,]+ tokens\/s · first token .+ m?s · \d+ tokens/);
+  const text = await page.locator(".answer .text").textContent();
+  assert.ok(text.length > "Once upon a time, there was a rabbit called Quillfeather".length + 20, text);
+  assert.equal(await page.locator("#live").textContent(), "Answer finished");
+  await shoot(page, "answered");
+  assert.deepEqual(requests.filter((url) => !url.startsWith(site.url) && !/^(data|blob):/.test(url)), []);
+  assert.deepEqual(requests.filter((url) => url.includes("Quillfeather")), []);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("stop ends an answer where it is, and the next one works", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator(READY).waitFor();
+  await page.getByRole("textbox", { name: "Message" }).fill("One day");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".answer .under:has-text('tokens')").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  assert.match(await figures(page), /stopped/);
+  await page.locator(".again").click();
+  await page.waitForSelector(".streaming");
+  await page.keyboard.press("Escape");
+  assert.match(await figures(page), /stopped/);
+  assert.equal(await page.locator(".answer").count(), 1);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("a sentence is classified into bars, with the model's labels and with one's own", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.getByRole("tab", { name: "Chat" }).focus();
+  await page.keyboard.press("ArrowRight");
+  await page.getByRole("textbox", { name: "Text" }).fill("This is the best phone I ever had, I love it.");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".score");
+  const scores = await page.locator(".score").allTextContents();
+  assert.equal(scores.length, 2, scores.join());
+  assert.match(scores[0], /^positive/);
+  const sum = scores.map((words) => Number.parseFloat(/([\d.]+)%/.exec(words)[1])).reduce((a, b) => a + b);
+  assert.ok(Math.abs(sum - 100) < 0.3, String(sum));
+  await shoot(page, "classified");
+  await page.getByRole("textbox", { name: "Labels" }).fill("phones, kitchens, holidays");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll(".score").length === 3);
+  assert.equal(await page.locator(".chip").count(), 3);
+  await page.getByRole("button", { name: "Remove kitchens" }).click();
+  await page.waitForFunction(() => document.querySelectorAll(".score").length === 2);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("a dropped file that is no model gets a sentence, and the page goes on", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator(READY).waitFor();
+  const transfer = await page.evaluateHandle(() => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File(["this is no model"], "notes.gguf"));
+    return transfer;
+  });
+  await page.dispatchEvent("body", "dragover", { dataTransfer: transfer });
+  assert.ok(await page.locator("#drop").isVisible());
+  await page.dispatchEvent("body", "drop", { dataTransfer: transfer });
+  await page.waitForSelector(".stage.failed");
+  const words = await page.locator("#stage-words").textContent();
+  assert.match(words, /^This file cannot be used: .*notes\.gguf.*Choose another file\.$/);
+  await shoot(page, "bad-file");
+  await page.getByRole("button", { name: "Choose a model" }).click();
+  await page.locator("#built-in .card", { hasText: "Storyteller" }).getByRole("button").click();
+  await page.locator(READY).waitFor();
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("an unknown name gets a sentence", async () => {
+  const { page } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator(READY).waitFor();
+  await page.locator("#open-models").click();
+  await shoot(page, "models");
+  await page.locator("#hub-name").fill("builtin:nonsense");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".stage.failed");
+  assert.match(await page.locator("#stage-words").textContent(), /nonsense/);
+  await page.context().close();
+});
+
+test("without WebGPU the page says what to do, and nothing breaks", async () => {
+  const { page, faults } = await newPage(site);
+  await page.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, "gpu"));
+  await page.goto(site.url);
+  await page.getByRole("heading", { name: "This browser does not offer WebGPU" }).waitFor();
+  assert.match(await page.locator("#no-webgpu .here").textContent(), /^Chrome and Edge/);
+  await page.getByRole("textbox", { name: "Message" }).fill("Hello");
+  await page.keyboard.press("Enter");
+  assert.match(await page.locator(".answer .failure").textContent(), /WebGPU/);
+  await page.getByRole("tab", { name: "Classify" }).click();
+  await page.getByRole("button", { name: "Classify", exact: true }).click();
+  assert.match(await page.locator("#classify-note .failure").textContent(), /WebGPU/);
+  await shoot(page, "no-webgpu");
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("a phone of 360 px has no sideways scrolling, in light and dark", async () => {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    const { page, faults } = await newPage(site, { viewport: { width: 360, height: 720 }, isMobile: true, hasTouch: true, colorScheme });
+    const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    await page.goto(site.url);
+    await page.locator(READY).waitFor();
+    assert.equal(await overflow(), 0);
+    await shoot(page, `phone-${colorScheme}-chat`);
+    for (const sheet of ["models", "settings", "device"]) {
+      await page.locator(`#open-${sheet}`).click();
+      assert.equal(await overflow(), 0, sheet);
+      assert.equal(await page.locator(`#${sheet}`).evaluate((element) => element.scrollWidth - element.clientWidth), 0, sheet);
+      await shoot(page, `phone-${colorScheme}-${sheet}`);
+      await page.locator(`#${sheet} [data-close]`).click();
+    }
+    await page.getByRole("tab", { name: "Classify" }).click();
+    await page.getByRole("button", { name: "Classify", exact: true }).click();
+    await page.waitForSelector(".score");
+    assert.equal(await overflow(), 0);
+    await shoot(page, `phone-${colorScheme}-classify`);
+    assert.deepEqual(faults, []);
+    await page.context().close();
+  }
+});
+
+test("settings are kept, and the page speaks Chinese", async () => {
+  const { page } = await newPage(site, { locale: "zh-CN" });
+  await page.goto(site.url);
+  await page.getByRole("tab", { name: "对话" }).waitFor();
+  await page.locator("#open-settings").click();
+  await page.getByLabel("最多词元").fill("7");
+  await page.getByLabel("语言").selectOption("en");
+  await page.getByText("At most tokens").waitFor();
+  await page.reload();
+  await page.getByRole("tab", { name: "Chat" }).waitFor();
+  await page.getByRole("textbox", { name: "Message" }).fill("Once upon a time");
+  await page.keyboard.press("Enter");
+  assert.match(await figures(page), / [1-7] tokens/);
+  await page.context().close();
+});

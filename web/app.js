@@ -1,0 +1,88 @@
+// Puts the page together: words, tabs, sheets, the bar that tells how loading goes. DOM only; the engine is in a worker.
+
+import { drawChat, startChat } from "./chat.js";
+import { drawClassify, startClassify } from "./classify.js";
+import { drawDevice, showNoWebGpu, startDevice, whatIsMissing } from "./device.js";
+import { announce, byId, placeIcons } from "./dom.js";
+import { drawCards, startModels } from "./models.js";
+import { settingsChanged, startSettings } from "./settings.js";
+import { slots } from "./slots.js";
+import { t } from "./strings.js";
+import { currentTab, startTabs, tabChanged } from "./tabs.js";
+
+/** The bar and the model's name, for the tab that is shown. */
+function drawStage() {
+  const slot = slots[currentTab()];
+  byId("model-name").textContent = slot.name;
+  const bar = byId("stage-bar");
+  if (slot.fraction === null) bar.removeAttribute("value");
+  else bar.value = slot.fraction;
+  const stage = bar.closest(".stage");
+  stage.classList.toggle("ready", slot.status !== "loading");
+  stage.classList.toggle("failed", slot.status === "failed");
+  byId("stage-words").textContent = slot.words;
+  const name = slot.status === "failed" ? slot.error.name : "";
+  byId("stage-retry").hidden = !["Io", "Gpu", "Crash"].includes(name);
+  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Invalid"].includes(name);
+}
+
+/** Begins with the built-in model of the tab that is shown. */
+function loadCurrent() {
+  const slot = slots[currentTab()];
+  if (slot.status === "empty") slot.use(slot.fallback);
+}
+
+/** @param {import("./slots.js").Slot} slot */
+async function onSlotChange(slot) {
+  if (slot.tab === currentTab()) drawStage();
+  if (slot.status === "ready") announce(`${t("stage_ready")}: ${slot.name}`);
+  if (slot.status !== "failed") return;
+  const missing = await whatIsMissing();
+  if (missing) showNoWebGpu(missing);
+}
+
+function startSheets() {
+  byId("open-settings").addEventListener("click", () => byId("settings").showModal());
+  for (const sheet of document.querySelectorAll("dialog")) {
+    sheet.querySelector("[data-close]")?.addEventListener("click", () => sheet.close());
+    sheet.addEventListener("pointerdown", (event) => isOutside(sheet, event) && sheet.close());
+  }
+}
+
+/** A press on the backdrop lands on the dialog itself. @param {HTMLElement} sheet @param {PointerEvent} event */
+function isOutside(sheet, { target, clientX: x, clientY: y }) {
+  const { left, right, top, bottom } = sheet.getBoundingClientRect();
+  return target === sheet && (x < left || x > right || y < top || y > bottom);
+}
+
+function redraw() {
+  drawStage();
+  drawCards();
+  drawChat();
+  drawClassify();
+  drawDevice();
+}
+
+function start() {
+  placeIcons();
+  startSettings();
+  startTabs();
+  startSheets();
+  startModels();
+  startChat();
+  startClassify();
+  startDevice();
+  for (const slot of Object.values(slots)) slot.addEventListener("change", () => onSlotChange(slot));
+  byId("stage-choose").addEventListener("click", () => byId("open-models").click());
+  byId("stage-retry").addEventListener("click", () => slots[currentTab()].retry());
+  settingsChanged.addEventListener("change", redraw);
+  tabChanged.addEventListener("change", () => {
+    loadCurrent();
+    drawStage();
+    drawDevice();
+  });
+  loadCurrent();
+  redraw();
+}
+
+start();

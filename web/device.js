@@ -1,0 +1,79 @@
+// What computes: the device panel, and the words for browsers without WebGPU.
+
+import { byId, el } from "./dom.js";
+import { slots } from "./slots.js";
+import { formatBinary, formatBytes, formatNumber, t } from "./strings.js";
+import { currentTab } from "./tabs.js";
+
+/** Why nothing can be computed here: no WebGPU, no adapter, or null where it can. @returns {Promise<"webgpu" | "adapter" | null>} */
+export async function whatIsMissing() {
+  const gpu = /** @type {any} */ (navigator).gpu;
+  if (!gpu) return "webgpu";
+  return (await gpu.requestAdapter()) ? null : "adapter";
+}
+
+/** Says what is missing and how to get it; `missing` is the browser's WebGPU or the machine's adapter. @param {"webgpu" | "adapter"} missing */
+export function showNoWebGpu(missing) {
+  const browser = browserName();
+  const ways = ["chrome", "safari", "firefox"].map((name) => {
+    const here = name === browser;
+    return el("li", { class: here ? "here" : undefined }, t(`how_${name}`));
+  });
+  if (!isSecureContext) ways.unshift(el("li", { class: "here" }, t("insecure")));
+  byId("no-webgpu-title").textContent = t(`no_${missing}`);
+  byId("no-webgpu-why").textContent = t(`no_${missing}_why`);
+  byId("no-webgpu-how").replaceChildren(...ways, el("li", {}, t("how_native")));
+  byId("no-webgpu").hidden = false;
+}
+
+function browserName() {
+  const agent = navigator.userAgent;
+  if (/Firefox\//.test(agent)) return "firefox";
+  return /Chrome\/|Chromium\/|Edg\//.test(agent) ? "chrome" : "safari";
+}
+
+/** The model of the tab that is shown, or any. */
+function modelInUse() {
+  return slots[currentTab()].model ?? slots.chat.model ?? slots.classify.model;
+}
+
+/** @returns {[string, string][]} */
+function facts() {
+  /** @type {[string, string][]} */
+  const rows = [];
+  const model = modelInUse();
+  if (model) {
+    const { device, info } = model;
+    const [smallest, largest] = device.subgroup_size;
+    const size = smallest === largest ? String(smallest) : `${smallest}–${largest}`;
+    const features = [device.f16 && t("half_floats"), device.subgroups && t("subgroups", { size })].filter(Boolean);
+    rows.push([t("adapter"), device.name], [t("backend"), device.backend], [t("driver"), device.driver], [t("kind"), device.kind]);
+    rows.push([t("features"), features.join(", ") || t("none")]);
+    rows.push([t("max_binding"), formatBinary(device.max_binding_bytes)], [t("max_buffer"), formatBinary(device.max_buffer_bytes)]);
+    rows.push([t("max_workgroup"), formatBinary(device.max_workgroup_bytes)], [t("max_storage"), String(device.max_storage_buffers)]);
+    const words = { n: formatNumber(info.n_params), size: formatBytes(info.weight_bytes), context: formatNumber(info.context_len) };
+    rows.push([t("model_in_use"), `${info.name} (${info.architecture}): ${t("parameters", words)}`]);
+  } else {
+    rows.push([t("adapter"), t("no_device")]);
+  }
+  rows.push([t("browser"), navigator.userAgent]);
+  return rows.filter(([, value]) => value !== "");
+}
+
+/** The footer's figure. */
+export function drawDevice() {
+  byId("device-words").textContent = modelInUse()?.device.name || t("device");
+}
+
+export function startDevice() {
+  byId("open-device").addEventListener("click", () => {
+    const rows = facts().flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+    byId("device-facts").replaceChildren(...rows);
+    byId("device").showModal();
+  });
+  byId("copy-device").addEventListener("click", () => {
+    navigator.clipboard.writeText(facts().map(([name, value]) => `${name}: ${value}`).join("\n"));
+  });
+  for (const slot of Object.values(slots)) slot.addEventListener("change", drawDevice);
+  drawDevice();
+}

@@ -1,0 +1,165 @@
+// The types of the JavaScript API. The scripts beside this file are checked against it.
+
+export type Message = { role: "system" | "user" | "assistant"; content: string };
+/** A file of a model; `name` is its path inside the model's folder. */
+export type ModelFile = { name: string; blob: Blob };
+/** A name, an address, or files. */
+export type ModelSource = string | File | File[] | FileList | ModelFile[];
+/** Bytes read, shaders compiled. */
+export type Progress = { stage: "reading" | "compiling"; done: number; total: number };
+export type LabelScore = { label: string; score: number };
+
+export type LoadOptions = {
+  onProgress?: (progress: Progress) => void;
+  /** Aborting stops the load and frees what it had. */
+  signal?: AbortSignal;
+  /** Tokens of context to reserve; by default min(the model's, 4096). */
+  contextLength?: number;
+  /** Element type of the KV cache. */
+  kvType?: "f16" | "f32";
+  /** A part of an adapter's name. */
+  device?: string;
+  /** A hub mirror's address. */
+  endpoint?: string;
+  /** The hub's access token. */
+  token?: string;
+  /** Where the built-in models lie; by default `models/` beside this script's folder. */
+  builtinBase?: string;
+};
+
+export type GenerateOptions = {
+  /** 0 is greedy. */
+  temperature?: number;
+  /** Keep the k most probable tokens; 0 keeps all. */
+  topK?: number;
+  /** Keep the fewest tokens whose probabilities reach this sum. */
+  topP?: number;
+  /** Keep tokens at least this fraction as probable as the best. */
+  minP?: number;
+  /** 1 is off. */
+  repeatPenalty?: number;
+  /** By default a random one. */
+  seed?: number;
+  maxTokens?: number;
+  /** Texts that end the answer. */
+  stop?: string | string[];
+  /** Also report this many most probable tokens per step. */
+  logprobs?: number;
+  signal?: AbortSignal;
+};
+
+export type Prompt =
+  | { messages: Message[]; prompt?: undefined }
+  | { prompt: string; raw?: boolean }
+  | { ids: number[]; prompt?: undefined };
+
+export type StepLogprobs = { id: number; logprob: number; top: { id: number; logprob: number }[] };
+export type Piece = { text: string; tokens: number[]; logprobs?: StepLogprobs[] };
+
+export type Timings = {
+  load_ms: number;
+  first_token_ms: number;
+  prefill_tokens_per_s: number;
+  decode_tokens_per_s: number;
+  dispatches_per_token: number;
+};
+
+/** What `trice chat --json` prints. */
+export type Generation = {
+  model: string;
+  prompt_tokens: number[];
+  tokens: number[];
+  text: string;
+  finish_reason: "stop" | "length" | "cancelled";
+  timings: Timings;
+  logprobs?: StepLogprobs[];
+};
+
+export type ModelInfo = {
+  kind: "decoder" | "encoder";
+  name: string;
+  architecture: string;
+  n_params: number;
+  weight_bytes: number;
+  context_len: number;
+  vocab_size: number;
+  load_ms: number;
+  /** Without a chat template a decoder can only continue text. */
+  has_template: boolean;
+  /** Of an encoder's head; empty without a head. */
+  labels: string[];
+};
+
+export type DeviceInfo = {
+  index: number;
+  name: string;
+  backend: string;
+  driver: string;
+  kind: string;
+  f16: boolean;
+  subgroups: boolean;
+  subgroup_size: [number, number];
+  max_binding_bytes: number;
+  max_buffer_bytes: number;
+  max_workgroup_bytes: number;
+  max_storage_buffers: number;
+};
+
+/** Own labels are compared with the text by embedding; without them the model's head answers. */
+export type ClassifyOptions = { labels?: string[]; template?: string; multiLabel?: boolean };
+export type EmbedOptions = { pooling?: "mean" | "cls" | "last"; normalize?: boolean };
+export type BenchOptions = { prompt?: number; generate?: number; batch?: number; repetitions?: number };
+
+/** OpenAI's request; fields that are not listed here are not looked at. */
+export type CompletionRequest = {
+  messages: Message[];
+  stream?: boolean;
+  temperature?: number;
+  top_p?: number;
+  max_tokens?: number;
+  max_completion_tokens?: number;
+  stop?: string | string[];
+  seed?: number;
+  signal?: AbortSignal;
+};
+
+/** A loaded model in its worker. */
+export interface Model {
+  readonly info: ModelInfo;
+  readonly device: DeviceInfo;
+  /** The shapes of OpenAI's client: a completion, or with `stream` an async iterable of chunks. */
+  readonly openai: { chat: { completions: { create(request: CompletionRequest): Promise<any> } } };
+  /** Answers a conversation, piece by piece. Leaving the loop cancels; an aborted `signal` throws its reason. */
+  chat(messages: Message[], options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
+  /** As `chat`, for any kind of prompt. */
+  stream(prompt: Prompt, options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
+  /** Generates to the end. An aborted `signal` resolves to what there is, with `finish_reason` "cancelled". */
+  generate(prompt: Prompt, options?: GenerateOptions, onPiece?: (piece: Piece) => void): Promise<Generation>;
+  /** Labels with scores, best first, one list per text. */
+  classify(texts: string[], options?: ClassifyOptions): Promise<LabelScore[][]>;
+  /** One vector per text, `(n_texts, dim)`. */
+  embed(texts: string[], options?: EmbedOptions): Promise<number[][]>;
+  /** Measures speed; resolves to what `trice bench --json` prints. */
+  bench(options?: BenchOptions): Promise<object>;
+  /** What is loaded, where, and how long the last answer took. */
+  stats(): ModelInfo & { device: string; timings: Timings | null };
+  /** Ends the worker and frees its memory and the GPU's. */
+  dispose(): Promise<void>;
+}
+
+/** An error of the engine: `name` says who can act (Io, Format, Unsupported, Limit, Gpu, Invalid, Cancelled, Crash). */
+export class EngineError extends Error {
+  constructor(name: string, message: string);
+}
+
+/** Loads a model: `builtin:stories`, `hf:owner/repo:Q4_K_M`, an address, `random:15m`, a File, or a folder's files. */
+export function load(source: ModelSource, options?: LoadOptions): Promise<Model>;
+
+export type Task = "text-classification" | "zero-shot-classification" | "feature-extraction" | "text-generation";
+export type Pipeline = ((...args: any[]) => Promise<any>) & { model: Model; dispose: () => Promise<void> };
+
+/** A function over a model, in the shapes that users of transformers.js know. Each task has a built-in model. */
+export function pipeline(task: Task, model?: Model | ModelSource, options?: LoadOptions): Promise<Pipeline>;
+
+/** The adapters the browser offers; empty where there is none. */
+export function devices(): Promise<DeviceInfo[]>;

@@ -1,0 +1,183 @@
+// Trice in JavaScript: `load` a model, talk to it, classify with it. Everything runs in a worker of the model's own;
+// leaving a `for await` loop over an answer cancels it.
+
+import { Connection, EngineError } from "./connection.js";
+import { chatCompletions } from "./openai.js";
+import { pipelineOver } from "./pipelines.js";
+
+export { EngineError };
+
+/** @import * as api from "./engine.js" */
+
+/** How answers are sampled where nothing is said; the same as the command line's. */
+export const SAMPLING = Object.freeze({ temperature: 0.7, topK: 40, topP: 0.95, minP: 0.05, repeatPenalty: 1 });
+
+/** @implements {api.Model} */
+class WorkerModel {
+  /** @type {Connection} */
+  #connection;
+  /** @type {api.Timings | null} */
+  #timings = null;
+
+  /** @param {Connection} connection @param {api.DeviceInfo} device @param {api.ModelInfo} info */
+  constructor(connection, device, info) {
+    this.#connection = connection;
+    this.device = device;
+    this.info = info;
+    /** @type {api.Model["openai"]} */
+    this.openai = { chat: { completions: chatCompletions(this) } };
+  }
+
+  /** @type {api.Model["chat"]} */
+  async *chat(messages, options = {}) {
+    return yield* this.stream({ messages }, options);
+  }
+
+  /** @type {api.Model["stream"]} */
+  async *stream(prompt, options = {}) {
+    /** @type {string[]} */
+    const texts = [];
+    let wake = () => {};
+    const leave = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, leave.signal]) : leave.signal;
+    /** @type {api.Generation | undefined} */
+    let generation;
+    /** @type {unknown} */
+    let error;
+    let settled = false;
+    const finished = this.generate(prompt, { ...options, signal }, (piece) => {
+      texts.push(piece.text);
+      wake();
+    })
+      .then((value) => (generation = value), (reason) => (error = reason))
+      .finally(() => {
+        settled = true;
+        wake();
+      });
+    try {
+      while (true) {
+        for (const text of texts.splice(0)) if (text) yield text;
+        if (settled) break;
+        await new Promise((resolve) => {
+          wake = () => resolve(undefined);
+          if (texts.length > 0 || settled) wake();
+        });
+      }
+      options.signal?.throwIfAborted();
+      if (error) throw error;
+      return generation;
+    } finally {
+      leave.abort();
+      await finished;
+    }
+  }
+
+  /** @type {api.Model["generate"]} */
+  async generate(prompt, options = {}, onPiece) {
+    const { signal, stop, seed, ...rest } = options;
+    const request = {
+      ...SAMPLING,
+      ...defined(rest),
+      ...prompt,
+      seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
+      stop: stop === undefined ? [] : [stop].flat(),
+    };
+    const call = this.#connection.call("generate", request, onPiece);
+    const generation = await cancellable(call, signal);
+    this.#timings = generation.timings;
+    return generation;
+  }
+
+  /** @type {api.Model["classify"]} */
+  classify(texts, options = {}) {
+    return this.#connection.call("classify", { texts, options: defined(options) }).result;
+  }
+
+  /** @type {api.Model["embed"]} */
+  embed(texts, options = {}) {
+    return this.#connection.call("embed", { texts, options: defined(options) }).result;
+  }
+
+  /** @type {api.Model["bench"]} */
+  bench(options = {}) {
+    return this.#connection.call("bench", defined(options)).result;
+  }
+
+  stats() {
+    return { ...this.info, device: this.device.name, timings: this.#timings };
+  }
+
+  async dispose() {
+    this.#connection.close();
+  }
+}
+
+/** @type {typeof api.load} */
+export async function load(source, options = {}) {
+  const { onProgress, signal, device, ...rest } = options;
+  signal?.throwIfAborted();
+  const connection = new Connection();
+  const abort = () => connection.close(signal?.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    const found = await connection.call("open", { device }).result;
+    const args = { source: transferable(source), options: defined(rest) };
+    const info = await connection.call("load", args, onProgress).result;
+    return new WorkerModel(connection, found, info);
+  } catch (error) {
+    connection.close();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** @type {typeof api.pipeline} */
+export async function pipeline(task, model, options = {}) {
+  return pipelineOver(task, async (name) => (isModel(model) ? model : load(model ?? name, options)));
+}
+
+/** @type {typeof api.devices} */
+export async function devices() {
+  const connection = new Connection();
+  try {
+    return await connection.call("adapters").result;
+  } finally {
+    connection.close();
+  }
+}
+
+/** @param {api.Model | api.ModelSource | undefined} model @returns {model is api.Model} */
+function isModel(model) {
+  return model instanceof WorkerModel;
+}
+
+/** Awaits a call and cancels it when the signal aborts. @param {import("./connection.js").Call} call @param {AbortSignal} [signal] */
+async function cancellable(call, signal) {
+  if (signal?.aborted) call.cancel();
+  signal?.addEventListener("abort", call.cancel, { once: true });
+  try {
+    return await call.result;
+  } finally {
+    signal?.removeEventListener("abort", call.cancel);
+  }
+}
+
+/** Without the fields that are undefined: the engine refuses what it does not know. @param {object} options */
+function defined(options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** A name as it is; files as `{name, blob}` with paths inside their folder. @param {api.ModelSource} source */
+function transferable(source) {
+  if (typeof source === "string") return source;
+  /** @type {(File | api.ModelFile)[]} */
+  const files = source instanceof Blob ? [source] : [...source];
+  return files.map((file) => (file instanceof Blob ? { name: innerPath(file), blob: file } : file));
+}
+
+/** `all-MiniLM-L6-v2/1_Pooling/config.json` is `1_Pooling/config.json` of its model. @param {Blob} file */
+function innerPath(file) {
+  const { webkitRelativePath: path, name } = /** @type {File} */ (file);
+  return path ? path.slice(path.indexOf("/") + 1) : (name ?? "model");
+}

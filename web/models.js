@@ -1,0 +1,135 @@
+// The models sheet: built-in models, real ones by one click, files, names and addresses.
+
+import { byId, el } from "./dom.js";
+import { filesOfDrop } from "./drop.js";
+import { SENTIMENT, slots, STORIES } from "./slots.js";
+import { formatBytes, t } from "./strings.js";
+import { currentTab, showTab } from "./tabs.js";
+
+/** @typedef {import("./slots.js").Choice} Choice */
+/** @typedef {Choice & {aboutKey: string, bytes?: number, licence?: string}} Card `bytes` is what is downloaded. */
+
+/** @type {Card[]} */
+const BUILT_IN = [
+  { ...STORIES, aboutKey: "stories_about" },
+  { ...SENTIMENT, aboutKey: "sentiment_about" },
+];
+
+/** @type {Card[]} */
+const CATALOGUE = [
+  {
+    name: "SmolLM2 135M Instruct",
+    source: "hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M",
+    aboutKey: "smollm_about",
+    bytes: 105e6,
+    licence: "Apache-2.0",
+    tab: "chat",
+  },
+  {
+    name: "Qwen2.5 0.5B Instruct",
+    source: "hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M",
+    aboutKey: "qwen_about",
+    bytes: 491e6,
+    licence: "Apache-2.0",
+    tab: "chat",
+  },
+  {
+    name: "MiniLM L6 v2",
+    source: "hf:sentence-transformers/all-MiniLM-L6-v2",
+    aboutKey: "minilm_about",
+    bytes: 91e6,
+    licence: "Apache-2.0",
+    tab: "classify",
+  },
+];
+
+/** The encoder for labels of one's own. */
+export const MINILM = CATALOGUE[2];
+
+/** Loads a choice where it belongs and shows that tab. @param {Choice} choice */
+export async function useModel(choice) {
+  byId("models").close();
+  const tab = choice.tab ?? currentTab();
+  showTab(tab);
+  const slot = slots[tab];
+  await slot.use(choice);
+  const fits = tab === "chat" ? "decoder" : "encoder";
+  if (slot.choice !== choice || !slot.model || slot.model.info.kind === fits) return;
+  const other = tab === "chat" ? "classify" : "chat";
+  slots[other].adopt(slot);
+  showTab(other);
+}
+
+/** Files from a picker or a drop. @param {string} name @param {File[] | import("./engine.js").ModelFile[]} files */
+function useFiles(name, files) {
+  if (files.length > 0) useModel({ source: files, name });
+}
+
+/** `owner/repo` is the hub's; addresses and names with a scheme stand as they are. @param {string} text */
+export function parseModelName(text) {
+  return /^[\w.-]+\/[\w.-]+(:[^/]+)?$/.test(text) && !/^(hf|builtin|random):/.test(text) ? `hf:${text}` : text;
+}
+
+/** @param {Card} card */
+function cardOf(card) {
+  const inUse = Object.values(slots).some((slot) => slot.choice?.source === card.source && slot.status !== "failed");
+  const action = inUse ? t("in_use") : card.bytes ? t("download", { size: formatBytes(card.bytes) }) : t("use");
+  return el(
+    "div",
+    { class: "card" },
+    el("strong", {}, card.nameKey ? t(card.nameKey) : card.name),
+    el("p", {}, t(card.aboutKey)),
+    card.licence ? el("span", { class: "note" }, card.licence) : null,
+    el("button", { type: "button", class: "plain", disabled: inUse, onclick: () => useModel(card) }, action),
+  );
+}
+
+/** Draws the cards anew: what is in use and the language may have changed. */
+export function drawCards() {
+  byId("built-in").replaceChildren(...BUILT_IN.map(cardOf));
+  byId("catalogue").replaceChildren(...CATALOGUE.map(cardOf));
+  byId("cards").replaceChildren(...CATALOGUE.map(cardOf));
+}
+
+export function startModels() {
+  byId("open-models").addEventListener("click", () => {
+    drawCards();
+    byId("models").showModal();
+  });
+  byId("hub-form").addEventListener("submit", (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const text = byId("hub-name").value.trim();
+    if (text) useModel({ source: parseModelName(text), name: text });
+  });
+  for (const kind of ["file", "folder"]) {
+    const input = byId(kind);
+    byId(`open-${kind}`).addEventListener("click", () => input.click());
+    input.addEventListener("change", () => {
+      const files = /** @type {File[]} */ ([...input.files]);
+      const folder = files[0]?.webkitRelativePath.split("/")[0];
+      useFiles(folder || (files[0]?.name ?? ""), files);
+      input.value = "";
+    });
+  }
+  startDrop();
+}
+
+function startDrop() {
+  const cover = byId("drop");
+  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+  addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    cover.hidden = false;
+  });
+  addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) cover.hidden = true;
+  });
+  addEventListener("drop", async (event) => {
+    if (!event.dataTransfer || !hasFiles(event)) return;
+    event.preventDefault();
+    cover.hidden = true;
+    const { name, files } = await filesOfDrop(event.dataTransfer);
+    useFiles(name, files);
+  });
+}

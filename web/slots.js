@@ -1,0 +1,130 @@
+// The two places a model can be: one for Chat, one for Classify. Loads into them and tells of every change.
+
+import { EngineError, load } from "./engine.js";
+import { settings } from "./settings.js";
+import { formatBytes, formatNumber, sentence, t } from "./strings.js";
+
+/**
+ * @typedef {object} Choice
+ * @property {import("./engine.js").ModelSource} source
+ * @property {string} [name] What to call it; read again at every use, so that it follows the language.
+ * @property {string} [nameKey] The same as a key of strings.js.
+ * @property {"chat" | "classify"} [tab] Where it belongs, if that is known before it is read.
+ * @property {boolean} [isDemo] A built-in model that can do one thing only.
+ */
+
+/** @typedef {"empty" | "loading" | "ready" | "failed"} Status */
+
+/** A place for a model. Dispatches "change". */
+export class Slot extends EventTarget {
+  /** @type {Status} */
+  status = "empty";
+  /** @type {import("./engine.js").Model | null} */
+  model = null;
+  /** @type {Choice | null} */
+  choice = null;
+  /** @type {any} */
+  error = null;
+  /** How far loading is; null while the engine starts. @type {import("./engine.js").Progress | null} */
+  progress = null;
+  /** @type {AbortController | null} */
+  #loading = null;
+
+  /** @param {"chat" | "classify"} tab @param {Choice} fallback The built-in model it begins with. */
+  constructor(tab, fallback) {
+    super();
+    this.tab = tab;
+    this.fallback = fallback;
+  }
+
+  get name() {
+    const choice = this.choice ?? this.fallback;
+    return choice.nameKey ? t(choice.nameKey) : (choice.name ?? "");
+  }
+
+  /** How far loading is, 0 to 1; null while that is unknown. */
+  get fraction() {
+    if (this.status !== "loading") return 1;
+    return this.progress && this.progress.total > 0 ? this.progress.done / this.progress.total : null;
+  }
+
+  /** What goes on, in words and numbers. */
+  get words() {
+    if (this.status === "ready") return t("stage_ready");
+    if (this.status === "failed") return sentence(this.error);
+    if (!this.progress) return this.status === "loading" ? t("stage_opening", { name: this.name }) : "";
+    const { stage, done, total } = this.progress;
+    if (stage === "compiling") return t("stage_compiling", { done: formatNumber(done), total: formatNumber(total) });
+    return t("stage_reading", { name: this.name, done: formatBytes(done), total: formatBytes(total) });
+  }
+
+  /** Loads a model in place of the one there is. @param {Choice} choice */
+  async use(choice) {
+    this.#loading?.abort();
+    this.model?.dispose();
+    const loading = new AbortController();
+    this.#loading = loading;
+    this.#set({ status: "loading", model: null, choice, error: null, progress: null });
+    try {
+      if (!("gpu" in navigator)) throw new EngineError("NoWebGpu", t("no_webgpu"));
+      const model = await load(choice.source, {
+        signal: loading.signal,
+        endpoint: settings.endpoint || undefined,
+        onProgress: (progress) => this.#set({ progress }),
+      });
+      this.#set({ status: "ready", model });
+    } catch (error) {
+      if (loading.signal.aborted) return;
+      this.fail(error);
+    }
+  }
+
+  /** Takes a loaded model over from the other slot. @param {Slot} other */
+  adopt(other) {
+    this.#loading?.abort();
+    this.model?.dispose();
+    const { model, choice } = other;
+    other.#set({ status: "empty", model: null, choice: null });
+    this.#set({ status: "ready", model, choice, error: null });
+  }
+
+  /** Notes that the model, or its loading, is lost. @param {any} error */
+  fail(error) {
+    this.model?.dispose();
+    this.#set({ status: "failed", model: null, error });
+  }
+
+  /** Loads what was last wanted again. */
+  retry() {
+    return this.use(this.choice ?? this.fallback);
+  }
+
+  /** Resolves to the model once it is there. @param {AbortSignal} [signal] @returns {Promise<import("./engine.js").Model>} */
+  ready(signal) {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        if (signal?.aborted) reject(signal.reason);
+        else if (this.status === "ready" && this.model) resolve(this.model);
+        else if (this.status === "failed") reject(this.error);
+        else return;
+        this.removeEventListener("change", settle);
+      };
+      this.addEventListener("change", settle);
+      signal?.addEventListener("abort", settle);
+      settle();
+    });
+  }
+
+  /** @param {Partial<Pick<Slot, "status" | "model" | "choice" | "error" | "progress">>} fields */
+  #set(fields) {
+    Object.assign(this, fields);
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** @type {Choice} */
+export const STORIES = { source: "builtin:stories", nameKey: "stories_name", tab: "chat", isDemo: true };
+/** @type {Choice} */
+export const SENTIMENT = { source: "builtin:sentiment", nameKey: "sentiment_name", tab: "classify", isDemo: true };
+
+export const slots = { chat: new Slot("chat", STORIES), classify: new Slot("classify", SENTIMENT) };

@@ -1,0 +1,357 @@
+// Every word of the page, in English and Chinese, and the ways numbers are written.
+
+/** @type {Record<string, Record<string, string>>} */
+const STRINGS = {
+  en: {
+    tagline: "Answers in a trice, on your own machine.",
+    chat: "Chat",
+    classify: "Classify",
+    model: "Model",
+    models: "Models",
+    settings: "Settings",
+    close: "Close",
+    choose_model: "Choose a model",
+    no_model: "No model",
+
+    stories_name: "Storyteller, a 2 MB demo",
+    stories_about: "Continues children's stories. Built in, made by this project; it knows nothing else.",
+    sentiment_name: "Sentiment, a 2 MB demo",
+    sentiment_about: "Tells praise from complaint in short English reviews. Built in, made by this project.",
+    smollm_about: "Short answers, rewriting, simple questions. English.",
+    qwen_about: "Better answers, English, Chinese and 27 other languages.",
+    minilm_about: "Compares meanings: classify by labels of your own. English.",
+    built_in: "Built in",
+    real_models: "Real models from the hub",
+    use: "Use",
+    download: "Download {size}",
+    in_use: "In use",
+    open_file: "Open a file",
+    open_folder: "Open a folder",
+    file_help: "A .gguf file, or a folder with config.json, tokenizer.json and .safetensors. It stays on this machine. You can also drop it anywhere on this page.",
+    from_hub: "From the hub or an address",
+    hub_help: "owner/repo, owner/repo:Q4_K_M, or the address of a .gguf file",
+    load: "Load",
+    drop_here: "Drop the model here",
+
+    stage_opening: "Opening {name}",
+    stage_reading: "Reading {name} · {done} of {total}",
+    stage_compiling: "Compiling {done} of {total} shaders",
+    stage_ready: "Ready",
+
+    message: "Message",
+    message_hint: "Ask something",
+    story_hint: "Begin a story and let it go on",
+    send: "Send",
+    stop: "Stop",
+    copy: "Copy",
+    regenerate: "Regenerate",
+    new_chat: "New chat",
+    to_newest: "Newest",
+    waiting: "Waiting for the model…",
+    finished: "Answer finished",
+    stopped: "stopped",
+    cut_off: "cut at the token limit",
+    first_token: "first token {ms}",
+    per_second: "{n} tokens/s",
+    n_tokens: "{n} tokens",
+    you: "You",
+    answer: "Answer",
+    welcome_chat: "Type below. The model runs on your own GPU; nothing you write leaves this machine.",
+    demo_note: "This is a demo that only tells stories. For questions and answers choose a real model.",
+    starter_1: "Once upon a time, there was a little robot",
+    starter_2: "Lily found a shiny key in the garden",
+    starter_3: "One day, a cat and a bird",
+    ask_1: "Explain in two sentences why the sky is blue",
+    ask_2: "Write a polite note to cancel a meeting",
+    ask_3: "Three ideas for a rainy afternoon",
+
+    text: "Text",
+    text_hint: "Write or paste a text",
+    text_example: "The battery lasts all day and the screen is lovely.",
+    labels: "Labels",
+    labels_head: "This model's own labels are used. Add labels to compare with instead.",
+    labels_own: "Scores compare the meaning of the text with each label.",
+    labels_demo: "The demo knows only praise and complaint. For labels of your own use MiniLM.",
+    no_labels: "This model has no labels of its own: add some.",
+    add_label: "Add a label",
+    add: "Add",
+    remove_label: "Remove {label}",
+    label_positive: "positive",
+    label_negative: "negative",
+    result: "Result",
+    classified: "{label}, {score}",
+    took: "{ms} on {device}",
+
+    temperature: "Temperature",
+    top_p: "Top-p",
+    max_tokens: "At most tokens",
+    seed: "Seed",
+    seed_hint: "random",
+    system_prompt: "System prompt",
+    system_hint: "You are a helpful assistant.",
+    hub_mirror: "Hub mirror",
+    mirror_help: "Where hub models are fetched from; empty is the hub itself.",
+    theme: "Colours",
+    theme_auto: "As the system",
+    theme_light: "Light",
+    theme_dark: "Dark",
+    language: "Language",
+    sampling: "Answers",
+    page: "This page",
+    zero_greedy: "0 always takes the most probable token.",
+
+    device: "Device",
+    no_device: "No device yet",
+    adapter: "Adapter",
+    backend: "Backend",
+    driver: "Driver",
+    kind: "Kind",
+    features: "Features",
+    half_floats: "16-bit floats",
+    subgroups: "subgroups of {size}",
+    none: "none",
+    max_binding: "Largest binding",
+    max_buffer: "Largest buffer",
+    max_workgroup: "Workgroup memory",
+    max_storage: "Storage buffers",
+    browser: "Browser",
+    model_in_use: "Model",
+    parameters: "{n} weights, {size} on the GPU, context {context}",
+    copy_device: "Copy for a bug report",
+
+    no_webgpu: "This browser does not offer WebGPU",
+    no_webgpu_why: "Trice computes on your graphics processor, and a page reaches it through WebGPU only.",
+    no_adapter: "WebGPU found no graphics processor",
+    no_adapter_why: "The browser has WebGPU, but it offers no adapter: the driver may be blocked, missing or crashed. Restarting the browser sometimes helps.",
+    insecure: "This page was opened over plain http. WebGPU needs https, or an address of this machine such as 127.0.0.1.",
+    how_chrome: "Chrome and Edge: version 121 or newer has it on Windows, macOS and Android. On Linux open chrome://flags and turn on “Unsafe WebGPU Support” and “Vulkan”.",
+    how_safari: "Safari: version 26 or newer has it on macOS, iOS and iPadOS.",
+    how_firefox: "Firefox: version 141 or newer has it on Windows, 145 or newer on a Mac with Apple silicon. Elsewhere use Firefox Nightly with dom.webgpu.enabled in about:config, or another browser.",
+    how_native: "Or run the program itself: cargo xtask run, or trice chat in a terminal.",
+    this_browser: "Your browser",
+
+    error_Io: "The model could not be fetched: {message}. Check the name and the connection, then try again.",
+    error_Format: "This file cannot be used: {message}. Choose another file.",
+    error_Unsupported: "This model is not supported yet: {message}. Choose another model.",
+    error_Limit: "This is more than the device has: {message}. Choose a smaller model or a shorter text.",
+    error_Gpu: "The graphics driver reported a fault: {message}. Load the model again; if it stays, restart the browser.",
+    error_Invalid: "That did not work: {message}.",
+    error_Crash: "The engine stopped: {message}. Load the model again.",
+    error_Cancelled: "Stopped.",
+    error_NoWebGpu: "{message}.",
+    error_other: "Something went wrong: {message}. Try again.",
+    try_again: "Try again",
+    choose_another: "Choose a model",
+  },
+  zh: {
+    tagline: "转瞬即答，就在你自己的机器上。",
+    chat: "对话",
+    classify: "分类",
+    model: "模型",
+    models: "模型",
+    settings: "设置",
+    close: "关闭",
+    choose_model: "选择模型",
+    no_model: "无模型",
+
+    stories_name: "讲故事，2 MB 的演示",
+    stories_about: "续写英文儿童故事。内置，由本项目训练；其他一概不知。",
+    sentiment_name: "情感，2 MB 的演示",
+    sentiment_about: "区分英文短评的褒贬。内置，由本项目训练。",
+    smollm_about: "简短回答、改写、简单问题。英文。",
+    qwen_about: "回答更好，支持中文、英文及另外 27 种语言。",
+    minilm_about: "比较含义：用你自己的标签分类。英文。",
+    built_in: "内置",
+    real_models: "来自模型库的真实模型",
+    use: "使用",
+    download: "下载 {size}",
+    in_use: "使用中",
+    open_file: "打开文件",
+    open_folder: "打开文件夹",
+    file_help: "一个 .gguf 文件，或含 config.json、tokenizer.json 和 .safetensors 的文件夹。文件不会离开本机，也可以直接拖到页面上。",
+    from_hub: "来自模型库或网址",
+    hub_help: "owner/repo、owner/repo:Q4_K_M，或 .gguf 文件的网址",
+    load: "加载",
+    drop_here: "把模型放在这里",
+
+    stage_opening: "正在打开 {name}",
+    stage_reading: "正在读取 {name} · {done} / {total}",
+    stage_compiling: "正在编译着色器 {done} / {total}",
+    stage_ready: "就绪",
+
+    message: "消息",
+    message_hint: "问点什么",
+    story_hint: "写一个英文开头，让它讲下去",
+    send: "发送",
+    stop: "停止",
+    copy: "复制",
+    regenerate: "重新生成",
+    new_chat: "新对话",
+    to_newest: "最新",
+    waiting: "正在等待模型…",
+    finished: "回答完毕",
+    stopped: "已停止",
+    cut_off: "已到词元上限",
+    first_token: "首个词元 {ms}",
+    per_second: "{n} 词元/秒",
+    n_tokens: "{n} 个词元",
+    you: "你",
+    answer: "回答",
+    welcome_chat: "在下面输入。模型在你自己的 GPU 上运行，你写的内容不会离开本机。",
+    demo_note: "这是只会讲故事的演示。要问答，请选择真实模型。",
+    starter_1: "Once upon a time, there was a little robot",
+    starter_2: "Lily found a shiny key in the garden",
+    starter_3: "One day, a cat and a bird",
+    ask_1: "用两句话解释天空为什么是蓝的",
+    ask_2: "写一张取消会议的礼貌便条",
+    ask_3: "雨天下午的三个点子",
+
+    text: "文本",
+    text_hint: "输入或粘贴一段文本",
+    text_example: "The battery lasts all day and the screen is lovely.",
+    labels: "标签",
+    labels_head: "使用模型自带的标签。也可以添加自己的标签来比较。",
+    labels_own: "分数比较文本与各标签的含义。",
+    labels_demo: "演示模型只懂褒贬。要用自己的标签，请用 MiniLM。",
+    no_labels: "这个模型没有自带标签，请添加。",
+    add_label: "添加标签",
+    add: "添加",
+    remove_label: "移除 {label}",
+    label_positive: "正面",
+    label_negative: "负面",
+    result: "结果",
+    classified: "{label}，{score}",
+    took: "{ms}，{device}",
+
+    temperature: "温度",
+    top_p: "Top-p",
+    max_tokens: "最多词元",
+    seed: "随机种子",
+    seed_hint: "随机",
+    system_prompt: "系统提示",
+    system_hint: "你是一个乐于助人的助手。",
+    hub_mirror: "模型库镜像",
+    mirror_help: "从哪里获取模型；留空即模型库本身。",
+    theme: "颜色",
+    theme_auto: "跟随系统",
+    theme_light: "浅色",
+    theme_dark: "深色",
+    language: "语言",
+    sampling: "回答",
+    page: "本页",
+    zero_greedy: "0 总是取最可能的词元。",
+
+    device: "设备",
+    no_device: "尚无设备",
+    adapter: "适配器",
+    backend: "后端",
+    driver: "驱动",
+    kind: "类型",
+    features: "特性",
+    half_floats: "16 位浮点",
+    subgroups: "子组 {size}",
+    none: "无",
+    max_binding: "最大绑定",
+    max_buffer: "最大缓冲区",
+    max_workgroup: "工作组内存",
+    max_storage: "存储缓冲区",
+    browser: "浏览器",
+    model_in_use: "模型",
+    parameters: "{n} 个权重，GPU 上 {size}，上下文 {context}",
+    copy_device: "复制以便报告问题",
+
+    no_webgpu: "此浏览器没有 WebGPU",
+    no_webgpu_why: "Trice 在你的图形处理器上计算，而网页只能通过 WebGPU 使用它。",
+    no_adapter: "WebGPU 没有找到图形处理器",
+    no_adapter_why: "浏览器有 WebGPU，但没有可用的适配器：驱动可能被禁用、缺失或已崩溃。重启浏览器有时有效。",
+    insecure: "此页面通过普通 http 打开。WebGPU 需要 https，或本机地址（如 127.0.0.1）。",
+    how_chrome: "Chrome 与 Edge：121 版起在 Windows、macOS 和 Android 上可用。Linux 上请打开 chrome://flags，启用 “Unsafe WebGPU Support” 和 “Vulkan”。",
+    how_safari: "Safari：26 版起在 macOS、iOS 和 iPadOS 上可用。",
+    how_firefox: "Firefox：141 版起在 Windows 上可用，145 版起在 Apple 芯片的 Mac 上可用。其他系统请用 Firefox Nightly 并在 about:config 中启用 dom.webgpu.enabled，或换一个浏览器。",
+    how_native: "也可以直接运行程序：cargo xtask run，或在终端里运行 trice chat。",
+    this_browser: "你的浏览器",
+
+    error_Io: "无法获取模型：{message}。请检查名称和网络后重试。",
+    error_Format: "无法使用此文件：{message}。请选择其他文件。",
+    error_Unsupported: "尚不支持此模型：{message}。请选择其他模型。",
+    error_Limit: "超出设备能力：{message}。请选择更小的模型或更短的文本。",
+    error_Gpu: "图形驱动报告故障：{message}。请重新加载模型；如仍出现，请重启浏览器。",
+    error_Invalid: "未能完成：{message}。",
+    error_Crash: "引擎已停止：{message}。请重新加载模型。",
+    error_Cancelled: "已停止。",
+    error_NoWebGpu: "{message}。",
+    error_other: "出了问题：{message}。请重试。",
+    try_again: "重试",
+    choose_another: "选择模型",
+  },
+};
+
+let language = "en";
+
+/** @returns {string} */
+export function currentLanguage() {
+  return language;
+}
+
+/** Takes a language, or the browser's own where none is given. @param {string} choice */
+export function setLanguage(choice) {
+  const wanted = choice || navigator.language;
+  language = wanted.toLowerCase().startsWith("zh") ? "zh" : "en";
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  placeStrings(document);
+}
+
+/**
+ * The words for a key, with `{name}` places filled.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ */
+export function t(key, values = {}) {
+  const words = STRINGS[language][key] ?? STRINGS.en[key] ?? key;
+  return words.replace(/\{(\w+)\}/g, (place, name) => String(values[name] ?? place));
+}
+
+/** An error as a sentence with a next step. @param {any} error */
+export function sentence(error) {
+  const message = String(error?.message ?? error).replace(/[.。]$/, "");
+  const key = `error_${error?.name}`;
+  return t(key in STRINGS.en ? key : "error_other", { message });
+}
+
+/** Fills `data-t`, `data-t-label`, `data-t-title` and `data-t-hint` of a tree. @param {ParentNode} root */
+export function placeStrings(root) {
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-t],[data-t-label],[data-t-hint]"))) {
+    const { t: text, tLabel, tHint } = element.dataset;
+    if (text) element.textContent = t(text);
+    if (tLabel) element.setAttribute("aria-label", t(tLabel));
+    if (tLabel) element.title = t(tLabel);
+    if (tHint) element.setAttribute("placeholder", t(tHint));
+  }
+}
+
+/** 1.9 MB: decimal units, as shops and hubs count. @param {number} bytes */
+export function formatBytes(bytes) {
+  const [size, unit] = bytes >= 1e9 ? [bytes / 1e9, "GB"] : bytes >= 1e6 ? [bytes / 1e6, "MB"] : [bytes / 1e3, "kB"];
+  return `${formatNumber(size, size < 10 ? 1 : 0)} ${unit}`;
+}
+
+/** 128 MiB: what devices count in. @param {number} bytes */
+export function formatBinary(bytes) {
+  const [size, unit] = bytes >= 2 ** 30 ? [bytes / 2 ** 30, "GiB"] : bytes >= 2 ** 20 ? [bytes / 2 ** 20, "MiB"] : [bytes / 2 ** 10, "KiB"];
+  return `${formatNumber(size, Number.isInteger(size) ? 0 : 1)} ${unit}`;
+}
+
+/** Grouped thousands. @param {number} value @param {number} [digits] */
+export function formatNumber(value, digits = 0) {
+  return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+}
+
+/** @param {number} ms */
+export function formatDuration(ms) {
+  return ms < 1000 ? `${formatNumber(ms)} ms` : `${formatNumber(ms / 1000, 1)} s`;
+}
+
+/** @param {number} fraction */
+export function formatPercent(fraction) {
+  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, minimumFractionDigits: 1 }).format(fraction);
+}

@@ -1,0 +1,82 @@
+// The worker that owns the wasm module and its GPU device. Messages in: {id, method, args}, or {cancel: id}.
+// Messages out: {id, event}, {id, result}, {id, error}, or {fatal} when the module can run no more.
+
+import "./shim.js";
+
+const scope = /** @type {any} */ (globalThis);
+
+/** The wasm `Engine`, once opened. @type {any} */
+let engine = null;
+/** Requests run one after another; this is the end of the line. @type {Promise<void>} */
+let tail = Promise.resolve();
+/** The request being worked on. @type {number | null} */
+let running = null;
+/** Requests cancelled before they began. @type {Set<number>} */
+const cancelled = new Set();
+
+async function loadModule() {
+  const module = await import(new URL("../pkg/trice.js", import.meta.url).href);
+  await module.default();
+  return module.Engine;
+}
+
+/** @type {Record<string, (args: any, emit: (event: any) => void) => any>} */
+const methods = {
+  async adapters() {
+    return (await loadModule()).adapters();
+  },
+  async open({ device }) {
+    const Engine = await loadModule();
+    engine = await Engine.create({ device });
+    return engine.deviceInfo();
+  },
+  load({ source, options }, emit) {
+    const builtinBase = new URL("../models/", import.meta.url).href;
+    return engine.load(source, { builtinBase, ...options }, emit);
+  },
+  generate: (request, emit) => engine.generate(request, emit),
+  classify: ({ texts, options }) => engine.classify(texts, options),
+  embed: ({ texts, options }) => engine.embed(texts, options),
+  bench: (options) => engine.bench(options),
+};
+
+/** @param {{id: number, method: string, args: any}} request */
+async function answer({ id, method, args }) {
+  if (cancelled.delete(id)) {
+    scope.postMessage({ id, error: { name: "Cancelled", message: "cancelled" } });
+    return;
+  }
+  running = id;
+  try {
+    const result = await methods[method](args, (event) => scope.postMessage({ id, event }));
+    scope.postMessage({ id, result });
+  } catch (error) {
+    if (!dieOfTrap(error)) scope.postMessage({ id, error: describe(error) });
+  } finally {
+    running = null;
+  }
+}
+
+/** @param {any} error */
+function describe(error) {
+  return { name: error?.name ?? "Error", message: error?.message ?? String(error) };
+}
+
+/** A trap leaves the module in an unknown state, and the promise it happened in never settles: tell all requests. @param {any} error */
+function dieOfTrap(error) {
+  const isTrap = error instanceof WebAssembly.RuntimeError;
+  if (isTrap) scope.postMessage({ fatal: `the engine stopped unexpectedly: ${error.message}` });
+  return isTrap;
+}
+
+scope.addEventListener("message", (/** @type {MessageEvent} */ { data }) => {
+  if (data.cancel === undefined) {
+    tail = tail.then(() => answer(data));
+  } else if (data.cancel === running) {
+    engine?.cancel();
+  } else {
+    cancelled.add(data.cancel);
+  }
+});
+scope.addEventListener("error", (/** @type {ErrorEvent} */ event) => dieOfTrap(event.error));
+scope.addEventListener("unhandledrejection", (/** @type {PromiseRejectionEvent} */ event) => dieOfTrap(event.reason));
