@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
 mod gpu_kernels;
 mod gpu_models;
+mod program;
+mod server;
 mod shaders;
 mod text;
