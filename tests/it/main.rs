@@ -10,5 +10,6 @@ mod gpu_kernels;
 mod gpu_models;
 mod program;
 mod server;
+mod hub;
 mod shaders;
 mod text;
