@@ -112,12 +112,12 @@ fn check(options: &BenchOptions, n_batch: std::ops::RangeInclusive<usize>) -> Re
 
 /// Measures a decoder: prefill of `n_prompt` tokens, decoding of `n_generate`; `on_run(done, total)` hears of every run.
 pub async fn bench_decoder(
-    gpu: &Gpu,
     session: &mut Session,
     options: &BenchOptions,
     on_run: &mut dyn FnMut(usize, usize),
 ) -> Result<BenchReport> {
     check(options, 1..=1)?;
+    let gpu = &session.gpu().clone();
     let bandwidth = read_bandwidth(gpu).await?;
     let (vocab_size, weights) = (session.info().vocab_size, session.weights_per_token());
     let shapes = [("pp", options.n_prompt, 1), ("tg", 1, options.n_generate)];
@@ -158,12 +158,12 @@ pub async fn bench_decoder(
 
 /// Measures an encoder: `n_batch` texts of `n_prompt` tokens at once; `on_run(done, total)` hears of every run.
 pub async fn bench_encoder(
-    gpu: &Gpu,
     encoder: &mut TextEncoder,
     options: &BenchOptions,
     on_run: &mut dyn FnMut(usize, usize),
 ) -> Result<BenchReport> {
     check(options, 1..=1024)?;
+    let gpu = &encoder.gpu().clone();
     let bandwidth = read_bandwidth(gpu).await?;
     let n = options.n_prompt.clamp(1, encoder.info().context_len);
     let text = ids(n, encoder.info().vocab_size);

@@ -285,6 +285,11 @@ impl Session {
         Ok(Self { gpu: gpu.clone(), decoder, tokenizer, template, info, cached: Vec::new(), read_backs, read_latency })
     }
 
+    /// The device it is loaded on.
+    pub fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info

@@ -111,6 +111,11 @@ impl TextEncoder {
         self.check_labels()
     }
 
+    /// The device it is loaded on.
+    pub fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info
