@@ -16,7 +16,7 @@ const cancelled = new Set();
 
 async function loadModule() {
   const module = await import(new URL("../pkg/trice.js", import.meta.url).href);
-  await module.default();
+  await module.default({ module_or_path: new URL("../pkg/trice_bg.wasm", import.meta.url) });
   return module.Engine;
 }
 
