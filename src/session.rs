@@ -3,14 +3,17 @@
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
-use crate::gpu::Gpu;
-use crate::text::{Message, SamplingParams, Tokenizer};
+use crate::gpu::{Gpu, ReadBack};
+use crate::kernels::sample::BAD_TOKEN;
+use crate::model::decoder::Decoder;
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
 use serde::Serialize;
-use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use web_time::{Instant, SystemTime};
 
 /// A flag that stops work from another thread: Ctrl-C, a closed connection, the page's Stop button.
 #[derive(Clone, Debug, Default)]
@@ -190,59 +193,420 @@ pub struct ModelInfo {
     pub load_ms: f64,
 }
 
+/// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// Decode batches in flight: while the host waits for one, the device works on the next.
+const FLIGHTS: usize = 2;
+
+/// Steps per read-back at most: what is computed after an end token is thrown away.
+const MAX_STEPS_PER_READ: usize = 16;
+
+/// Prefill chunks between waits for the device, so that cancelling is heard and queues stay short.
+const CHUNKS_PER_WAIT: usize = 4;
+
 /// A decoder with its tokenizer, template and KV cache.
 pub struct Session {
-    _private: Rc<Cell<()>>,
+    gpu: Rc<Gpu>,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    info: ModelInfo,
+    /// What the cache holds, by position.
+    cached: Vec<u32>,
+    read_backs: [ReadBack; FLIGHTS],
+    /// Seconds from submitting to reading, on an idle device.
+    read_latency: f64,
+}
+
+/// Counts the bytes of a load and hears its cancel flag.
+pub(crate) fn reading<'a>(
+    checkpoint: &Checkpoint,
+    cancel: &'a Cancel,
+    progress: &'a mut dyn FnMut(Progress),
+) -> impl FnMut(u64) -> Result<()> + 'a {
+    let (total, mut done) = (checkpoint.weight_bytes(), 0);
+    move |n_bytes| {
+        done += n_bytes;
+        progress(Progress { stage: Stage::Reading, done: done.min(total), total });
+        cancel.check()
+    }
+}
+
+fn compiling<'a>(progress: &'a mut dyn FnMut(Progress)) -> impl FnMut(usize, usize) + 'a {
+    move |done, total| progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 })
+}
+
+/// A vocabulary may be smaller than the embedding (which is often padded), never larger.
+pub(crate) fn check_vocabulary(checkpoint: &Checkpoint, tokenizer: &Tokenizer, vocab_size: u32) -> Result<()> {
+    if tokenizer.vocab_size() > vocab_size as usize {
+        let reason = format!("the tokenizer has {} tokens, the embedding {vocab_size} rows", tokenizer.vocab_size());
+        return Err(Error::format(checkpoint.name(), reason));
+    }
+    Ok(())
 }
 
 impl Session {
     /// Loads a decoder onto the GPU, streaming.
+    ///
+    /// # Errors
+    /// `Format` and `Unsupported` for what the files hold, `Limit` for a context that fits neither model nor device.
     pub async fn load(
         gpu: &Rc<Gpu>,
         checkpoint: &Checkpoint,
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let _ = (gpu, checkpoint, options, progress);
-        Err(Error::unsupported("decoders (under construction)"))
+        let start = Instant::now();
+        let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
+        let template = ChatTemplate::from_checkpoint(checkpoint).await?;
+        let model = crate::model::config::DecoderConfig::new(checkpoint)?.shape;
+        check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
+        let context_len = context_len(options, model.context_len)?;
+        let mut decoder = {
+            let mut on_bytes = reading(checkpoint, &options.cancel, progress);
+            Decoder::load(gpu, checkpoint, context_len, options.kv_type, &mut on_bytes).await?
+        };
+        decoder.compile(gpu, &mut compiling(progress)).await?;
+        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
+        let read_latency = read_latency(gpu, &decoder).await?;
+        let info = ModelInfo {
+            name: checkpoint.name().to_owned(),
+            architecture: model.architecture,
+            n_params: checkpoint.n_params(),
+            weight_bytes: checkpoint.weight_bytes(),
+            context_len: context_len as usize,
+            vocab_size: model.vocab_size as usize,
+            load_ms: start.elapsed().as_secs_f64() * 1e3,
+        };
+        Ok(Self { gpu: gpu.clone(), decoder, tokenizer, template, info, cached: Vec::new(), read_backs, read_latency })
     }
 
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
-        unreachable!()
+        &self.info
     }
 
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        unreachable!()
+        &self.tokenizer
+    }
+
+    /// The decode step as text, a line per dispatch.
+    pub fn describe(&self) -> Result<String> {
+        self.decoder.describe(&self.gpu)
     }
 
     /// The prompt of a conversation through the model's template; `Error::Unsupported` when the model has none.
     pub fn chat_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let _ = messages;
-        Err(Error::Cancelled)
+        let Some(template) = &self.template else {
+            return Err(Error::unsupported(format!("chatting with {}: it has no chat template", self.info.name)));
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
+        let options = ChatOptions { now, ..ChatOptions::default() };
+        self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer, &options)?)
     }
 
     /// The prompt that continues `text` as it stands, with the model's begin token.
     pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
-        let _ = text;
-        Err(Error::Cancelled)
+        self.tokenizer.encode_document(text)
     }
 
     /// Generates after `prompt`, handing pieces out as they come; `ControlFlow::Break` from the callback cancels.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty prompt or parameters out of range, `Limit` for a prompt that fills the context.
     pub async fn generate(
         &mut self,
         prompt: &[u32],
         options: &GenerateOptions,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let _ = (prompt, options, on_piece);
-        Err(Error::Cancelled)
+        options.sampling.validate()?;
+        self.check_prompt(prompt)?;
+        let start = Instant::now();
+        let reused = self.reusable(prompt);
+        // Until this run has ended well, nobody may rely on more than what it shares with the last one.
+        self.cached.truncate(reused);
+        let room = self.info.context_len - prompt.len();
+        let max_tokens = options.max_tokens.unwrap_or(room).min(room);
+        let mut answer = Answer::new(&self.tokenizer, options, max_tokens, on_piece);
+        self.decoder.set_sampling(&self.gpu, &options.sampling);
+        let mut first_token = start.elapsed();
+        if answer.finish.is_none() {
+            self.prefill(prompt, reused, &options.cancel, &mut answer).await?;
+        }
+        if answer.finish.is_none() {
+            match options.logprobs {
+                None => {
+                    let ids = self.first_token(prompt.len()).await?;
+                    first_token = start.elapsed();
+                    answer.push(ids, None)?;
+                    self.decode(prompt.len(), &mut answer).await?;
+                }
+                Some(top) => first_token = self.decode_with_logprobs(prompt.len(), top, start, &mut answer).await?,
+            }
+        }
+        let (tokens, text, finish_reason, logprobs) = answer.finish();
+        let decoding = (start.elapsed() - first_token).as_secs_f64();
+        let timings = Timings {
+            load_ms: self.info.load_ms,
+            first_token_ms: first_token.as_secs_f64() * 1e3,
+            prefill_tokens_per_s: (prompt.len() - reused) as f64 / first_token.as_secs_f64().max(1e-9),
+            decode_tokens_per_s: tokens.len().saturating_sub(1) as f64 / decoding.max(1e-9),
+            dispatches_per_token: self.decoder.dispatches_per_token(),
+        };
+        if finish_reason != FinishReason::Cancelled {
+            // The last token was chosen but never run.
+            self.cached = prompt.to_vec();
+            self.cached.extend(&tokens[..tokens.len().saturating_sub(1)]);
+        }
+        let prompt_tokens = prompt.to_vec();
+        Ok(Generation { model: self.info.name.clone(), prompt_tokens, tokens, text, finish_reason, timings, logprobs })
     }
 
     /// -ln p summed over the tokens of `ids` after the first; `ids` begins with the begin token and fits the context.
     pub async fn nll(&mut self, ids: &[u32]) -> Result<f64> {
-        let _ = ids;
-        Err(Error::Cancelled)
+        self.check_ids(ids)?;
+        if ids.len() > self.info.context_len {
+            return Err(self.too_long(ids.len()));
+        }
+        self.cached.clear();
+        let scores = self.decoder.score(&self.gpu, ids).await?;
+        Ok(scores.iter().map(|score| f64::from(*score)).sum())
+    }
+
+    /// Logits `(vocab_size)` of the token after `prompt`.
+    pub async fn next_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
+        self.check_prompt(prompt)?;
+        self.cached.clear();
+        for (i, chunk) in prompt.chunks(self.decoder.chunk_len()).enumerate() {
+            self.decoder.prefill(&self.gpu, i * self.decoder.chunk_len(), chunk)?;
+        }
+        self.decoder.prefill_head(&self.gpu)?;
+        self.decoder.logits(&self.gpu).await
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        match ids.iter().find(|id| **id as usize >= self.info.vocab_size) {
+            Some(id) => Err(Error::invalid(format!("token id {id}: the vocabulary has {}", self.info.vocab_size))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_prompt(&self, prompt: &[u32]) -> Result<()> {
+        if prompt.is_empty() {
+            return Err(Error::invalid("the prompt is empty"));
+        }
+        if prompt.len() >= self.info.context_len {
+            return Err(self.too_long(prompt.len() + 1));
+        }
+        self.check_ids(prompt)
+    }
+
+    fn too_long(&self, needed: usize) -> Error {
+        let what = "tokens of context for the prompt and an answer".into();
+        Error::Limit { what, needed: needed as u64, available: self.info.context_len as u64 }
+    }
+
+    /// How many tokens of `prompt` the cache holds already; the last one is run again for its logits.
+    fn reusable(&self, prompt: &[u32]) -> usize {
+        let same = self.cached.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
+        same.min(prompt.len() - 1)
+    }
+
+    async fn prefill(&self, prompt: &[u32], reused: usize, cancel: &Cancel, answer: &mut Answer<'_>) -> Result<()> {
+        let chunk_len = self.decoder.chunk_len();
+        for (i, chunk) in prompt[reused..].chunks(chunk_len).enumerate() {
+            if cancel.is_cancelled() {
+                answer.finish = Some(FinishReason::Cancelled);
+                return Ok(());
+            }
+            self.decoder.prefill(&self.gpu, reused + i * chunk_len, chunk)?;
+            if i % CHUNKS_PER_WAIT == CHUNKS_PER_WAIT - 1 {
+                self.gpu.flush().await?;
+            }
+        }
+        self.decoder.prefill_head(&self.gpu)
+    }
+
+    /// Chooses the token after a prefilled prompt.
+    async fn first_token(&self, position: usize) -> Result<u32> {
+        self.decoder.sample(&self.gpu, Some((position, 1, &self.read_backs[0])))?;
+        let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
+        Ok(bytemuck::pod_read_unaligned(&bytes))
+    }
+
+    /// The decode loop after the first token, which stands at `position`: batches of steps in flight, so that the device
+    /// never waits for the host. Steps past the end of the answer are dropped.
+    async fn decode(&self, position: usize, answer: &mut Answer<'_>) -> Result<()> {
+        let last = position + answer.max_tokens;
+        let mut flights: VecDeque<(usize, usize)> = VecDeque::new();
+        let (mut submitted, mut n_flights, mut steps) = (position + 1, 0, 1);
+        let mut mark = Instant::now();
+        loop {
+            while answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
+                let n = steps.min(last - submitted);
+                let slot = n_flights % FLIGHTS;
+                for _ in 1..n {
+                    self.decoder.decode(&self.gpu, None)?;
+                }
+                self.decoder.decode(&self.gpu, Some((submitted, n, &self.read_backs[slot])))?;
+                flights.push_back((slot, n));
+                submitted += n;
+                n_flights += 1;
+            }
+            let Some((slot, n)) = flights.pop_front() else { return Ok(()) };
+            let bytes = self.gpu.fetch(&self.read_backs[slot], n as u64 * 4).await?;
+            for id in bytemuck::pod_collect_to_vec::<u8, u32>(&bytes) {
+                answer.push(id, None)?;
+            }
+            let seconds_per_step = mark.elapsed().as_secs_f64() / n as f64;
+            steps = ((self.read_latency / seconds_per_step).ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
+            mark = Instant::now();
+        }
+    }
+
+    /// The decode loop with every step's logits read back: slower, exact. Returns the time of the first token.
+    async fn decode_with_logprobs(
+        &self,
+        mut position: usize,
+        top: usize,
+        start: Instant,
+        answer: &mut Answer<'_>,
+    ) -> Result<std::time::Duration> {
+        let mut first_token = None;
+        while answer.finish.is_none() {
+            if first_token.is_some() {
+                self.decoder.decode_to_logits(&self.gpu)?;
+            }
+            // Read before sampling: the penalty changes them.
+            let logits = self.decoder.logits(&self.gpu).await?;
+            let id = self.first_token(position).await?;
+            first_token.get_or_insert_with(|| start.elapsed());
+            answer.push(id, Some(step_logprobs(&logits, id, top)))?;
+            position += 1;
+        }
+        Ok(first_token.unwrap_or_else(|| start.elapsed()))
+    }
+}
+
+fn context_len(options: &LoadOptions, model: u32) -> Result<u32> {
+    match options.context_len {
+        None => Ok(model.min(DEFAULT_CONTEXT)),
+        Some(0 | 1) => Err(Error::invalid("a context holds 2 tokens at least")),
+        Some(wanted) if wanted <= model as usize => Ok(wanted as u32),
+        Some(wanted) => {
+            let what = "tokens of context, by what the model was made for".into();
+            Err(Error::Limit { what, needed: wanted as u64, available: u64::from(model) })
+        }
+    }
+}
+
+/// Seconds that an idle device takes from a submit to the host's seeing it; the best of three.
+async fn read_latency(gpu: &Gpu, decoder: &Decoder) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let start = Instant::now();
+        gpu.read(decoder.history(), 0, 4).await?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs {
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
+    let logprob = |id: u32| (f64::from(logits[id as usize] - best) - sum.ln()) as f32;
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    ids.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+    ids.truncate(top);
+    let top = ids.into_iter().map(|id| TokenLogprob { id, logprob: logprob(id) }).collect();
+    StepLogprobs { id, logprob: logprob(id), top }
+}
+
+/// An answer as it grows: ids to text, stop strings, the reasons to end.
+struct Answer<'a> {
+    tokenizer: &'a Tokenizer,
+    stream: TextStream<'a>,
+    stops: StopFinder,
+    cancel: &'a Cancel,
+    max_tokens: usize,
+    on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    tokens: Vec<u32>,
+    text: String,
+    logprobs: Option<Vec<StepLogprobs>>,
+    finish: Option<FinishReason>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(
+        tokenizer: &'a Tokenizer,
+        options: &'a GenerateOptions,
+        max_tokens: usize,
+        on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Self {
+        Self {
+            tokenizer,
+            stream: TextStream::continuing(tokenizer),
+            stops: StopFinder::new(&options.stop),
+            cancel: &options.cancel,
+            max_tokens,
+            on_piece,
+            tokens: Vec::new(),
+            text: String::new(),
+            logprobs: options.logprobs.map(|_| Vec::new()),
+            finish: (max_tokens == 0).then_some(FinishReason::Length),
+        }
+    }
+
+    /// Takes the next token; does nothing once the answer has ended.
+    fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) -> Result<()> {
+        if self.finish.is_some() {
+            return Ok(());
+        }
+        if id == BAD_TOKEN {
+            let reason = "the model's outputs are not numbers: broken weights, or a driver's fault".into();
+            return Err(Error::Gpu { during: "generating", reason });
+        }
+        if self.cancel.is_cancelled() {
+            self.finish = Some(FinishReason::Cancelled);
+            return Ok(());
+        }
+        if self.tokenizer.is_end(id) {
+            self.finish = Some(FinishReason::Stop);
+            return Ok(());
+        }
+        self.tokens.push(id);
+        let emit = self.stops.push(&self.stream.push(id));
+        if emit.stopped {
+            self.finish = Some(FinishReason::Stop);
+        } else if self.tokens.len() == self.max_tokens {
+            self.finish = Some(FinishReason::Length);
+        }
+        self.hand_out(&emit.text, &[id], logprobs);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, text: &str, tokens: &[u32], logprobs: Option<StepLogprobs>) {
+        self.text.push_str(text);
+        let piece = Piece { text, tokens, logprobs: logprobs.as_slice() };
+        if (self.on_piece)(piece).is_break() {
+            self.finish.get_or_insert(FinishReason::Cancelled);
+        }
+        if let Some(all) = &mut self.logprobs {
+            all.extend(logprobs);
+        }
+    }
+
+    /// Hands out what was held back and gives the whole answer.
+    fn finish(mut self) -> (Vec<u32>, String, FinishReason, Option<Vec<StepLogprobs>>) {
+        let tail = self.stream.finish();
+        let emit = self.stops.push(&tail);
+        let rest = emit.text + &if emit.stopped { String::new() } else { self.stops.finish() };
+        if !rest.is_empty() {
+            self.hand_out(&rest, &[], None);
+        }
+        (self.tokens, self.text, self.finish.unwrap_or(FinishReason::Length), self.logprobs)
     }
 }

@@ -172,7 +172,8 @@ impl Gpu {
     /// `Unsupported` without an adapter, `Invalid` when none matches `choice`, `Gpu` when the driver refuses a device.
     pub async fn open(choice: Option<&str>) -> Result<Self> {
         let adapters = find_adapters().await;
-        let infos: Vec<_> = adapters.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect();
+        let infos: Vec<_> =
+            adapters.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect();
         let index = choose(&infos, choice)?;
         let adapter = &adapters[index];
         let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
@@ -229,7 +230,11 @@ impl Gpu {
     pub fn buffer(&self, label: &str, n_bytes: u64) -> Result<Buffer> {
         let available = self.info.max_binding_bytes.min(self.info.max_buffer_bytes);
         if n_bytes > available {
-            return Err(Error::Limit { what: format!("bytes in one GPU buffer for {label}"), needed: n_bytes, available });
+            return Err(Error::Limit {
+                what: format!("bytes in one GPU buffer for {label}"),
+                needed: n_bytes,
+                available,
+            });
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         Ok(self.make(label, n_bytes, usage))
@@ -388,7 +393,9 @@ fn choose(infos: &[DeviceInfo], choice: Option<&str>) -> Result<usize> {
         return Err(Error::unsupported(NO_ADAPTER));
     }
     let Some(choice) = choice else {
-        let rank = |info: &DeviceInfo| ["discrete", "integrated", "virtual", "other", "cpu"].iter().position(|kind| info.kind == *kind);
+        let rank = |info: &DeviceInfo| {
+            ["discrete", "integrated", "virtual", "other", "cpu"].iter().position(|kind| info.kind == *kind)
+        };
         return Ok(infos.iter().min_by_key(|info| rank(info)).map_or(0, |info| info.index));
     };
     let wanted = choice.to_lowercase();

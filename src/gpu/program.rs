@@ -168,7 +168,11 @@ fn bind(gpu: &Gpu, layout: &wgpu::BindGroupLayout, dispatch: &Dispatch, params: 
     for (i, buffer) in dispatch.buffers.iter().enumerate() {
         entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.0.as_entire_binding() });
     }
-    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(dispatch.kernel.name), layout, entries: &entries })
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(dispatch.kernel.name),
+        layout,
+        entries: &entries,
+    })
 }
 
 /// Compiles WGSL for `kernel`, with the layout its declaration says: an automatic one would drop unused bindings.

@@ -117,9 +117,10 @@ fn split<'a>(infos: &[&'a TensorInfo], limit: u64) -> Result<Vec<Vec<Span<'a>>>>
         }
         let mut first = 0;
         while first < info.rows() {
-            let joins = parts.last().and_then(|part| part.last()).is_some_and(|last| {
-                last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0
-            });
+            let joins = parts
+                .last()
+                .and_then(|part| part.last())
+                .is_some_and(|last| last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0);
             if !joins {
                 parts.push(Vec::new());
                 room = max_rows;

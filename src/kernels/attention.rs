@@ -10,14 +10,7 @@ pub static ROPE_APPEND: Kernel = Kernel {
     name: "rope_append",
     source: include_str!("../../shaders/rope_append.wgsl"),
     params: RopeAppendParams::LAYOUT,
-    bindings: &[
-        Access::Uniform,
-        Access::Read,
-        Access::Read,
-        Access::ReadWrite,
-        Access::ReadWrite,
-        Access::ReadWrite,
-    ],
+    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
 };
 
 /// Softmax attention over the cache.

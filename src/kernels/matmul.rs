@@ -2,9 +2,9 @@
 
 use super::{Pass, VectorOffset, WORKGROUP, groups_for};
 use crate::format::DType;
+use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix};
-use crate::gpu::Buffer;
 
 const BINDINGS: &[Access] =
     &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];

@@ -158,7 +158,10 @@ impl<'a> Facts<'a> {
             return Err(Error::format(self.file, format!("{key} is missing or no number")));
         };
         if !(value > 0.0 && value < max) {
-            return Err(Error::format(self.file, format!("{key} is {value}, more than 0 and less than {max} was wanted")));
+            return Err(Error::format(
+                self.file,
+                format!("{key} is {value}, more than 0 and less than {max} was wanted"),
+            ));
         }
         Ok(value)
     }
@@ -182,7 +185,9 @@ impl<'a> Facts<'a> {
             }
         };
         if !head_dim.is_multiple_of(4) || head_dim > 256 {
-            return Err(Error::unsupported(format!("heads of {head_dim} values (a multiple of 4 up to 256 was wanted)")));
+            return Err(Error::unsupported(format!(
+                "heads of {head_dim} values (a multiple of 4 up to 256 was wanted)"
+            )));
         }
         let vocab_size = embedding_rows(checkpoint)?;
         Ok(Shape {
@@ -216,9 +221,10 @@ pub fn kind(checkpoint: &Checkpoint) -> Result<Kind> {
     match Facts::new(checkpoint)?.architecture.as_str() {
         "llama" | "qwen2" => Ok(Kind::Decoder),
         "bert" => Ok(Kind::Encoder),
-        other => {
-            Err(Error::unsupported(format!("architecture {other} of {} (llama, qwen2 and bert run)", checkpoint.name())))
-        }
+        other => Err(Error::unsupported(format!(
+            "architecture {other} of {} (llama, qwen2 and bert run)",
+            checkpoint.name()
+        ))),
     }
 }
 
@@ -331,10 +337,8 @@ async fn folder_pooling(checkpoint: &Checkpoint) -> Result<Pooling> {
 /// `id2label` in the order of its ids.
 fn json_labels(facts: &Facts<'_>) -> Vec<String> {
     let Some(Json::Object(map)) = facts.json("id2label") else { return Vec::new() };
-    let mut labels: Vec<(u64, String)> = map
-        .iter()
-        .filter_map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned())))
-        .collect();
+    let mut labels: Vec<(u64, String)> =
+        map.iter().filter_map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned()))).collect();
     labels.sort();
     labels.into_iter().map(|(_, label)| label).collect()
 }

@@ -208,12 +208,13 @@ impl Decoder {
     /// The decode step as text, a line per dispatch.
     pub fn describe(&self, gpu: &Gpu) -> Result<String> {
         let one = Scratch::new(gpu, &self.config, 1)?;
-        Ok(self.record(gpu, |decoder, pass| {
-            decoder.forward(pass, &one);
-            decoder.head(pass, &one);
-            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
-        })
-        .describe())
+        Ok(self
+            .record(gpu, |decoder, pass| {
+                decoder.forward(pass, &one);
+                decoder.head(pass, &one);
+                sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
+            })
+            .describe())
     }
 
     /// Columns of a prefill chunk.
@@ -359,9 +360,8 @@ async fn rope_factors(checkpoint: &Checkpoint, heads: &Heads) -> Result<Scaling>
 impl Layer {
     async fn load(loader: &mut Loader<'_>, config: &DecoderConfig, i: u32) -> Result<Self> {
         let shape = &config.shape;
-        let names = |parts: &[&str]| -> Vec<String> {
-            parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect()
-        };
+        let names =
+            |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
         let q_dim = shape.n_heads * shape.head_dim;
         let kv_dim = shape.n_kv_heads * shape.head_dim;
         let (dim, ffn_dim, eps) = (shape.dim, shape.ffn_dim, shape.norm_eps);
@@ -394,4 +394,3 @@ impl Scratch {
         })
     }
 }
-

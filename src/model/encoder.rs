@@ -95,11 +95,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// Streams the weights of `checkpoint` to the GPU.
-    pub async fn load(
-        gpu: &Gpu,
-        checkpoint: &Checkpoint,
-        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<Self> {
+    pub async fn load(gpu: &Gpu, checkpoint: &Checkpoint, on_bytes: &mut dyn FnMut(u64) -> Result<()>) -> Result<Self> {
         let config = EncoderConfig::new(checkpoint).await?;
         let shape = config.shape.clone();
         let mut loader = Loader::new(gpu, checkpoint, on_bytes);
@@ -156,6 +152,11 @@ impl Encoder {
     /// Hyperparameters.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    /// Names the head's classes.
+    pub fn set_labels(&mut self, labels: Vec<String>) {
+        self.config.labels = labels;
     }
 
     /// Rows of the head; none without one.
@@ -294,9 +295,8 @@ impl Encoder {
 
 impl Layer {
     async fn load(loader: &mut Loader<'_>, config: &EncoderConfig, i: u32) -> Result<Self> {
-        let names = |parts: &[&str]| -> Vec<String> {
-            parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect()
-        };
+        let names =
+            |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
         let (dim, ffn_dim, eps) = (config.shape.dim, config.shape.ffn_dim, config.shape.norm_eps);
         Ok(Self {
             qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), 3 * dim, dim).await?,

@@ -82,9 +82,8 @@ impl Scaling {
             Self::Yarn { factor, original_len } => {
                 // Pairs that turn 32 times or more over the original context keep their frequency, those that turn once or
                 // less are divided.
-                let pair_of = |turns: f64| {
-                    n as f64 * (original_len / (turns * std::f64::consts::TAU)).ln() / theta.ln()
-                };
+                let pair_of =
+                    |turns: f64| n as f64 * (original_len / (turns * std::f64::consts::TAU)).ln() / theta.ln();
                 let (first, last) = (pair_of(32.0).floor().max(0.0), pair_of(1.0).ceil().min(2.0 * n as f64 - 1.0));
                 let ramp = ((i as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
                 frequency * ((1.0 - ramp) + ramp / factor)
@@ -103,9 +102,8 @@ impl Scaling {
     /// The table `(context_len, head_dim / 2)` of (cosine, sine).
     pub fn table(&self, theta: f64, head_dim: u32, context_len: u32) -> Vec<[f32; 2]> {
         let n = head_dim as usize / 2;
-        let frequencies: Vec<f64> = (0..n)
-            .map(|i| self.stretch(theta.powf(-2.0 * i as f64 / f64::from(head_dim)), i, n, theta))
-            .collect();
+        let frequencies: Vec<f64> =
+            (0..n).map(|i| self.stretch(theta.powf(-2.0 * i as f64 / f64::from(head_dim)), i, n, theta)).collect();
         let magnitude = self.magnitude();
         let angles = (0..context_len).flat_map(|p| frequencies.iter().map(move |f| f64::from(p) * f));
         angles.map(|angle| [(angle.cos() * magnitude) as f32, (angle.sin() * magnitude) as f32]).collect()

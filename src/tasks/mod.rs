@@ -3,19 +3,21 @@
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::Gpu;
-use crate::session::{LoadOptions, ModelInfo, Progress};
+use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
+use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, Stage, check_vocabulary, reading};
 use crate::text::Tokenizer;
 use serde::Serialize;
 use std::rc::Rc;
+use web_time::Instant;
 
-pub use crate::kernels::elementwise::Pooling;
+pub use crate::kernels::elementwise::{Pooling, Scaling};
 
 /// A label and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LabelScore {
     /// The label's name.
     pub label: String,
-    /// Its probability, or its similarity softmaxed over the labels.
+    /// In 0..=1.
     pub score: f32,
 }
 
@@ -26,13 +28,23 @@ pub struct ClassifyOptions {
     pub labels: Vec<String>,
     /// Sentence around an own label, `{}` standing for it; none means `This text is about {}.`
     pub template: Option<String>,
-    /// Each label judged alone (sigmoid) instead of one among all (softmax).
+    /// Each label judged alone instead of one among all.
     pub multi_label: bool,
 }
 
+/// What stands around an own label when nothing else is asked for.
+const TEMPLATE: &str = "This text is about {}.";
+
+/// Cosines are multiplied by this before the softmax over labels: the scale sentence-transformers trains with.
+const COSINE_SCALE: f32 = 20.0;
+
 /// An encoder with its tokenizer and head.
 pub struct TextEncoder {
-    _private: Rc<()>,
+    gpu: Rc<Gpu>,
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    info: ModelInfo,
+    cancel: Cancel,
 }
 
 impl TextEncoder {
@@ -43,47 +55,216 @@ impl TextEncoder {
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let _ = (gpu, checkpoint, options, progress);
-        Err(Error::unsupported("encoders (under construction)"))
+        let start = Instant::now();
+        let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
+        let mut encoder = {
+            let mut on_bytes = reading(checkpoint, &options.cancel, progress);
+            Encoder::load(gpu, checkpoint, &mut on_bytes).await?
+        };
+        let shape = encoder.config().shape.clone();
+        check_vocabulary(checkpoint, &tokenizer, shape.vocab_size)?;
+        let output = match encoder.n_labels() {
+            Some(_) => Output::Logits,
+            None => Output::Embedding(encoder.config().pooling, Scaling::Raw),
+        };
+        encoder
+            .compile(gpu, output, &mut |done, total| {
+                progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 });
+            })
+            .await?;
+        let info = ModelInfo {
+            name: checkpoint.name().to_owned(),
+            architecture: shape.architecture,
+            n_params: checkpoint.n_params(),
+            weight_bytes: checkpoint.weight_bytes(),
+            context_len: options.context_len.unwrap_or(usize::MAX).min(shape.context_len as usize).min(encoder.batch_len()),
+            vocab_size: shape.vocab_size as usize,
+            load_ms: start.elapsed().as_secs_f64() * 1e3,
+        };
+        let mut this = Self { gpu: gpu.clone(), encoder, tokenizer, info, cancel: options.cancel.clone() };
+        this.check_labels()?;
+        Ok(this)
+    }
+
+    /// A head whose labels have no names calls them `LABEL_i`, as transformers does.
+    fn check_labels(&mut self) -> Result<()> {
+        let Some(n_labels) = self.encoder.n_labels() else { return Ok(()) };
+        let labels = &self.encoder.config().labels;
+        if !labels.is_empty() && labels.len() != n_labels as usize {
+            let reason = format!("{} labels are named, the head has {n_labels} rows", labels.len());
+            return Err(Error::format(&self.info.name, reason));
+        }
+        if labels.is_empty() {
+            self.encoder.set_labels((0..n_labels).map(|i| format!("LABEL_{i}")).collect());
+        }
+        Ok(())
     }
 
     /// Adds (or replaces) a linear head from a safetensors file: `classifier.weight (k, dim)`, `classifier.bias (k)`, on
-    /// mean-pooled normalized embeddings; label names from its metadata, else `LABEL_i`.
+    /// mean-pooled normalized embeddings; label names from its metadata's `labels` (JSON list or comma-separated), else `LABEL_i`.
     pub async fn load_head(&mut self, head: &Checkpoint) -> Result<()> {
-        let _ = head;
-        Err(Error::Cancelled)
+        let labels = head.safetensors_metadata().get("labels").map(|text| {
+            serde_json::from_str(text).unwrap_or_else(|_| text.split(',').map(|label| label.trim().to_owned()).collect())
+        });
+        self.encoder.load_head(&self.gpu, head, labels.unwrap_or_default()).await?;
+        self.check_labels()
     }
 
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
-        unreachable!()
+        &self.info
     }
 
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        unreachable!()
+        &self.tokenizer
     }
 
     /// The head's labels in order; empty when the model has no head.
     pub fn labels(&self) -> &[String] {
-        &[]
+        if self.encoder.n_labels().is_some() { &self.encoder.config().labels } else { &[] }
+    }
+
+    /// The model's own pooling.
+    pub fn pooling(&self) -> Pooling {
+        self.encoder.config().pooling
+    }
+
+    /// Token ids of `text` with the special ones around it, cut to the model's context (the last special one kept).
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.tokenizer.encode_document(text)?;
+        if ids.is_empty() {
+            return Err(Error::invalid("the text is empty"));
+        }
+        if ids.len() > self.info.context_len {
+            let last = ids[ids.len() - 1];
+            ids.truncate(self.info.context_len);
+            ids[self.info.context_len - 1] = last;
+        }
+        Ok(ids)
     }
 
     /// One vector per text; `pooling` none means the model's own.
-    pub async fn embed(&mut self, texts: &[&str], pooling: Option<Pooling>, normalize: bool) -> Result<Vec<Vec<f32>>> {
-        let _ = (texts, pooling, normalize);
-        Err(Error::Cancelled)
+    pub async fn embed(&mut self, texts: &[&str], pooling: Option<Pooling>, scaling: Scaling) -> Result<Vec<Vec<f32>>> {
+        let pooling = pooling.unwrap_or(self.pooling());
+        self.run(texts, Output::Embedding(pooling, scaling)).await
     }
 
     /// The head's raw outputs, one row per text.
     pub async fn logits(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let _ = texts;
-        Err(Error::Cancelled)
+        self.run(texts, Output::Logits).await
+    }
+
+    /// One row per text, in batches that fill the encoder without padding.
+    async fn run(&mut self, texts: &[&str], output: Output) -> Result<Vec<Vec<f32>>> {
+        let ids = texts.iter().map(|text| self.encode(text)).collect::<Result<Vec<_>>>()?;
+        let mut rows = Vec::with_capacity(texts.len());
+        let mut rest: &[Vec<u32>] = &ids;
+        while !rest.is_empty() {
+            self.cancel.check()?;
+            let n = batch(rest, self.encoder.batch_len());
+            let (now, later) = rest.split_at(n);
+            let now: Vec<&[u32]> = now.iter().map(Vec::as_slice).collect();
+            rows.extend(self.encoder.run(&self.gpu, &now, output).await?);
+            rest = later;
+        }
+        match rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+            Some(i) => Err(Error::Gpu {
+                during: "running an encoder",
+                reason: format!("the outputs for text {i} are not numbers: broken weights, or a driver's fault"),
+            }),
+            None => Ok(rows),
+        }
     }
 
     /// Labels with scores, best first, one list per text.
+    ///
+    /// # Errors
+    /// `Invalid` when there are neither own labels nor a head.
     pub async fn classify(&mut self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Vec<LabelScore>>> {
-        let _ = (texts, options);
-        Err(Error::Cancelled)
+        let (labels, scores) = if options.labels.is_empty() {
+            if self.labels().is_empty() {
+                let what = format!("{} has no classification head: give own labels", self.info.name);
+                return Err(Error::invalid(what));
+            }
+            let logits = self.logits(texts).await?;
+            let squash = if options.multi_label { sigmoid } else { softmax };
+            (self.labels().to_vec(), logits.iter().map(|row| squash(row)).collect::<Vec<_>>())
+        } else {
+            (options.labels.clone(), self.similarities(texts, options).await?)
+        };
+        Ok(scores.into_iter().map(|row| ranked(&labels, &row)).collect())
+    }
+
+    /// Cosine of each text with each label's sentence, softmaxed over the labels; negative cosines cut off instead where
+    /// each label is judged alone.
+    async fn similarities(&mut self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Vec<f32>>> {
+        let template = options.template.as_deref().unwrap_or(TEMPLATE);
+        if !template.contains("{}") {
+            return Err(Error::invalid(format!("the template must hold {{}} where the label goes, not {template:?}")));
+        }
+        let sentences: Vec<String> = options.labels.iter().map(|label| template.replace("{}", label)).collect();
+        let sentences: Vec<&str> = sentences.iter().map(String::as_str).collect();
+        let labels = self.embed(&sentences, None, Scaling::Unit).await?;
+        let texts = self.embed(texts, None, Scaling::Unit).await?;
+        let cosine = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+        Ok(texts
+            .iter()
+            .map(|text| {
+                let cosines: Vec<f32> = labels.iter().map(|label| cosine(text, label)).collect();
+                if options.multi_label {
+                    cosines.iter().map(|cosine| cosine.clamp(0.0, 1.0)).collect()
+                } else {
+                    softmax(&cosines.iter().map(|cosine| cosine * COSINE_SCALE).collect::<Vec<_>>())
+                }
+            })
+            .collect())
+    }
+}
+
+/// How many of `texts` fit a batch of `batch_len` ids.
+fn batch(texts: &[Vec<u32>], batch_len: usize) -> usize {
+    let mut n_tokens = 0;
+    let fit = texts.iter().take(MAX_TEXTS).take_while(|ids| {
+        n_tokens += ids.len();
+        n_tokens <= batch_len
+    });
+    fit.count().max(1)
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exps: Vec<f32> = logits.iter().map(|logit| (logit - best).exp()).collect();
+    let sum: f32 = exps.iter().sum();
+    exps.iter().map(|e| e / sum).collect()
+}
+
+fn sigmoid(logits: &[f32]) -> Vec<f32> {
+    logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
+}
+
+fn ranked(labels: &[String], scores: &[f32]) -> Vec<LabelScore> {
+    let pairs = labels.iter().zip(scores);
+    let mut ranked: Vec<_> = pairs.map(|(label, score)| LabelScore { label: label.clone(), score: *score }).collect();
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+    ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{batch, softmax};
+
+    #[test]
+    fn batches_fill_up_and_never_stall() {
+        let texts: Vec<Vec<u32>> = [4, 4, 4, 99].map(|n| vec![0; n]).into();
+        assert_eq!(batch(&texts, 8), 2);
+        assert_eq!(batch(&texts[3..], 8), 1);
+        assert_eq!(batch(&vec![vec![0]; 100], 1024), super::MAX_TEXTS);
+    }
+
+    #[test]
+    fn softmax_sums_to_one() {
+        let sum: f32 = softmax(&[1000.0, 999.0, -1000.0]).iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6);
     }
 }

@@ -1,6 +1,7 @@
 //! Text in and out: tokenizers, chat templates, sampling parameters.
 
 pub mod chat;
+mod date;
 mod gguf_vocab;
 mod marks;
 mod pieces;
@@ -9,7 +10,7 @@ pub mod sampling;
 pub mod stream;
 pub mod tokenizer;
 
-pub use chat::{ChatTemplate, Message};
+pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Tokenizer};

@@ -7,7 +7,8 @@ use super::pieces::{Pieces, Spelling};
 use super::precheck::{self, Role, Vocabulary};
 use super::stream::TextStream;
 use crate::error::{Error, Result};
-use crate::format::Metadata;
+use crate::format::checkpoint::Config;
+use crate::format::{Checkpoint, Metadata};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -55,6 +56,34 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// The tokenizer of an opened model: from a GGUF's own vocabulary, else `tokenizer.json`, else `vocab.txt`.
+    pub async fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
+        let config = match checkpoint.config() {
+            Config::Gguf(metadata) => return Self::from_gguf(checkpoint.name(), metadata),
+            Config::HuggingFace(config) => config,
+        };
+        let side_json = async |name: &str| -> Result<Option<Value>> {
+            let bytes = checkpoint.side_text(name).await?;
+            bytes.map(|bytes| precheck::parse(name, &bytes)).transpose()
+        };
+        let tokenizer_config = side_json("tokenizer_config.json").await?;
+        let special_tokens_map = side_json("special_tokens_map.json").await?;
+        let generation_config = side_json("generation_config.json").await?;
+        let side = SideFiles {
+            tokenizer_config: tokenizer_config.as_ref(),
+            special_tokens_map: special_tokens_map.as_ref(),
+            generation_config: generation_config.as_ref(),
+            config: Some(config),
+        };
+        if let Some(bytes) = checkpoint.side_text("tokenizer.json").await? {
+            return Self::from_json("tokenizer.json", &bytes, &side);
+        }
+        match checkpoint.side_text("vocab.txt").await? {
+            Some(bytes) => Self::from_vocab_txt("vocab.txt", &String::from_utf8_lossy(&bytes), &side),
+            None => Err(Error::format(checkpoint.name(), "it has no tokenizer.json and no vocab.txt")),
+        }
+    }
+
     /// Reads a `tokenizer.json`; `name` is what to call it in messages. Truncation, padding and dropout that the file
     /// asks for are ignored.
     pub fn from_json(name: &str, bytes: &[u8], side: &SideFiles<'_>) -> Result<Self> {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "no area uses every helper")]
 
 pub mod gguf_writer;
+pub mod gpu;
 pub mod llama2c;
 
 use std::path::PathBuf;

@@ -5,5 +5,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_models;
 mod shaders;
 mod text;

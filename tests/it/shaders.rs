@@ -16,7 +16,9 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const CAPS: [Caps; 2] = [Caps { subgroups: false, browser: false }, Caps { subgroups: true, browser: false }];
 
 fn all() -> Vec<(Caps, &'static Kernel, Variant)> {
-    CAPS.iter().flat_map(|caps| kernels::all(caps).into_iter().map(|(kernel, variant)| (*caps, kernel, variant))).collect()
+    CAPS.iter()
+        .flat_map(|caps| kernels::all(caps).into_iter().map(|(kernel, variant)| (*caps, kernel, variant)))
+        .collect()
 }
 
 fn validate(kernel: &Kernel, variant: &Variant, text: &str) -> (Module, ModuleInfo) {
@@ -32,7 +34,9 @@ fn validate(kernel: &Kernel, variant: &Variant, text: &str) -> (Module, ModuleIn
 }
 
 fn check_layout(name: &str, module: &Module, handle: naga::Handle<naga::Type>, layout: &ParamsLayout) {
-    let TypeInner::Struct { members, span } = &module.types[handle].inner else { panic!("{name}: params are no struct") };
+    let TypeInner::Struct { members, span } = &module.types[handle].inner else {
+        panic!("{name}: params are no struct")
+    };
     assert_eq!(*span as usize, layout.size, "{name}: size of params");
     let wgsl: Vec<_> = members.iter().map(|m| (m.name.clone().unwrap_or_default(), m.offset as usize)).collect();
     let rust: Vec<_> = layout.fields.iter().map(|(field, offset)| ((*field).to_owned(), *offset)).collect();
@@ -107,7 +111,11 @@ fn every_kernel_translates_to_every_backend() {
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|error| panic!("{name}: MSL: {error}"));
         let mut text = String::new();
-        let options = hlsl::Options { fake_missing_bindings: true, shader_model: hlsl::ShaderModel::V6_0, ..hlsl::Options::default() };
+        let options = hlsl::Options {
+            fake_missing_bindings: true,
+            shader_model: hlsl::ShaderModel::V6_0,
+            ..hlsl::Options::default()
+        };
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
             .write(&module, &info, None)
             .unwrap_or_else(|error| panic!("{name}: HLSL: {error}"));

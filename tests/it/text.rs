@@ -68,7 +68,18 @@ fn conform(name: &str, cases: &str, tokenizer: &Tokenizer) {
 
 #[test]
 fn gguf_vocabularies_encode_as_their_models_do() {
-    let names = ["gpt-2", "llama-spm", "phi-3", "bert-bge", "starcoder", "refact", "falcon", "mpt", "deepseek-coder", "deepseek-llm"];
+    let names = [
+        "gpt-2",
+        "llama-spm",
+        "phi-3",
+        "bert-bge",
+        "starcoder",
+        "refact",
+        "falcon",
+        "mpt",
+        "deepseek-coder",
+        "deepseek-llm",
+    ];
     for name in names {
         let Some(path) = shared(&format!("tokenizers/llamacpp-vocabs/ggml-vocab-{name}.gguf")) else { return };
         conform(name, name, &gguf_file(&path));
@@ -82,4 +93,86 @@ fn tokenizer_files_encode_as_their_models_do() {
         let Some(path) = shared(path) else { return };
         conform(&path.display().to_string(), cases, &folder(&path));
     }
+}
+
+#[test]
+fn the_story_model_reads_and_writes_as_its_reference() {
+    let Some(path) = shared("models/TinyStories-656K") else { return };
+    let tokenizer = folder(&path);
+    assert_eq!((tokenizer.bos(), tokenizer.added_bos(), tokenizer.end_tokens()), (Some(1), Some(1), &[2][..]));
+    assert_eq!(tokenizer.vocab_size(), 2048);
+    let ids = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    let reference = json(&path.join("reference.json"));
+    for case in reference["cases"].as_array().unwrap() {
+        let (prompt, generated) = (ids(&case["prompt_ids"]), ids(&case["generated_ids"]));
+        let text = case["prompt"].as_str().unwrap();
+        assert_eq!(tokenizer.encode_document(text).unwrap(), prompt);
+        assert_eq!(tokenizer.encode_prompt(text).unwrap(), prompt);
+        let all = [prompt, generated].concat();
+        // The reference was decoded with the begin token's text left in; ours never shows special tokens.
+        let wanted = case["text"].as_str().unwrap().strip_prefix("<|start_story|> ").unwrap();
+        assert_eq!(tokenizer.decode(&all), wanted);
+    }
+}
+
+#[test]
+fn a_document_for_bert_is_marked() {
+    let Some(path) = shared("models/all-MiniLM-L6-v2") else { return };
+    let tokenizer = folder(&path);
+    let reference = json(&path.join("reference.json"));
+    for sentence in reference["sentences"].as_array().unwrap() {
+        let wanted: Vec<u32> = serde_json::from_value(sentence["ids"].clone()).unwrap();
+        assert_eq!(tokenizer.encode_document(sentence["text"].as_str().unwrap()).unwrap(), wanted);
+    }
+    let spans = tokenizer.encode_spans("Über embeddings").unwrap();
+    let text = "Über embeddings";
+    let places: Vec<&str> = spans.iter().map(|span| &text[span.bytes.clone()]).collect();
+    assert_eq!(places.first(), Some(&"Über"));
+    assert_eq!(places[1..].concat(), "embeddings");
+    assert_eq!(tokenizer.decode(&tokenizer.encode_document("hello embeddings").unwrap()), "hello embeddings");
+
+    let vocab = std::fs::read_to_string(path.join("vocab.txt")).unwrap();
+    let from_vocab = Tokenizer::from_vocab_txt("vocab.txt", &vocab, &SideFiles::default()).unwrap();
+    assert_eq!(from_vocab.encode_document(text).unwrap(), tokenizer.encode_document(text).unwrap());
+}
+
+#[test]
+fn every_token_streams_as_it_decodes() {
+    let mut tokenizers = Vec::new();
+    tokenizers.extend(shared("models/TinyStories-656K").map(|path| folder(&path)));
+    for name in ["gpt-2", "llama-spm"] {
+        let path = shared(&format!("tokenizers/llamacpp-vocabs/ggml-vocab-{name}.gguf"));
+        tokenizers.extend(path.map(|path| gguf_file(&path)));
+    }
+    let text = " A 🫠 is 3\u{a0}bytes of é,\n\n  und «Führer»?\t我想";
+    for tokenizer in &tokenizers {
+        let ids = tokenizer.encode_text(text).unwrap();
+        // The story model's vocabulary has no bytes: what it cannot spell is unknown.
+        if !tokenizer.id("<unk>").is_some_and(|unknown| ids.contains(&unknown)) {
+            assert_eq!(tokenizer.decode(&ids), text);
+        }
+        // All tokens in a row: most bytes are no UTF-8 where they meet.
+        let all: Vec<u32> = (0..tokenizer.vocab_size() as u32 + 3).collect();
+        let mut stream = TextStream::continuing(tokenizer);
+        let mut streamed: String = all.iter().map(|id| stream.push(*id)).collect();
+        streamed.push_str(&stream.finish());
+        let bytes: Vec<u8> = all.iter().flat_map(|id| tokenizer.piece(*id)).copied().collect();
+        assert_eq!(streamed, String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn special_tokens_are_parsed_in_prompts_and_nowhere_else() {
+    let Some(path) = shared("tokenizers/qwen2") else { return };
+    let tokenizer = folder(&path);
+    let text = "<|im_start|>user\nhi<|im_end|>";
+    let (start, end) = (tokenizer.id("<|im_start|>").unwrap(), tokenizer.id("<|im_end|>").unwrap());
+    let prompt = tokenizer.encode_prompt(text).unwrap();
+    assert_eq!((prompt[0], *prompt.last().unwrap()), (start, end));
+    let plain = tokenizer.encode_text(text).unwrap();
+    assert!(!plain.contains(&start) && !plain.contains(&end));
+    assert_eq!(tokenizer.decode(&plain), text);
+    assert_eq!(tokenizer.decode(&prompt), "user\nhi");
+    assert!(tokenizer.is_end(end) && tokenizer.is_end(151_643) && !tokenizer.is_end(start));
+    assert_eq!(tokenizer.bos(), None);
 }

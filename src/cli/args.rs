@@ -1,0 +1,318 @@
+//! Every command, flag and default, and the help that teaches them. Holds no behaviour.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  trice chat                                          chat with the built-in story model
+  trice chat hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M
+  trice chat model.gguf -p \"Why is the sky blue?\" -n 200
+  trice classify \"What a lovely film\"                 with the built-in sentiment model
+  trice serve                                         the page and an OpenAI-compatible server
+  trice devices                                       which GPUs there are
+
+MODEL is a path (.gguf, the first shard of a split GGUF, or a folder with config.json and safetensors),
+hf:owner/repo[:quant-or-file], an http(s) URL, builtin:NAME, or random:SHAPE[:QUANT] (15m, 110m, 135m, 1b, minilm).
+
+Exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr.";
+
+/// Runs quantized transformers on any GPU.
+#[derive(Parser)]
+#[command(name = "trice", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The GPU to use: its index in `trice devices`, or a part of its name
+    #[arg(long, global = true, env = "TRICE_DEVICE", value_name = "NAME|INDEX")]
+    pub(crate) device: Option<String>,
+    /// Print results as JSON (one object, or one per line)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Chat with a model, or continue a text
+    Chat(ChatArgs),
+    /// Label texts: by a model's head, or by your own labels
+    Classify(ClassifyArgs),
+    /// Turn texts into vectors
+    Embed(EmbedArgs),
+    /// Measure how well a model predicts a text
+    Perplexity(PerplexityArgs),
+    /// Show what is in a model file and what it needs
+    Inspect(ModelArg),
+    /// List the GPUs
+    Devices,
+    /// Measure tokens per second
+    Bench(BenchArgs),
+    /// Download a model into the cache
+    Pull(ModelArg),
+    /// Serve the page and an OpenAI-compatible API
+    #[cfg(feature = "server")]
+    Serve(ServeArgs),
+}
+
+impl Command {
+    /// Whether the command stays and answers requests.
+    pub(crate) fn is_server(&self) -> bool {
+        #[cfg(feature = "server")]
+        return matches!(self, Self::Serve(_));
+        #[cfg(not(feature = "server"))]
+        false
+    }
+}
+
+/// A model that must be named.
+#[derive(Args)]
+pub(crate) struct ModelArg {
+    /// Path, hf:owner/repo[:quant], URL, builtin:NAME or random:SHAPE[:QUANT]
+    pub(crate) model: String,
+}
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  trice chat                                    the built-in story model, interactively (/help lists commands)
+  trice chat model.gguf --system \"Be brief.\"
+  trice chat model.gguf -p \"Name three rivers\" --temp 0 -n 64
+  echo \"Once upon a time\" | trice chat --raw    continues the text, no chat template
+  trice chat model.gguf -p Hello --json --logprobs 5
+
+Ctrl-C stops the answer; a second Ctrl-C leaves.";
+
+#[derive(Args)]
+#[command(after_help = CHAT_EXAMPLES)]
+pub(crate) struct ChatArgs {
+    /// The model; left out, builtin:stories
+    pub(crate) model: Option<String>,
+    /// Answer this prompt and leave; left out, read stdin when it is piped, else chat interactively
+    #[arg(short, long)]
+    pub(crate) prompt: Option<String>,
+    /// The prompt as token ids, exactly as the model sees them
+    #[arg(long, value_delimiter = ',', value_name = "ID,ID…", conflicts_with_all = ["prompt", "system"])]
+    pub(crate) ids: Option<Vec<u32>>,
+    /// What the model is told to be, before the conversation
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) system: Option<String>,
+    /// No chat template: continue the prompt as it stands
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// At most this many tokens per answer; left out, until the model ends or the context is full
+    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    /// End the answer before this text; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+    /// Also report the K most probable tokens of each step (with --json)
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) logprobs: Option<u8>,
+}
+
+/// How a decoder is loaded.
+#[derive(Args)]
+pub(crate) struct LoadArgs {
+    /// Tokens of context; left out, the model's own but at most 4096
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=2_097_152))]
+    pub(crate) ctx: Option<u32>,
+    /// Element type of the KV cache
+    #[arg(long, value_enum, default_value_t = KvTypeArg::F16)]
+    pub(crate) kv_type: KvTypeArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum KvTypeArg {
+    F32,
+    F16,
+}
+
+/// How tokens are chosen.
+#[derive(Args)]
+pub(crate) struct SamplingArgs {
+    /// Randomness: 0 always takes the most probable token
+    #[arg(long, default_value_t = 0.7)]
+    pub(crate) temp: f32,
+    /// Choose among the K most probable tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    pub(crate) top_k: u32,
+    /// Choose among the fewest tokens whose probabilities reach P
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub(crate) top_p: f32,
+    /// Drop tokens less than P times as probable as the best
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub(crate) min_p: f32,
+    /// Make recent tokens less probable; 1 is off
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub(crate) repeat_penalty: f32,
+    /// Repeat an answer: the same seed draws the same tokens; left out, a new one each time
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+}
+
+const TEXTS_HELP: &str = "\
+Texts come from the arguments, from --file (one per line), or from stdin (one per line).
+The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
+
+const CLASSIFY_EXAMPLES: &str = "\
+Examples:
+  trice classify \"What a lovely film\"                                   the built-in sentiment model
+  trice classify ./minilm-sst2 \"What a lovely film\" --json
+  trice classify hf:sentence-transformers/all-MiniLM-L6-v2 --labels sports,politics \"They won the cup\"
+  trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2";
+
+#[derive(Args)]
+#[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
+pub(crate) struct ClassifyArgs {
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// Your own labels, compared with the text by meaning
+    #[arg(long, value_delimiter = ',', value_name = "A,B,C")]
+    pub(crate) labels: Vec<String>,
+    /// Judge each label alone instead of one among all
+    #[arg(long)]
+    pub(crate) multi_label: bool,
+    /// Sentence around an own label, {} standing for it
+    #[arg(long, value_name = "TEXT", requires = "labels")]
+    pub(crate) template: Option<String>,
+    /// Print only the K best labels
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top: Option<u32>,
+    /// A linear head (safetensors) on the model's embeddings
+    #[arg(long, value_name = "FILE", conflicts_with = "labels")]
+    pub(crate) head: Option<PathBuf>,
+}
+
+/// Where texts come from.
+#[derive(Args)]
+pub(crate) struct TextArgs {
+    /// The model (left out: the built-in one), then texts
+    #[arg(value_name = "MODEL|TEXT")]
+    pub(crate) words: Vec<String>,
+    /// Read texts from this file, one per line; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+const EMBED_EXAMPLES: &str = "\
+Examples:
+  trice embed ./all-MiniLM-L6-v2 \"a text\" \"another\" --json --normalize
+  trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl";
+
+#[derive(Args)]
+#[command(before_help = TEXTS_HELP, after_help = EMBED_EXAMPLES)]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// How token vectors become one; left out, as the model says
+    #[arg(long, value_enum)]
+    pub(crate) pooling: Option<PoolingArg>,
+    /// Scale each vector to length 1
+    #[arg(long)]
+    pub(crate) normalize: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PoolingArg {
+    Mean,
+    Cls,
+    Last,
+}
+
+const PERPLEXITY_EXAMPLES: &str = "\
+Example:
+  trice perplexity model.gguf --file stories.txt --separator '<|endoftext|>' --max-docs 60 --ctx 512
+
+Each document is stripped, begins with the model's begin token, and is cut at --ctx tokens.";
+
+#[derive(Args)]
+#[command(after_help = PERPLEXITY_EXAMPLES)]
+pub(crate) struct PerplexityArgs {
+    /// Path, hf:owner/repo[:quant], URL, builtin:NAME or random:SHAPE[:QUANT]
+    pub(crate) model: String,
+    /// The text
+    #[arg(long)]
+    pub(crate) file: PathBuf,
+    /// What stands between documents; left out, the file is one document
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) separator: Option<String>,
+    /// Only the first N documents
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_docs: Option<u32>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  trice bench model.gguf
+  trice bench random:135m:Q4_0 -p 512 -n 128 -r 5 --json      weights made in memory, no download";
+
+#[derive(Args)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// The model; left out, builtin:stories
+    pub(crate) model: Option<String>,
+    /// Tokens of prompt to time; 0 leaves that test out
+    #[arg(short = 'p', long, value_name = "TOKENS", default_value_t = 512)]
+    pub(crate) prompt_tokens: u32,
+    /// Tokens to generate and time; 0 leaves that test out
+    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 128)]
+    pub(crate) tokens: u32,
+    /// Sequences at once
+    #[arg(short = 'b', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Repetitions of each test
+    #[arg(short = 'r', long, value_name = "TIMES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+}
+
+#[cfg(feature = "server")]
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  trice serve                                     the page, with the built-in models behind the API
+  trice serve model.gguf ./all-MiniLM-L6-v2 --port 9000
+  trice serve model.gguf --host 0.0.0.0 --api-key \"$KEY\"
+  curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+       -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], \"stream\": true}'";
+
+#[cfg(feature = "server")]
+#[derive(Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub(crate) struct ServeArgs {
+    /// Models to serve; left out, builtin:stories and builtin:sentiment
+    pub(crate) models: Vec<String>,
+    /// Address to listen on; anything but loopback needs --api-key
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: String,
+    /// Port; 0 takes any free one; left out, 8080 or the next free one
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Key that clients send as `Authorization: Bearer KEY`
+    #[arg(long, env = "TRICE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) api_key: Option<String>,
+    /// Further host names by which clients may call this server; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+    /// Folder of the page
+    #[arg(long, value_name = "DIR", default_value = "dist/site")]
+    pub(crate) site: PathBuf,
+    /// Open the page in the browser
+    #[arg(long)]
+    pub(crate) open: bool,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}

@@ -1,0 +1,172 @@
+//! `trice chat`: one answer to a prompt, streamed or as JSON. The interactive loop is in `chat_turns`.
+
+use super::args::{ChatArgs, SamplingArgs};
+use super::context::{Context, Output};
+use super::interrupt::Interrupt;
+use super::{Usage, chat_turns, model};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::ops::ControlFlow;
+use trice::session::{Cancel, FinishReason, GenerateOptions, Generation, Session};
+use trice::text::{Message, SamplingParams};
+
+pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
+    let sampling = args.sampling.params()?;
+    let input = Input::read(&args)?;
+    let options = GenerateOptions {
+        max_tokens: args.max_tokens.map(|n| n as usize),
+        sampling,
+        stop: args.stop,
+        logprobs: args.logprobs.map(usize::from),
+        cancel: Cancel::default(),
+    };
+    let interrupt = Interrupt::install()?;
+    let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
+    let mut session = pollster::block_on(model::load_session(context, name, &args.load, &interrupt))?;
+    let chat = Chat { context, interrupt, raw: args.raw };
+    match input {
+        Input::Terminal => chat_turns::run(&chat, &mut session, options, args.system),
+        Input::Text(text) => {
+            let prompt = chat.prompt(&session, &conversation(args.system, text))?;
+            chat.answer_once(&mut session, &prompt, options)
+        }
+        Input::Ids(ids) => chat.answer_once(&mut session, &ids, options),
+    }
+}
+
+/// Where the prompt comes from.
+enum Input {
+    /// A person types.
+    Terminal,
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl Input {
+    fn read(args: &ChatArgs) -> anyhow::Result<Self> {
+        if let Some(ids) = &args.ids {
+            return Ok(Self::Ids(ids.clone()));
+        }
+        let text = match &args.prompt {
+            Some(prompt) => prompt.clone(),
+            None if io::stdin().is_terminal() => return Ok(Self::Terminal),
+            None => piped_text()?,
+        };
+        if text.trim().is_empty() {
+            return Err(Usage("the prompt is empty: give one with -p or on stdin".to_string()).into());
+        }
+        Ok(Self::Text(text))
+    }
+}
+
+/// All of stdin, without the line end that `echo` adds.
+fn piped_text() -> anyhow::Result<String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading the prompt from stdin", error))?;
+    let trimmed = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_string())
+}
+
+fn conversation(system: Option<String>, user: String) -> Vec<Message> {
+    let system = system.map(|content| Message { role: "system".to_string(), content });
+    system.into_iter().chain([Message { role: "user".to_string(), content: user }]).collect()
+}
+
+impl SamplingArgs {
+    /// The library's parameters, checked: a value out of range is bad usage.
+    fn params(&self) -> anyhow::Result<SamplingParams> {
+        let params = SamplingParams {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            seed: self.seed.unwrap_or_else(random_seed),
+            ..SamplingParams::default()
+        };
+        params.validate().map_err(|error| Usage(error.to_string()))?;
+        Ok(params)
+    }
+}
+
+/// A seed that differs from run to run; the standard library's hasher is seeded by the system.
+pub(crate) fn random_seed() -> u32 {
+    RandomState::new().hash_one("seed") as u32
+}
+
+/// What stays the same from answer to answer.
+pub(crate) struct Chat<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) interrupt: Interrupt,
+    /// No template: the last message is continued as it stands.
+    raw: bool,
+}
+
+impl Chat<'_> {
+    /// The prompt's token ids: through the model's template, or raw when asked for or where there is no template.
+    pub(crate) fn prompt(&self, session: &Session, messages: &[Message]) -> anyhow::Result<Vec<u32>> {
+        let last = messages.last().map(|message| message.content.as_str()).unwrap_or_default();
+        if self.raw {
+            return Ok(session.raw_prompt(last)?);
+        }
+        match session.chat_prompt(messages) {
+            Err(trice::Error::Unsupported { .. }) => {
+                self.context.note("note: this model has no chat template; it continues your text as it stands");
+                Ok(session.raw_prompt(last)?)
+            }
+            prompt => Ok(prompt?),
+        }
+    }
+
+    fn answer_once(&self, session: &mut Session, prompt: &[u32], options: GenerateOptions) -> anyhow::Result<()> {
+        match self.answer(session, prompt, options)?.finish_reason {
+            FinishReason::Cancelled => Err(trice::Error::Cancelled.into()),
+            FinishReason::Stop | FinishReason::Length => Ok(()),
+        }
+    }
+
+    /// Generates one answer and prints it: as it comes, or as one JSON object. Ctrl-C ends it early.
+    pub(crate) fn answer(
+        &self,
+        session: &mut Session,
+        prompt: &[u32],
+        mut options: GenerateOptions,
+    ) -> anyhow::Result<Generation> {
+        options.cancel = self.interrupt.arm();
+        let streaming = self.context.output == Output::Text;
+        let mut written = Ok(());
+        let mut on_piece = |text: &str| {
+            if streaming {
+                written = write_piece(text);
+            }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let answer = pollster::block_on(session.generate(prompt, &options, &mut |piece| on_piece(piece.text)));
+        written?;
+        if streaming {
+            self.context.print("")?;
+        }
+        let answer = answer?;
+        match self.context.output {
+            Output::Json => self.context.print_json(&answer)?,
+            Output::Text => self.note_speed(&answer),
+        }
+        Ok(answer)
+    }
+
+    fn note_speed(&self, answer: &Generation) {
+        if self.context.shows_progress() {
+            let timings = &answer.timings;
+            let (first, rate) = (timings.first_token_ms / 1000.0, timings.decode_tokens_per_s);
+            self.context
+                .note(&format!("[{} tokens, {rate:.1} tokens/s, first after {first:.2} s]", answer.tokens.len()));
+        }
+    }
+}
+
+fn write_piece(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}

@@ -1,0 +1,135 @@
+//! The command line: what each command is called and takes, and how it ends. The commands themselves are in the files
+//! beside this one; none of them knows tensors.
+
+use clap::Parser;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+mod args;
+mod bench;
+mod chat;
+mod chat_turns;
+mod classify;
+mod context;
+mod devices;
+mod embed;
+mod inspect;
+mod interrupt;
+mod model;
+mod perplexity;
+mod progress;
+mod pull;
+#[cfg(feature = "server")]
+mod serve;
+mod texts;
+
+use args::{Cli, Command};
+use context::Context;
+#[cfg(feature = "server")]
+pub(crate) use {chat::random_seed, model::open_checkpoint};
+
+/// Exit code of a command that could not do its work.
+const EXIT_FAILED: u8 = 1;
+/// Exit code of a command that was called wrongly; clap uses the same.
+const EXIT_USAGE: u8 = 2;
+/// Exit code of a command that the user stopped: 128 + SIGINT.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// A command called in a way that makes no sense, where clap could not know.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Parses the arguments, runs the command, and turns its end into one line and an exit code.
+pub(crate) fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    init_logs(&command);
+    let context = Context::new(global);
+    match run(&context, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(context: &Context, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Chat(args) => chat::run(context, args),
+        Command::Classify(args) => classify::run(context, args),
+        Command::Embed(args) => embed::run(context, args),
+        Command::Perplexity(args) => perplexity::run(context, args),
+        Command::Inspect(args) => inspect::run(context, &args),
+        Command::Devices => devices::run(context),
+        Command::Bench(args) => bench::run(context, &args),
+        Command::Pull(args) => pull::run(context, &args),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(context, args),
+    }
+}
+
+/// Logs go to stderr: the server's requests, and warnings of everything else.
+fn init_logs(command: &Command) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let own = if command.is_server() { LevelFilter::INFO } else { LevelFilter::WARN };
+    let targets = Targets::new().with_target("trice", own).with_default(LevelFilter::OFF);
+    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false);
+    // A second initialisation is impossible in `main`, and a missing log is no reason to stop.
+    let _ = tracing_subscriber::registry().with(targets).with(format).try_init();
+}
+
+/// Says on stderr what went wrong, in one line, and returns the exit code that fits.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(trice::Error::Cancelled) = error.downcast_ref() {
+        eprintln!("interrupted");
+        return ExitCode::from(EXIT_INTERRUPTED);
+    }
+    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    ExitCode::from(if error.is::<Usage>() { EXIT_USAGE } else { EXIT_FAILED })
+}
+
+/// The reader of our output has seen enough (`trice chat | head -1`): that is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Drivers answer in paragraphs; a message is one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(one_line("GPU, loading:\n  out of\tmemory\n"), "GPU, loading: out of memory");
+    }
+
+    #[test]
+    fn commands_of_later_issues_are_not_listed() {
+        let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_string()).collect();
+        for later in ["tag", "answer", "rerank", "summarize", "translate", "relations", "profile", "quantize"] {
+            assert!(!names.iter().any(|name| name == later), "{later} is listed but does nothing");
+        }
+    }
+}

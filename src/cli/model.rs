@@ -1,0 +1,78 @@
+//! From a MODEL argument to an opened checkpoint, and what kind of model it holds.
+
+use super::args::{KvTypeArg, LoadArgs};
+use super::context::Context;
+use super::interrupt::Interrupt;
+use super::progress::Bar;
+use std::rc::Rc;
+use trice::format::Checkpoint;
+use trice::gpu::Gpu;
+use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
+use trice::model::config::{self, Kind};
+use trice::session::{Cancel, KvType, LoadOptions, Session};
+use trice::tasks::TextEncoder;
+
+/// What `chat` and `bench` use when no model is named.
+pub(crate) const DEFAULT_DECODER: &str = "builtin:stories";
+/// What `classify` and `embed` use when no model is named.
+pub(crate) const DEFAULT_ENCODER: &str = "builtin:sentiment";
+
+/// Opens a model by name, downloading it first where needed.
+pub(crate) async fn open_checkpoint(
+    name: &str,
+    progress: &mut dyn FnMut(DownloadProgress),
+) -> trice::Result<Checkpoint> {
+    match ModelName::parse(name)? {
+        ModelName::Random(_) => Checkpoint::random(name),
+        parsed => Checkpoint::open(hub::open(&parsed, &HubOptions::default(), progress).await?).await,
+    }
+}
+
+impl LoadArgs {
+    /// The library's options, stopped by `cancel`.
+    pub(crate) fn options(&self, cancel: Cancel) -> LoadOptions {
+        LoadOptions {
+            context_len: self.ctx.map(|n| n as usize),
+            kv_type: match self.kv_type {
+                KvTypeArg::F32 => KvType::F32,
+                KvTypeArg::F16 => KvType::F16,
+            },
+            cancel,
+        }
+    }
+}
+
+/// Opens the file before the GPU, so that a wrong name or a model of the wrong kind is said first.
+async fn open_with_bar(context: &Context, name: &str, kind: Kind, bar: &Bar) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
+    let checkpoint = open_checkpoint(name, &mut |progress| bar.download(&progress)).await?;
+    match (config::kind(&checkpoint)?, kind) {
+        (Kind::Encoder, Kind::Decoder) => Err(trice::Error::unsupported(format!(
+            "writing text with {name}: it is an encoder, which classifies and embeds"
+        ))),
+        (Kind::Decoder, Kind::Encoder) => Err(trice::Error::unsupported(format!(
+            "vectors and labels from {name}: it is a decoder, which writes text"
+        ))),
+        (Kind::Decoder, Kind::Decoder) | (Kind::Encoder, Kind::Encoder) => Ok((checkpoint, context.open_gpu().await?)),
+    }
+}
+
+/// Opens and loads a decoder.
+pub(crate) async fn load_session(
+    context: &Context,
+    name: &str,
+    load: &LoadArgs,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Session> {
+    let bar = Bar::new(context);
+    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Decoder, &bar).await?;
+    let options = load.options(interrupt.arm());
+    Ok(Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
+}
+
+/// Opens and loads an encoder.
+pub(crate) async fn load_encoder(context: &Context, name: &str, interrupt: &Interrupt) -> anyhow::Result<TextEncoder> {
+    let bar = Bar::new(context);
+    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Encoder, &bar).await?;
+    let options = LoadOptions { cancel: interrupt.arm(), ..LoadOptions::default() };
+    Ok(TextEncoder::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
+}

@@ -1,0 +1,59 @@
+//! `trice serve`: checks the flags and hands over to the server.
+
+use super::Usage;
+use super::args::ServeArgs;
+use super::context::Context;
+use crate::server::{self, ServerOptions};
+use trice::session::Cancel;
+
+/// The port when none is asked for, and how many after it are tried when it is taken.
+const DEFAULT_PORT: u16 = 8080;
+const PORTS_TRIED: u16 = 100;
+
+/// Models served when none is named.
+const DEFAULT_MODELS: [&str; 2] = [super::model::DEFAULT_DECODER, super::model::DEFAULT_ENCODER];
+
+pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
+    let api_key = args.api_key.filter(|key| !key.is_empty());
+    if api_key.is_none() && !is_loopback(&args.host) {
+        let host = &args.host;
+        return Err(Usage(format!("--host {host} is open to others: protect it with --api-key")).into());
+    }
+    let ports = match args.port {
+        Some(port) => port..=port,
+        None => DEFAULT_PORT..=DEFAULT_PORT + PORTS_TRIED,
+    };
+    server::run(ServerOptions {
+        load: args.load.options(Cancel::default()),
+        models_are_defaults: args.models.is_empty(),
+        models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
+        host: args.host,
+        ports,
+        api_key,
+        allowed_hosts: args.allow_host,
+        site: args.site,
+        open_browser: args.open,
+        device: context.device().map(str::to_string),
+    })
+}
+
+/// Whether only this machine can reach `host`.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for host in ["127.0.0.1", "127.8.8.8", "::1", "localhost"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.2", "example.org", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The texts that `classify` and `embed` work on, and the model named before them.
+
+use super::Usage;
+use super::args::TextArgs;
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::Path;
+
+/// How many texts go to the GPU at once: enough to fill it, few enough for a lively progress bar.
+pub(crate) const TEXTS_PER_BATCH: usize = 64;
+
+/// What the positional words and `--file` mean together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) model: Option<String>,
+    pub(crate) texts: Vec<String>,
+}
+
+impl TextArgs {
+    /// Tells the model from the texts, and reads the texts.
+    pub(crate) fn read(self) -> anyhow::Result<Request> {
+        let (model, words) = split_model(self.words);
+        let texts = match (self.file, words.is_empty()) {
+            (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
+            (Some(file), true) if file.as_os_str() == "-" => lines(&read_stdin()?),
+            (Some(file), true) => lines(&read_file(&file)?),
+            (None, false) => words,
+            (None, true) if io::stdin().is_terminal() => {
+                return Err(Usage("no text: give one as an argument, with --file, or on stdin".to_string()).into());
+            }
+            (None, true) => lines(&read_stdin()?),
+        };
+        if texts.is_empty() {
+            return Err(Usage("there is no text: every line is empty".to_string()).into());
+        }
+        Ok(Request { model, texts })
+    }
+}
+
+/// A text file as a whole; the error names it.
+pub(crate) fn read_file(path: &Path) -> trice::Result<String> {
+    fs::read_to_string(path).map_err(|error| trice::Error::io(path.display().to_string(), error))
+}
+
+fn read_stdin() -> trice::Result<String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading texts from stdin", error))?;
+    Ok(text)
+}
+
+/// One text per line; empty lines are none.
+fn lines(text: &str) -> Vec<String> {
+    text.lines().filter(|line| !line.trim().is_empty()).map(str::to_string).collect()
+}
+
+/// The first word is the model when it reads like one.
+fn split_model(mut words: Vec<String>) -> (Option<String>, Vec<String>) {
+    if words.first().is_some_and(|word| looks_like_model(word)) {
+        let model = words.remove(0);
+        return (Some(model), words);
+    }
+    (None, words)
+}
+
+/// A prefix such as `hf:`, a path, or the name of a model file or folder that is there.
+fn looks_like_model(word: &str) -> bool {
+    const PREFIXES: [&str; 5] = ["builtin:", "hf:", "random:", "http://", "https://"];
+    if word.chars().any(char::is_whitespace) {
+        return word.ends_with(".gguf") || Path::new(word).is_dir();
+    }
+    PREFIXES.iter().any(|prefix| word.starts_with(prefix))
+        || word.ends_with(".gguf")
+        || word.ends_with(".safetensors")
+        || word.contains(['/', '\\'])
+        || Path::new(word).join("config.json").is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(words: &[&str]) -> (Option<String>, Vec<String>) {
+        split_model(words.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_first_word_is_the_model_when_it_reads_like_one() {
+        for model in ["builtin:sentiment", "hf:a/b:Q4_0", "../models/x", "x.gguf", "my model.gguf", "random:minilm"] {
+            assert_eq!(split(&[model, "good"]), (Some(model.to_string()), vec!["good".to_string()]), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_no_model() {
+        for text in ["good", "A film, good/bad, who knows", "what: a film", ""] {
+            assert_eq!(split(&[text]), (None, vec![text.to_string()]), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_no_texts() {
+        assert_eq!(lines("one\n\n  \r\ntwo\r\n"), ["one", "two"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! The one thread that owns the GPU and the models. Requests come through a queue, answers go back through channels;
+//! nothing of the GPU ever leaves this thread.
+
+use super::ServerOptions;
+use super::error::ApiError;
+use super::limits::MAX_QUEUE;
+use super::models::Models;
+use super::state::{Phase, Status};
+use super::work::{self, Work};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use trice::session::Cancel;
+
+/// Templates and shaders are compiled recursively on this thread.
+const STACK_BYTES: usize = 64 << 20;
+
+/// One request for the engine.
+pub(crate) struct Job {
+    /// Which model.
+    pub(crate) model: usize,
+    /// Set when the client is gone.
+    pub(crate) cancel: Cancel,
+    /// When the answer must be done.
+    pub(crate) deadline: Instant,
+    pub(crate) work: Work,
+}
+
+/// The engine's thread and the ways to it.
+pub(crate) struct Engine {
+    pub(crate) jobs: mpsc::Sender<Job>,
+    /// How loading went; an error only when models were asked for by name.
+    pub(crate) loaded: oneshot::Receiver<trice::Result<()>>,
+    thread: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Starts loading.
+    pub(crate) fn start(options: ServerOptions, status: Status) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(MAX_QUEUE);
+        let (report, loaded) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("engine".to_string())
+            .stack_size(STACK_BYTES)
+            .spawn(move || run(&options, &status, queue, report))?;
+        Ok(Self { jobs, loaded, thread })
+    }
+
+    /// Waits until the thread has let go of the GPU; every sender of jobs must be gone.
+    pub(crate) fn join(self) {
+        drop(self.jobs);
+        if self.thread.join().is_err() {
+            tracing::error!("the engine thread panicked");
+        }
+    }
+}
+
+fn run(
+    options: &ServerOptions,
+    status: &Status,
+    mut queue: mpsc::Receiver<Job>,
+    report: oneshot::Sender<trice::Result<()>>,
+) {
+    let mut models = match load(options, status) {
+        Ok(models) => {
+            let _ = report.send(Ok(()));
+            Some(models)
+        }
+        Err(error) => {
+            let _ = report.send(if options.models_are_defaults { Ok(()) } else { Err(error) });
+            None
+        }
+    };
+    while let Some(job) = queue.blocking_recv() {
+        let Some(loaded) = &mut models else {
+            job.work.fail(&ApiError::unavailable("no_model", "no model is loaded"));
+            continue;
+        };
+        // After a lost device everything is loaded again, once.
+        if perform(loaded, job) == Health::Broken {
+            drop(models.take());
+            models = load(options, status).ok();
+        }
+    }
+}
+
+fn load(options: &ServerOptions, status: &Status) -> trice::Result<Models> {
+    status.enter(Phase::Loading);
+    let loaded = catch_unwind(AssertUnwindSafe(|| pollster::block_on(Models::load(options))));
+    let loaded = loaded
+        .unwrap_or_else(|_| Err(trice::Error::Gpu { during: "loading", reason: "the engine panicked".to_string() }));
+    match &loaded {
+        Ok(models) => {
+            for model in models.served.iter() {
+                let (kind, context_len) = (model.kind, model.context_len);
+                tracing::info!(model = %model.id, ?kind, context_len, "loaded");
+            }
+            status.enter(Phase::Ready(models.served.clone()));
+        }
+        Err(error) => {
+            tracing::error!("no model is loaded: {error}");
+            status.enter(Phase::Failed(error.to_string()));
+        }
+    }
+    loaded
+}
+
+/// Whether the device can be used for the next request.
+#[derive(PartialEq, Eq)]
+enum Health {
+    Sound,
+    Broken,
+}
+
+/// Runs one job. A panic costs this request, not the server.
+fn perform(models: &mut Models, job: Job) -> Health {
+    if job.cancel.is_cancelled() {
+        return Health::Sound;
+    }
+    let Some(model) = models.loaded.get_mut(job.model) else {
+        job.work.fail(&ApiError::engine_gone());
+        return Health::Sound;
+    };
+    let run = AssertUnwindSafe(|| pollster::block_on(work::perform(model, job)));
+    match catch_unwind(run) {
+        Ok(Err(trice::Error::Gpu { during, reason })) => {
+            tracing::error!("GPU, {during}: {reason}; loading again");
+            Health::Broken
+        }
+        Ok(_) => Health::Sound,
+        // The answer's channel closed with the panic, which the client sees as an error.
+        Err(_) => Health::Broken,
+    }
+}

@@ -1,0 +1,289 @@
+//! What a chat or completion request asks for: every field read, checked against its range, and turned into a job.
+
+use super::error::ApiError;
+use super::fields::Fields;
+use super::limits::{
+    MAX_MESSAGES, MAX_STOP_BYTES, MAX_STOPS, MAX_TOKENS, MIN_P, N, PENALTY, REPEAT_PENALTY, TEMPERATURE, TOP_K,
+    TOP_LOGPROBS, TOP_P,
+};
+use super::work::Prompt;
+use crate::cli::random_seed;
+use serde_json::Value;
+use trice::session::GenerateOptions;
+use trice::text::{Message, SamplingParams};
+
+/// How tokens are chosen when the request does not say: as in `trice chat`.
+const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
+    temperature: 0.7,
+    top_k: 40,
+    top_p: 0.95,
+    min_p: 0.05,
+    repeat_penalty: 1.0,
+    repeat_last_n: 64,
+    seed: 0,
+};
+/// Tokens of a completion when the request does not say, as OpenAI has it.
+const COMPLETION_TOKENS: usize = 16;
+
+/// Which of the two endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Chat,
+    Completion,
+}
+
+/// How the answer is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Whole,
+    Stream {
+        /// A last event with the token counts.
+        include_usage: bool,
+    },
+}
+
+/// Reads the prompt and the options.
+pub(crate) fn parse(endpoint: Endpoint, fields: &Fields) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+    refuse_unsupported(fields)?;
+    fields.integer("n", N)?;
+    let prompt = match endpoint {
+        Endpoint::Chat => Prompt::Messages(messages(fields)?),
+        Endpoint::Completion => prompt(fields)?,
+    };
+    let options = GenerateOptions {
+        max_tokens: max_tokens(endpoint, fields)?,
+        sampling: sampling(fields)?,
+        stop: stop(fields)?,
+        logprobs: logprobs(endpoint, fields)?,
+        ..GenerateOptions::default()
+    };
+    Ok((prompt, options, delivery(fields)?))
+}
+
+/// Fields that would change the answer and are not acted on: saying so beats ignoring them.
+fn refuse_unsupported(fields: &Fields) -> Result<(), ApiError> {
+    for name in ["tools", "functions", "logit_bias", "echo", "suffix", "audio", "modalities"] {
+        fields.refuse(name)?;
+    }
+    fields.integer("best_of", N)?;
+    for name in ["presence_penalty", "frequency_penalty"] {
+        if fields.number(name, PENALTY)?.is_some_and(|penalty| penalty != 0.0) {
+            return Err(ApiError::unsupported(name));
+        }
+    }
+    match fields.get("response_format").map(|format| format["type"].as_str()) {
+        None | Some(Some("text")) => Ok(()),
+        Some(_) => Err(ApiError::unsupported("response_format")),
+    }
+}
+
+fn sampling(fields: &Fields) -> Result<SamplingParams, ApiError> {
+    let default = DEFAULT_SAMPLING;
+    let seed = fields.integer("seed", i64::MIN..=i64::MAX)?;
+    Ok(SamplingParams {
+        temperature: fields.number("temperature", TEMPERATURE)?.unwrap_or(default.temperature),
+        top_k: fields.integer("top_k", TOP_K)?.map_or(default.top_k, |k| k as u32),
+        top_p: fields.number("top_p", TOP_P)?.unwrap_or(default.top_p),
+        min_p: fields.number("min_p", MIN_P)?.unwrap_or(default.min_p),
+        repeat_penalty: fields.number("repeat_penalty", REPEAT_PENALTY)?.unwrap_or(default.repeat_penalty),
+        // The sampler's seed has 32 bits: both halves of the client's count.
+        seed: seed.map_or_else(random_seed, |seed| (seed ^ (seed >> 32)) as u32),
+        ..default
+    })
+}
+
+fn max_tokens(endpoint: Endpoint, fields: &Fields) -> Result<Option<usize>, ApiError> {
+    let old = fields.integer("max_tokens", MAX_TOKENS)?;
+    let asked = fields.integer("max_completion_tokens", MAX_TOKENS)?.or(old);
+    Ok(match (asked, endpoint) {
+        (Some(tokens), _) => Some(tokens as usize),
+        (None, Endpoint::Chat) => None,
+        (None, Endpoint::Completion) => Some(COMPLETION_TOKENS),
+    })
+}
+
+fn stop(fields: &Fields) -> Result<Vec<String>, ApiError> {
+    let stop = fields.strings("stop", MAX_STOPS)?;
+    if stop.iter().any(|text| text.is_empty() || text.len() > MAX_STOP_BYTES) {
+        return Err(ApiError::invalid("stop", format!("a stop text must have 1 to {MAX_STOP_BYTES} bytes")));
+    }
+    Ok(stop)
+}
+
+/// Chat has a switch and a count, completions have a count alone.
+fn logprobs(endpoint: Endpoint, fields: &Fields) -> Result<Option<usize>, ApiError> {
+    match endpoint {
+        Endpoint::Completion => Ok(fields.integer("logprobs", TOP_LOGPROBS)?.map(|k| k as usize)),
+        Endpoint::Chat => {
+            let top = fields.integer("top_logprobs", TOP_LOGPROBS)?.unwrap_or(0) as usize;
+            match fields.bool("logprobs")? {
+                true => Ok(Some(top)),
+                false if top == 0 => Ok(None),
+                false => Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true")),
+            }
+        }
+    }
+}
+
+fn delivery(fields: &Fields) -> Result<Delivery, ApiError> {
+    let options = match fields.get("stream_options") {
+        None => &Value::Null,
+        Some(options @ Value::Object(_)) => options,
+        Some(_) => return Err(ApiError::invalid("stream_options", "stream_options must be an object")),
+    };
+    let include_usage = match &options["include_usage"] {
+        Value::Null => false,
+        Value::Bool(include) => *include,
+        _ => return Err(ApiError::invalid("stream_options", "include_usage must be true or false")),
+    };
+    Ok(if fields.bool("stream")? { Delivery::Stream { include_usage } } else { Delivery::Whole })
+}
+
+fn messages(fields: &Fields) -> Result<Vec<Message>, ApiError> {
+    let wrong = || {
+        let message = format!("messages must be a list of 1 to {MAX_MESSAGES} messages");
+        ApiError::invalid("messages", message)
+    };
+    match fields.get("messages") {
+        Some(Value::Array(list)) if !list.is_empty() && list.len() <= MAX_MESSAGES => {
+            list.iter().enumerate().map(|(i, item)| message(i, item)).collect()
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn message(i: usize, item: &Value) -> Result<Message, ApiError> {
+    let role = match item["role"].as_str() {
+        Some("system" | "developer") => "system",
+        Some("user") => "user",
+        Some("assistant") => "assistant",
+        _ => {
+            let param = format!("messages[{i}].role");
+            return Err(ApiError::invalid(&param, format!("{param} must be system, user or assistant")));
+        }
+    };
+    Ok(Message { role: role.to_string(), content: content(i, &item["content"])? })
+}
+
+/// A text, or a list of text parts. Parts of other kinds are refused, and nothing in them is ever fetched.
+fn content(i: usize, content: &Value) -> Result<String, ApiError> {
+    let param = format!("messages[{i}].content");
+    let wrong = || ApiError::invalid(&param, format!("{param} must be a text or a list of text parts"));
+    match content {
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(parts) => parts
+            .iter()
+            .map(|part| match part["type"].as_str() {
+                Some("text") => part["text"].as_str().map(str::to_string).ok_or_else(wrong),
+                _ => Err(wrong()),
+            })
+            .collect(),
+        _ => Err(wrong()),
+    }
+}
+
+/// A text, a list of one text, or token ids.
+fn prompt(fields: &Fields) -> Result<Prompt, ApiError> {
+    let wrong = || ApiError::invalid("prompt", "prompt must be one text, or a list of token ids");
+    match fields.get("prompt") {
+        Some(Value::String(text)) => Ok(Prompt::Text(text.clone())),
+        Some(Value::Array(list)) => match list.as_slice() {
+            [Value::String(text)] => Ok(Prompt::Text(text.clone())),
+            ids => {
+                let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+                Ok(Prompt::Ids(ids.iter().map(|value| id(value).ok_or_else(wrong)).collect::<Result<_, _>>()?))
+            }
+        },
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_chat(extra: &str) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
+        parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?)
+    }
+
+    #[test]
+    fn fields_reach_the_engine() {
+        let (_, options, delivery) = parse_chat(
+            r#","temperature":0,"max_tokens":9999,"stop":"END","seed":7,"logprobs":true,"top_logprobs":3,"stream":true,
+               "stream_options":{"include_usage":true}"#,
+        )
+        .unwrap();
+        assert_eq!(options.sampling.temperature, 0.0);
+        assert_eq!(options.sampling.seed, 7);
+        assert_eq!(options.max_tokens, Some(9999));
+        assert_eq!(options.stop, ["END"]);
+        assert_eq!(options.logprobs, Some(3));
+        assert_eq!(delivery, Delivery::Stream { include_usage: true });
+    }
+
+    #[test]
+    fn every_bad_field_is_refused() {
+        for extra in [
+            r#""n":0"#,
+            r#""n":2"#,
+            r#""n":1000000"#,
+            r#""temperature":-1"#,
+            r#""temperature":1e39"#,
+            r#""top_p":0"#,
+            r#""max_tokens":-1"#,
+            r#""max_tokens":0"#,
+            r#""max_tokens":4294967296"#,
+            r#""max_tokens":1e3"#,
+            r#""stop":"""#,
+            r#""stop":[1]"#,
+            r#""seed":18446744073709551616"#,
+            r#""logit_bias":{"1":1}"#,
+            r#""tools":[{}]"#,
+            r#""presence_penalty":3"#,
+            r#""presence_penalty":1"#,
+            r#""top_logprobs":21"#,
+            r#""response_format":{"type":"json_schema"}"#,
+            r#""stream":1"#,
+            r#""stream_options":1"#,
+            r#""top_logprobs":2"#,
+        ] {
+            assert!(parse_chat(&format!(",{extra}")).is_err(), "{extra}");
+        }
+        let stops = format!(r#","stop":[{}"a"]"#, r#""a","#.repeat(MAX_STOPS));
+        assert!(parse_chat(&stops).is_err());
+        let long = format!(r#","stop":"{}""#, "a".repeat(MAX_STOP_BYTES + 1));
+        assert!(parse_chat(&long).is_err());
+    }
+
+    #[test]
+    fn bad_messages_are_refused() {
+        for messages in [
+            r#""x""#,
+            "[]",
+            "null",
+            r#"["x"]"#,
+            r#"[{"role":"tool","content":"x"}]"#,
+            r#"[{"role":"user"}]"#,
+            r#"[{"role":"user","content":null}]"#,
+            r#"[{"content":"x"}]"#,
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
+        ] {
+            let fields = Fields::parse(format!(r#"{{"messages":{messages}}}"#).as_bytes()).unwrap();
+            assert!(parse(Endpoint::Chat, &fields).is_err(), "{messages}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_a_text_or_ids() {
+        let ask = |prompt: &str| {
+            let fields = Fields::parse(format!(r#"{{"prompt":{prompt}}}"#).as_bytes()).unwrap();
+            parse(Endpoint::Completion, &fields).map(|(prompt, ..)| prompt)
+        };
+        assert!(matches!(ask(r#""once""#), Ok(Prompt::Text(text)) if text == "once"));
+        assert!(matches!(ask("[1,99]"), Ok(Prompt::Ids(ids)) if ids == [1, 99]));
+        for bad in ["[4294967296]", "[-1]", r#"["a","b"]"#, "null", "1"] {
+            assert!(ask(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `trice serve`: the page and an OpenAI-compatible API. Binds, accepts, and stops gracefully; what is answered is in
+//! `routes`, what is computed in `work`. Holds no model code.
+
+use anyhow::Context as _;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use trice::session::LoadOptions;
+
+mod answer;
+mod browser;
+mod engine;
+mod error;
+mod fields;
+mod generate;
+mod guard;
+mod limits;
+mod models;
+mod page;
+mod routes;
+mod state;
+mod work;
+
+use engine::Engine;
+use guard::Guard;
+use limits::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_HEADER_BYTES};
+use state::{Phase, State, Status};
+
+/// After a failed accept (no file descriptors left, mostly), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Exit code of a process that is told to stop a second time.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// What `trice serve` was asked for.
+pub(crate) struct ServerOptions {
+    /// Names of the models.
+    pub(crate) models: Vec<String>,
+    /// Nobody named a model: the page is worth serving without any.
+    pub(crate) models_are_defaults: bool,
+    pub(crate) load: LoadOptions,
+    pub(crate) device: Option<String>,
+    pub(crate) host: String,
+    /// Tried in order.
+    pub(crate) ports: RangeInclusive<u16>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) site: PathBuf,
+    pub(crate) open_browser: bool,
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) fn run(options: ServerOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: ServerOptions) -> anyhow::Result<()> {
+    let listener = bind(&options.host, options.ports.clone()).await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    writeln!(io::stdout(), "listening on {address}")?;
+    if options.open_browser {
+        browser::open(&address);
+    }
+    let status = Status::loading();
+    let guard = Guard::new(&options.host, &options.allowed_hosts, options.api_key.as_deref());
+    let (site, load_cancel) = (options.site.clone(), options.load.cancel.clone());
+    let mut engine = Engine::start(options, status.clone()).context("starting the engine thread")?;
+    let app = Arc::new(State { status: status.clone(), guard, site, jobs: engine.jobs.clone() });
+    let connections = Connections::default();
+    let router = routes::router(app);
+    let accepting = tokio::spawn(connections.clone().accept(listener, router));
+    let failed = wait_for_stop(&mut engine.loaded).await;
+    status.enter(Phase::Draining);
+    load_cancel.cancel();
+    accepting.abort();
+    // The task holds the router, and with it a sender of jobs, until it is gone.
+    let _ = accepting.await;
+    if connections.drain().await {
+        engine.join();
+    }
+    failed
+}
+
+/// Ends at a signal, or with the error of a model that was asked for and does not load.
+async fn wait_for_stop(loaded: &mut oneshot::Receiver<trice::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        result = loaded => {
+            match result {
+                Ok(result) => result?,
+                Err(_) => anyhow::bail!("the engine thread stopped"),
+            }
+            stop_signal().await?;
+        }
+        result = stop_signal() => result?,
+    }
+    tracing::info!("stopping: waiting for running requests; a second signal stops at once");
+    tokio::spawn(async {
+        if stop_signal().await.is_ok() {
+            std::process::exit(EXIT_INTERRUPTED);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// The first of `ports` that is free.
+async fn bind(host: &str, ports: RangeInclusive<u16>) -> trice::Result<TcpListener> {
+    let last = *ports.end();
+    for port in ports {
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port != last => {}
+            Err(error) => return Err(trice::Error::io(format!("listening on {host}:{port}"), error)),
+        }
+    }
+    Err(trice::Error::invalid("no port to listen on"))
+}
+
+/// The open connections: counted, so that there are not too many, and watched, so that none is cut off at the end.
+#[derive(Clone)]
+struct Connections {
+    slots: Arc<Semaphore>,
+    graceful: Arc<GracefulShutdown>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)), graceful: Arc::default() }
+    }
+}
+
+impl Connections {
+    async fn accept(self, listener: TcpListener, router: Router) {
+        loop {
+            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, peer)) => self.serve(stream, peer, slot, router.clone()),
+                Err(error) => {
+                    tracing::warn!("accepting a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit, router: Router) {
+        // Tokens are small packets that should leave at once; a socket that refuses the option still works.
+        let _ = stream.set_nodelay(true);
+        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER_BYTES);
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, "connection: {error}");
+            }
+            drop(slot);
+        });
+    }
+
+    /// Lets running requests finish; false when they take too long.
+    async fn drain(self) -> bool {
+        let Ok(graceful) = Arc::try_unwrap(self.graceful) else { return false };
+        tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await.is_ok()
+    }
+}

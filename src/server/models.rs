@@ -1,0 +1,94 @@
+//! The models that the engine thread holds.
+
+use super::ServerOptions;
+use super::state::ServedModel;
+use crate::cli::open_checkpoint;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use trice::gpu::Gpu;
+use trice::model::config::{self, Kind};
+use trice::session::{ModelInfo, Session};
+use trice::tasks::TextEncoder;
+use trice::{Error, Result};
+
+/// A model on the GPU.
+pub(crate) enum Loaded {
+    Decoder(Box<Decoder>),
+    Encoder(Box<TextEncoder>),
+}
+
+/// A decoder, and the bytes of each of its tokens once someone has asked for log-probabilities.
+pub(crate) struct Decoder {
+    pub(crate) session: Session,
+    pieces: Option<Rc<[Vec<u8>]>>,
+}
+
+impl Decoder {
+    /// The bytes of every token. A table, because the session is busy generating when they are needed.
+    pub(crate) fn pieces(&mut self) -> Rc<[Vec<u8>]> {
+        let tokenizer = self.session.tokenizer();
+        let table = || (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.piece(id).to_vec()).collect();
+        self.pieces.get_or_insert_with(table).clone()
+    }
+}
+
+/// Every model, and what requests know of it, in the same order.
+pub(crate) struct Models {
+    pub(crate) loaded: Vec<Loaded>,
+    pub(crate) served: Arc<[ServedModel]>,
+}
+
+impl Models {
+    /// Opens the GPU and loads every model. Of the default models, those that load are enough.
+    pub(crate) async fn load(options: &ServerOptions) -> Result<Self> {
+        let gpu = Rc::new(Gpu::open(options.device.as_deref()).await?);
+        let (mut loaded, mut served) = (Vec::new(), Vec::new());
+        let mut refused = None;
+        for name in &options.models {
+            match load_one(&gpu, name, options).await {
+                Ok((model, facts)) => {
+                    loaded.push(model);
+                    served.push(facts);
+                }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) if options.models_are_defaults => {
+                    tracing::warn!("{name}: {error}");
+                    refused = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match refused {
+            Some(error) if loaded.is_empty() => Err(error),
+            _ => Ok(Self { loaded, served: served.into() }),
+        }
+    }
+}
+
+async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<(Loaded, ServedModel)> {
+    let checkpoint = open_checkpoint(name, &mut |_| {}).await?;
+    let kind = config::kind(&checkpoint)?;
+    let (model, info) = match kind {
+        Kind::Decoder => {
+            let session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
+            let info = session.info().clone();
+            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info)
+        }
+        Kind::Encoder => {
+            let encoder = TextEncoder::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
+            let info = encoder.info().clone();
+            (Loaded::Encoder(Box::new(encoder)), info)
+        }
+    };
+    Ok((model, facts(info, name, kind)))
+}
+
+fn facts(info: ModelInfo, name: &str, kind: Kind) -> ServedModel {
+    ServedModel { id: info.name, asked_as: name.to_string(), kind, context_len: info.context_len, created: unix_time() }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

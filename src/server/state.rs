@@ -1,0 +1,113 @@
+//! What the server's threads share: which models there are, whether they are ready, and the way to the engine.
+
+use super::engine::Job;
+use super::error::ApiError;
+use super::guard::Guard;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use trice::model::config::Kind;
+
+/// A loaded model, as requests name it.
+#[derive(Clone, Debug)]
+pub(crate) struct ServedModel {
+    /// The model's own name.
+    pub(crate) id: String,
+    /// What it was called on the command line.
+    pub(crate) asked_as: String,
+    pub(crate) kind: Kind,
+    /// Tokens of context.
+    pub(crate) context_len: usize,
+    /// Unix time of the load.
+    pub(crate) created: u64,
+}
+
+/// Whether requests can be answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    Loading,
+    Ready(Arc<[ServedModel]>),
+    /// Nothing could be loaded: the page still works, the API does not.
+    Failed(String),
+    /// Asked to stop: what runs is finished, nothing new begins.
+    Draining,
+}
+
+/// The phase, written by the engine and by the shutdown, read by every request.
+#[derive(Clone)]
+pub(crate) struct Status(Arc<Mutex<Phase>>);
+
+impl Status {
+    pub(crate) fn loading() -> Self {
+        Self(Arc::new(Mutex::new(Phase::Loading)))
+    }
+
+    /// Enters a phase; nothing follows draining.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*current, Phase::Draining) {
+            *current = phase;
+        }
+    }
+
+    /// The loaded models, or why there are none.
+    pub(crate) fn models(&self) -> Result<Arc<[ServedModel]>, ApiError> {
+        let phase = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match phase {
+            Phase::Ready(models) => Ok(models),
+            Phase::Loading => Err(ApiError::unavailable("loading", "the model is loading")),
+            Phase::Failed(reason) => Err(ApiError::unavailable("no_model", format!("no model is loaded: {reason}"))),
+            Phase::Draining => Err(ApiError::unavailable("draining", "the server is shutting down")),
+        }
+    }
+}
+
+/// What every handler sees.
+pub(crate) struct State {
+    pub(crate) status: Status,
+    pub(crate) guard: Guard,
+    /// Folder of the page.
+    pub(crate) site: PathBuf,
+    pub(crate) jobs: mpsc::Sender<Job>,
+}
+
+/// The state, cheap to clone.
+pub(crate) type App = Arc<State>;
+
+impl State {
+    /// Queues a job for the engine; a full queue is 503.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => ApiError::unavailable("queue_full", "too many requests are waiting"),
+            TrySendError::Closed(_) => ApiError::engine_gone(),
+        })
+    }
+
+    /// The index and the facts of the model a request names; none means the first of the right kind.
+    pub(crate) fn model(&self, name: Option<&str>, kind: Kind) -> Result<(usize, ServedModel), ApiError> {
+        let models = self.status.models()?;
+        let index = match name {
+            Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
+            None => models.iter().position(|model| model.kind == kind),
+        };
+        let Some((index, model)) = index.and_then(|index| Some((index, models.get(index)?))) else {
+            return Err(match name {
+                Some(_) => ApiError::not_found("no model of that name is loaded; GET /v1/models lists them"),
+                None => ApiError::not_found(format!("no {} is loaded", kind_name(kind))),
+            });
+        };
+        if model.kind != kind {
+            let message = format!("{} is no {}", model.id, kind_name(kind));
+            return Err(ApiError::invalid("model", message));
+        }
+        Ok((index, model.clone()))
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Decoder => "text generator",
+        Kind::Encoder => "encoder",
+    }
+}

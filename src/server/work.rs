@@ -1,0 +1,248 @@
+//! What the engine does for a request, on its own thread.
+
+use super::engine::Job;
+use super::error::ApiError;
+use super::models::{Decoder, Loaded};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use trice::Error;
+use trice::session::{Cancel, FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
+use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
+use trice::text::Message;
+
+/// Texts per call of the encoder: between two calls a client that is gone is noticed.
+const TEXTS_PER_CALL: usize = 64;
+
+/// The kinds of requests, each with the channel its answer goes to.
+pub(crate) enum Work {
+    Generate { prompt: Prompt, options: GenerateOptions, events: mpsc::UnboundedSender<Event> },
+    Embed { texts: Vec<String>, reply: oneshot::Sender<Result<Embedded, ApiError>> },
+    Classify { texts: Vec<String>, options: ClassifyOptions, reply: oneshot::Sender<Result<Classified, ApiError>> },
+}
+
+/// A prompt as the client gave it.
+pub(crate) enum Prompt {
+    /// A conversation, for the model's template.
+    Messages(Vec<Message>),
+    /// A text to continue.
+    Text(String),
+    /// Token ids.
+    Ids(Vec<u32>),
+}
+
+/// What a generation tells the request that waits for it. At most one context's worth, so the channel needs no bound.
+pub(crate) enum Event {
+    /// The prompt is accepted: what follows is the answer.
+    Started {
+        prompt_tokens: usize,
+    },
+    Piece {
+        text: String,
+        logprobs: Vec<Step>,
+    },
+    Done {
+        finish_reason: FinishReason,
+        tokens: usize,
+    },
+    Failed(ApiError),
+}
+
+/// The log-probabilities of one generated token.
+pub(crate) struct Step {
+    pub(crate) chosen: TokenText,
+    pub(crate) top: Vec<TokenText>,
+}
+
+/// A token as clients want it.
+pub(crate) struct TokenText {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) logprob: f32,
+}
+
+pub(crate) struct Embedded {
+    pub(crate) vectors: Vec<Vec<f32>>,
+    pub(crate) tokens: usize,
+}
+
+pub(crate) struct Classified {
+    pub(crate) labels: Vec<Vec<LabelScore>>,
+    pub(crate) tokens: usize,
+}
+
+impl Work {
+    /// Answers with an error.
+    pub(crate) fn fail(self, error: &ApiError) {
+        // A client that is gone needs no answer.
+        match self {
+            Self::Generate { events, .. } => drop(events.send(Event::Failed(error.clone()))),
+            Self::Embed { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Classify { reply, .. } => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}
+
+/// Does the work and answers. The error is for the engine, which must know of a broken device.
+pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
+    let Job { cancel, deadline, work, .. } = job;
+    match (model, work) {
+        (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
+            let run = Run { events, deadline };
+            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..options }).await;
+            if let Err(error) = &result {
+                run.tell(Event::Failed(ApiError::from(error)));
+            }
+            result
+        }
+        (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
+            answer(embed(encoder, &texts, &cancel).await, reply)
+        }
+        (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
+            answer(classify(encoder, &texts, &options, &cancel).await, reply)
+        }
+        (_, work) => {
+            work.fail(&ApiError::invalid("model", "this model does not do that"));
+            Ok(())
+        }
+    }
+}
+
+fn answer<T>(result: trice::Result<T>, reply: oneshot::Sender<Result<T, ApiError>>) -> trice::Result<()> {
+    let (answer, result) = match result {
+        Ok(value) => (Ok(value), Ok(())),
+        Err(error) => (Err(ApiError::from(&error)), Err(error)),
+    };
+    let _ = reply.send(answer);
+    result
+}
+
+/// A generation under way.
+struct Run {
+    events: mpsc::UnboundedSender<Event>,
+    deadline: Instant,
+}
+
+impl Run {
+    /// Hands an event to the request, if it still waits.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    async fn generate(
+        &self,
+        decoder: &mut Decoder,
+        prompt: &Prompt,
+        mut options: GenerateOptions,
+    ) -> trice::Result<()> {
+        let start = Instant::now();
+        let pieces = options.logprobs.map(|_| decoder.pieces());
+        let session = &mut decoder.session;
+        let ids = prompt.ids(session)?;
+        let room = match check_prompt(&ids, session.info()) {
+            Ok(room) => room,
+            Err(error) => {
+                self.tell(Event::Failed(error));
+                return Ok(());
+            }
+        };
+        options.max_tokens = options.max_tokens.map(|most| most.min(room));
+        self.tell(Event::Started { prompt_tokens: ids.len() });
+        let mut on_piece = |piece: Piece<'_>| {
+            let logprobs = steps(piece.logprobs, pieces.as_ref());
+            let gone = self.events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
+            if gone || Instant::now() > self.deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let answer = session.generate(&ids, &options, &mut on_piece).await?;
+        let (prompt_tokens, tokens, ms) = (ids.len(), answer.tokens.len(), start.elapsed().as_millis());
+        tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, ms, "generated");
+        self.tell(if Instant::now() > self.deadline {
+            Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
+        } else {
+            Event::Done { finish_reason: answer.finish_reason, tokens }
+        });
+        Ok(())
+    }
+}
+
+/// How many tokens an answer to this prompt may have.
+fn check_prompt(ids: &[u32], model: &ModelInfo) -> Result<usize, ApiError> {
+    if ids.is_empty() {
+        return Err(ApiError::invalid("prompt", "the prompt is empty"));
+    }
+    if ids.iter().any(|id| *id as usize >= model.vocab_size) {
+        let message =
+            format!("the prompt holds a token id that is not below {}, the size of the vocabulary", model.vocab_size);
+        return Err(ApiError::invalid("prompt", message));
+    }
+    match model.context_len.checked_sub(ids.len()) {
+        None | Some(0) => Err(ApiError::context_length(ids.len(), model.context_len)),
+        Some(room) => Ok(room),
+    }
+}
+
+impl Prompt {
+    fn ids(&self, session: &Session) -> trice::Result<Vec<u32>> {
+        match self {
+            Self::Messages(messages) => match session.chat_prompt(messages) {
+                // Without a template the model continues what was said, as `trice chat` does.
+                Err(Error::Unsupported { .. }) => {
+                    let said: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+                    session.raw_prompt(&said.join("\n"))
+                }
+                prompt => prompt,
+            },
+            Self::Text(text) => session.raw_prompt(text),
+            Self::Ids(ids) => Ok(ids.clone()),
+        }
+    }
+}
+
+fn steps(logprobs: &[StepLogprobs], pieces: Option<&Rc<[Vec<u8>]>>) -> Vec<Step> {
+    let Some(pieces) = pieces else { return Vec::new() };
+    let token = |id: u32, logprob: f32| {
+        let bytes = pieces.get(id as usize).cloned().unwrap_or_default();
+        TokenText { bytes, logprob }
+    };
+    let step = |step: &StepLogprobs| Step {
+        chosen: token(step.id, step.logprob),
+        top: step.top.iter().map(|TokenLogprob { id, logprob }| token(*id, *logprob)).collect(),
+    };
+    logprobs.iter().map(step).collect()
+}
+
+async fn embed(encoder: &mut TextEncoder, texts: &[String], cancel: &Cancel) -> trice::Result<Embedded> {
+    let tokens = count_tokens(encoder, texts)?;
+    let mut vectors = Vec::with_capacity(texts.len());
+    for chunk in texts.chunks(TEXTS_PER_CALL) {
+        cancel.check()?;
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        // OpenAI's vectors have length 1.
+        vectors.extend(encoder.embed(&chunk, None, true).await?);
+    }
+    Ok(Embedded { vectors, tokens })
+}
+
+async fn classify(
+    encoder: &mut TextEncoder,
+    texts: &[String],
+    options: &ClassifyOptions,
+    cancel: &Cancel,
+) -> trice::Result<Classified> {
+    let tokens = count_tokens(encoder, texts)?;
+    let mut labels = Vec::with_capacity(texts.len());
+    for chunk in texts.chunks(TEXTS_PER_CALL) {
+        cancel.check()?;
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        labels.extend(encoder.classify(&chunk, options).await?);
+    }
+    Ok(Classified { labels, tokens })
+}
+
+fn count_tokens(encoder: &TextEncoder, texts: &[String]) -> trice::Result<usize> {
+    let mut tokens = 0;
+    for text in texts {
+        tokens += encoder.tokenizer().encode_document(text)?.len();
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,153 @@
+//! Real small models on the GPU against their references: tokens, logits, likelihoods, vectors, accuracies.
+
+use crate::common::gpu::{block_on, open_folder, test_gpu};
+use crate::common::{llama2c, shared};
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use trice::gpu::Gpu;
+use trice::session::{GenerateOptions, KvType, LoadOptions, Session};
+use trice::tasks::{Scaling, TextEncoder};
+
+fn json(path: &std::path::Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn load_session(gpu: &Rc<Gpu>, folder: &str, kv_type: KvType) -> Session {
+    let checkpoint = open_folder(folder);
+    let options = LoadOptions { kv_type, ..LoadOptions::default() };
+    block_on(Session::load(gpu, &checkpoint, &options, &mut |_| {})).unwrap()
+}
+
+#[test]
+fn tinystories_reproduces_its_reference() {
+    let (Some(folder), Some(gpu)) = (shared("models/TinyStories-656K"), test_gpu()) else { return };
+    let reference = json(&folder.join("reference.json"));
+    for (kv_type, tolerance) in [(KvType::F32, 1e-3), (KvType::F16, 1e-2)] {
+        let mut session = load_session(&gpu, "models/TinyStories-656K", kv_type);
+        for case in reference["cases"].as_array().unwrap() {
+            let prompt = session.raw_prompt(case["prompt"].as_str().unwrap()).unwrap();
+            assert_eq!(prompt, ids(&case["prompt_ids"]));
+            let logits = block_on(session.next_logits(&prompt)).unwrap();
+            for (i, wanted) in floats(&case["first_step_logits_first8"]).iter().enumerate() {
+                assert!((logits[i] - wanted).abs() < tolerance, "{kv_type:?} logit {i}: {} not {wanted}", logits[i]);
+            }
+            let options = GenerateOptions { max_tokens: Some(120), ..GenerateOptions::default() };
+            let mut streamed = String::new();
+            let answer = block_on(session.generate(&prompt, &options, &mut |piece| {
+                streamed.push_str(piece.text);
+                ControlFlow::Continue(())
+            }))
+            .unwrap();
+            let mut wanted = ids(&case["generated_ids"]);
+            wanted.retain(|id| *id != 2);
+            assert_eq!(answer.tokens, wanted, "{kv_type:?} after {:?}", case["prompt"]);
+            assert_eq!(streamed, answer.text);
+        }
+    }
+}
+
+#[test]
+fn prefix_reuse_and_logprobs_give_the_same_tokens() {
+    let (Some(_), Some(gpu)) = (shared("models/TinyStories-656K"), test_gpu()) else { return };
+    let mut session = load_session(&gpu, "models/TinyStories-656K", KvType::F32);
+    let prompt = session.raw_prompt("Once upon a time").unwrap();
+    let options = GenerateOptions { max_tokens: Some(40), ..GenerateOptions::default() };
+    let mut quiet = |_: trice::session::Piece<'_>| ControlFlow::Continue(());
+    let first = block_on(session.generate(&prompt, &options, &mut quiet)).unwrap();
+    let longer: Vec<u32> = prompt.iter().chain(&first.tokens[..20]).copied().collect();
+    let again = block_on(session.generate(&longer, &options, &mut quiet)).unwrap();
+    assert_eq!(again.tokens[..20], first.tokens[20..40]);
+    let options = GenerateOptions { logprobs: Some(3), ..options };
+    let slow = block_on(session.generate(&prompt, &options, &mut quiet)).unwrap();
+    assert_eq!(slow.tokens, first.tokens);
+    for step in slow.logprobs.unwrap() {
+        assert_eq!(step.top.len(), 3);
+        assert_eq!((step.id, step.logprob), (step.top[0].id, step.top[0].logprob), "greedy takes the best");
+    }
+}
+
+#[test]
+fn tinystories_has_its_perplexity() {
+    let (Some(folder), Some(text), Some(gpu)) = (
+        shared("models/TinyStories-656K"),
+        shared("data/tinystories/tinystories_train_head_2MiB.txt"),
+        test_gpu(),
+    ) else {
+        return;
+    };
+    let wanted = json(&folder.join("reference.json"))["tinystories_first60"]["ppl"].as_f64().unwrap();
+    let mut session = load_session(&gpu, "models/TinyStories-656K", KvType::F16);
+    let text = std::fs::read_to_string(text).unwrap();
+    let (mut sum, mut n) = (0.0, 0);
+    for story in text.split("<|endoftext|>").take(60) {
+        let mut ids = session.raw_prompt(story.trim()).unwrap();
+        ids.truncate(512);
+        sum += block_on(session.nll(&ids)).unwrap();
+        n += ids.len() - 1;
+    }
+    let perplexity = (sum / n as f64).exp();
+    assert!((perplexity / wanted - 1.0).abs() < 1e-3, "perplexity {perplexity}, {wanted} was wanted");
+}
+
+#[test]
+fn stories260k_tells_its_story_byte_for_byte() {
+    let (Some(folder), Some(gpu)) = (shared("models/stories260K"), test_gpu()) else { return };
+    let bin = std::fs::read(folder.join("stories260K.bin")).unwrap();
+    let tok = std::fs::read(folder.join("tok512.bin")).unwrap();
+    let checkpoint = crate::common::gpu::open_bytes("stories260K.gguf", llama2c::to_gguf(&bin, &tok));
+    let options = LoadOptions::default();
+    let mut session = block_on(Session::load(&gpu, &checkpoint, &options, &mut |_| {})).unwrap();
+    let prompt = session.raw_prompt("").unwrap();
+    let options = GenerateOptions { max_tokens: Some(200), ..GenerateOptions::default() };
+    let answer = block_on(session.generate(&prompt, &options, &mut |_| ControlFlow::Continue(()))).unwrap();
+    let wanted = std::fs::read_to_string(folder.join("expected_greedy_200.txt")).unwrap();
+    let text = answer.text.strip_prefix(' ').unwrap_or(&answer.text);
+    assert_eq!(text, wanted.trim_end_matches('\n'));
+}
+
+#[test]
+fn minilm_gives_its_vectors_alone_and_in_a_batch() {
+    let (Some(folder), Some(gpu)) = (shared("models/all-MiniLM-L6-v2"), test_gpu()) else { return };
+    let reference = json(&folder.join("reference.json"));
+    let checkpoint = open_folder("models/all-MiniLM-L6-v2");
+    let mut encoder =
+        block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
+    let sentences = reference["sentences"].as_array().unwrap();
+    let texts: Vec<&str> = sentences.iter().map(|s| s["text"].as_str().unwrap()).collect();
+    let batch = block_on(encoder.embed(&texts, None, Scaling::Unit)).unwrap();
+    for (i, sentence) in sentences.iter().enumerate() {
+        assert_eq!(encoder.encode(texts[i]).unwrap(), ids(&sentence["ids"]));
+        let wanted = floats(&sentence["embedding"]);
+        let alone = block_on(encoder.embed(&texts[i..=i], None, Scaling::Unit)).unwrap();
+        assert_eq!(alone[0], batch[i], "a text's vector depends on its neighbours");
+        let cosine: f32 = batch[i].iter().zip(&wanted).map(|(a, b)| a * b).sum();
+        assert!(cosine >= 0.99999, "sentence {i}: cosine {cosine}");
+    }
+}
+
+#[test]
+fn minilm_sst2_gives_its_logits() {
+    let (Some(folder), Some(gpu)) = (shared("models/minilm-sst2"), test_gpu()) else { return };
+    let reference = json(&folder.join("reference.json"));
+    let checkpoint = open_folder("models/minilm-sst2");
+    let mut encoder =
+        block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
+    assert_eq!(encoder.labels(), ["NEGATIVE", "POSITIVE"]);
+    let cases = reference["texts"].as_array().unwrap();
+    let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+    let rows = block_on(encoder.logits(&texts)).unwrap();
+    for (row, case) in rows.iter().zip(cases) {
+        for (value, wanted) in row.iter().zip(floats(&case["logits"])) {
+            assert!((value - wanted).abs() < 2e-3, "{}: {value}, {wanted} was wanted", case["text"]);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `cargo xtask web`: the static site in `dist/site`. The npm package is made from the same files.
+
+use crate::shell::{self, cargo};
+use crate::{machine, npm};
+use anyhow::{Context, Result, anyhow, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wasm_bindgen_cli_support::Bindgen;
+
+const SITE: &str = "dist/site";
+
+/// How the WebAssembly is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Small and fast: what is published.
+    Web,
+    /// Quick to compile: for developing and for tests.
+    Dev,
+}
+
+/// The site and the npm package.
+pub(crate) fn build_all(profile: Profile) -> Result<()> {
+    shell::heading("Setting the machine up");
+    machine::ensure_wasm_target()?;
+    shell::heading("The page");
+    let site = build_site(profile)?;
+    npm::build(&site)?;
+    println!("   serve {SITE} with any static server, under any path; or `cargo xtask run`");
+    Ok(())
+}
+
+/// Builds `dist/site` and returns its path.
+pub(crate) fn build_site(profile: Profile) -> Result<PathBuf> {
+    let wasm = compile(profile)?;
+    let site = PathBuf::from(SITE);
+    if site.exists() {
+        fs::remove_dir_all(&site).with_context(|| format!("cannot empty {SITE}"))?;
+    }
+    let pkg = site.join("pkg");
+    println!("-> making the JavaScript side of {} with wasm-bindgen", wasm.display());
+    bind(&wasm, &pkg)?;
+    let module = pkg.join("trice_bg.wasm");
+    if profile == Profile::Web {
+        optimize(&module)?;
+    }
+    copy_file(Path::new("index.html"), &site)?;
+    copy_tree(Path::new("web"), &site.join("web"))?;
+    copy_models(&site.join("models"))?;
+    print_size(&module)?;
+    print_size(&pkg.join("trice.js"))?;
+    Ok(site)
+}
+
+/// Compiles the library to WebAssembly and returns the file.
+fn compile(profile: Profile) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--package", "trice", "--lib", "--no-default-features"]);
+    build.args(["--target", "wasm32-unknown-unknown"]);
+    let folder = match profile {
+        Profile::Web => {
+            build.args(["--profile", "web"]);
+            "web"
+        }
+        Profile::Dev => "debug",
+    };
+    shell::run(&mut build, "compiling Trice to WebAssembly")?;
+    Ok(shell::target_dir()?.join("wasm32-unknown-unknown").join(folder).join("trice.wasm"))
+}
+
+/// wasm-bindgen as a library: its version is the locked one, and nobody installs it by hand.
+fn bind(wasm: &Path, pkg: &Path) -> Result<()> {
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(wasm).typescript(true).out_name("trice");
+    bindgen.web(true).and_then(|bindgen| bindgen.generate(pkg)).map_err(|error| anyhow!("wasm-bindgen: {error:#}"))
+}
+
+/// Shrinks the module further where Binaryen happens to be installed.
+fn optimize(module: &Path) -> Result<()> {
+    let Some(wasm_opt) = shell::find_program(&["wasm-opt"]) else { return Ok(()) };
+    let mut command = Command::new(wasm_opt);
+    // What every browser with WebGPU knows and rustc or wasm-bindgen may have used.
+    for feature in
+        ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]
+    {
+        command.arg(format!("--enable-{feature}"));
+    }
+    command.arg("-Os").arg(module).arg("-o").arg(module);
+    shell::run(&mut command, "wasm-opt is installed: shrinking the module")
+}
+
+/// The built-in models, so that the page answers without any download.
+fn copy_models(to: &Path) -> Result<()> {
+    let entries = fs::read_dir("models").context("cannot list models")?;
+    for file in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if file.extension().is_some_and(|extension| extension == "gguf") {
+            copy_file(&file, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file into a folder, which is made where it is missing.
+pub(crate) fn copy_file(file: &Path, folder: &Path) -> Result<()> {
+    let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::copy(file, folder.join(name))
+        .with_context(|| format!("cannot copy {} to {}", file.display(), folder.display()))?;
+    Ok(())
+}
+
+/// Copies a folder with all it holds.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let entries = fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let path = entry.path();
+        if path.is_dir() {
+            copy_tree(&path, &to.join(entry.file_name()))?;
+        } else {
+            copy_file(&path, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a file's size as it is and as a server sends it.
+fn print_size(file: &Path) -> Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&bytes).context("cannot compress")?;
+    let n_gzip = gzip.finish().context("cannot compress")?.len();
+    if n_gzip == 0 {
+        bail!("{} is empty", file.display());
+    }
+    println!("   {}: {} bytes, {} gzip", file.display(), grouped(bytes.len()), grouped(n_gzip));
+    Ok(())
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod site_tests {
+    use super::grouped;
+
+    #[test]
+    fn groups_thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
