@@ -177,7 +177,7 @@ impl Engine {
         self.with_model(async |model, _| {
             let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "embed texts")) };
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            to_js(&encoder.embed(&texts, pooling, request.normalize).await?)
+            to_js(&encoder.embed(&texts, pooling, request.scaling()).await?)
         })
         .await
     }
