@@ -36,7 +36,7 @@ async function answer() {
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
-    const prompt = promptFor(model);
+    const prompt = nextPrompt();
     view.begin(prompt.prompt ?? "");
     const options = { ...samplingOptions(), signal: controller.signal };
     const generation = await model.generate(prompt, options, (piece) => view.add(piece));
@@ -54,9 +54,15 @@ async function answer() {
   }
 }
 
-/** A conversation where the model has a template; else the last text, to be continued. @param {import("./engine.js").Model} model */
-function promptFor(model) {
-  if (!model.info.has_template) return { prompt: messages[messages.length - 1].content, raw: true };
+/** Whether the model goes on with a text instead of answering it. */
+function continues() {
+  const choice = slot.choice ?? slot.fallback;
+  return Boolean(choice.isDemo) || slot.model?.info.has_template === false;
+}
+
+/** The conversation, or the last text where that is only continued. @returns {import("./engine.js").Prompt} */
+function nextPrompt() {
+  if (continues()) return { prompt: messages[messages.length - 1].content, raw: true };
   /** @type {Message[]} */
   const system = settings.system ? [{ role: "system", content: settings.system }] : [];
   return { messages: [...system, ...messages] };
@@ -175,11 +181,10 @@ function showState() {
 /** What to type, by what the model can do. */
 function showModel() {
   const choice = slot.choice ?? slot.fallback;
-  const continues = slot.model ? !slot.model.info.has_template : Boolean(choice.isDemo);
-  const hint = t(continues ? "story_hint" : "message_hint");
+  const hint = t(continues() ? "story_hint" : "message_hint");
   byId("message").placeholder = hint;
   byId("welcome-words").textContent = choice.isDemo ? `${t("welcome_chat")} ${t("demo_note")}` : t("welcome_chat");
-  const starters = [1, 2, 3].map((n) => t(`${continues ? "starter" : "ask"}_${n}`));
+  const starters = [1, 2, 3].map((n) => t(`${continues() ? "starter" : "ask"}_${n}`));
   byId("starters").replaceChildren(
     ...starters.map((text) => el("button", { type: "button", onclick: () => send(text) }, text)),
   );
