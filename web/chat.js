@@ -21,7 +21,7 @@ async function send(text) {
   byId("message").value = "";
   fitComposer();
   messages.push({ role: "user", content: text });
-  byId("conversation").append(el("div", { class: "user", "aria-label": t("you") }, text));
+  byId("conversation").append(el("div", { class: "user", role: "article", "aria-label": t("you") }, text));
   await answer();
 }
 
@@ -93,7 +93,7 @@ class AnswerView {
   #tokens = 0;
 
   constructor() {
-    this.element = el("div", { class: "answer", "aria-label": t("answer") }, this.#content, this.#under);
+    this.element = el("div", { class: "answer", role: "article", "aria-label": t("answer") }, this.#content, this.#under);
   }
 
   /** The model is there: words will come, after those that are continued. @param {string} given */
@@ -175,7 +175,8 @@ function showState() {
   byId("send").hidden = answering !== null;
   byId("stop").hidden = answering === null;
   byId("welcome").hidden = messages.length > 0;
-  byId("new-chat").hidden = messages.length === 0 || answering !== null;
+  byId("new-chat").hidden = messages.length === 0;
+  byId("new-chat").disabled = answering !== null;
 }
 
 /** What to type, by what the model can do. */

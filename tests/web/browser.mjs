@@ -14,7 +14,7 @@ const CHROMIUM = process.env.TRICE_CHROMIUM ?? "/usr/bin/chromium";
 const SHARED = resolve(ROOT, process.env.TRICE_SHARED ?? "../shared");
 
 /** A software GPU computes slowly, on a busy machine very slowly: this only ends what hangs. */
-export const PATIENCE = 60_000;
+export const PATIENCE = 240_000;
 
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
