@@ -10,7 +10,7 @@ use crate::gpu::Gpu;
 use crate::hub;
 use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
-use crate::tasks::{ClassifyOptions, TextEncoder};
+use crate::tasks::{ClassifyOptions, Scaling, TextEncoder};
 use convert::{call, from_js, to_js, to_js_error};
 use js_sys::Function;
 use requests::{

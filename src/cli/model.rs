@@ -56,6 +56,11 @@ async fn open_with_bar(context: &Context, name: &str, kind: Kind, bar: &Bar) -> 
     }
 }
 
+/// Which kind of model `name` is, by its header.
+pub(crate) async fn kind_of(name: &str) -> trice::Result<Kind> {
+    config::kind(&open_checkpoint(name, &mut |_| {}).await?)
+}
+
 /// Opens and loads a decoder.
 pub(crate) async fn load_session(
     context: &Context,

@@ -218,7 +218,7 @@ async fn embed(encoder: &mut TextEncoder, texts: &[String], cancel: &Cancel) -> 
         cancel.check()?;
         let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
         // OpenAI's vectors have length 1.
-        vectors.extend(encoder.embed(&chunk, None, true).await?);
+        vectors.extend(encoder.embed(&chunk, None, trice::tasks::Scaling::Unit).await?);
     }
     Ok(Embedded { vectors, tokens })
 }

@@ -103,7 +103,14 @@ impl GenerateRequest {
             ..default
         };
         sampling.validate()?;
-        Ok(GenerateOptions { max_tokens: self.max_tokens, sampling, stop: self.stop, logprobs: self.logprobs, cancel })
+        Ok(GenerateOptions {
+            max_tokens: self.max_tokens,
+            sampling,
+            stop: self.stop,
+            logprobs: self.logprobs,
+            cancel,
+            ..GenerateOptions::default()
+        })
     }
 }
 

@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_kernels;
 mod gpu_models;
+mod hub;
 mod shaders;
 mod text;
