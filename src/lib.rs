@@ -6,6 +6,7 @@ pub mod format;
 pub mod gpu;
 pub mod hub;
 pub mod kernels;
+pub mod measure;
 pub mod model;
 pub mod session;
 pub mod source;

@@ -6,6 +6,7 @@ use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
 use crate::model::decoder::Decoder;
+use crate::model::layers::WeightCount;
 use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -77,6 +78,8 @@ pub struct GenerateOptions {
     pub max_tokens: Option<usize>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
+    /// Goes on after an end token, as benchmarks want.
+    pub ignore_end: bool,
     /// Texts that end the answer; not part of it.
     pub stop: Vec<String>,
     /// Also report this many most probable tokens per step.
@@ -282,6 +285,11 @@ impl Session {
         Ok(Self { gpu: gpu.clone(), decoder, tokenizer, template, info, cached: Vec::new(), read_backs, read_latency })
     }
 
+    /// The device it is loaded on.
+    pub fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info
@@ -290,6 +298,16 @@ impl Session {
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// What one decode step reads of the weights.
+    pub fn weights_per_token(&self) -> WeightCount {
+        self.decoder.weights_per_token()
+    }
+
+    /// Forgets what the cache holds: the next prompt is read whole.
+    pub fn forget(&mut self) {
+        self.cached.clear();
     }
 
     /// The decode step as text, a line per dispatch.
@@ -531,6 +549,7 @@ struct Answer<'a> {
     stream: TextStream<'a>,
     stops: StopFinder,
     cancel: &'a Cancel,
+    ignore_end: bool,
     max_tokens: usize,
     on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     tokens: Vec<u32>,
@@ -551,6 +570,7 @@ impl<'a> Answer<'a> {
             stream: TextStream::continuing(tokenizer),
             stops: StopFinder::new(&options.stop),
             cancel: &options.cancel,
+            ignore_end: options.ignore_end,
             max_tokens,
             on_piece,
             tokens: Vec::new(),
@@ -573,7 +593,7 @@ impl<'a> Answer<'a> {
             self.finish = Some(FinishReason::Cancelled);
             return Ok(());
         }
-        if self.tokenizer.is_end(id) {
+        if !self.ignore_end && self.tokenizer.is_end(id) {
             self.finish = Some(FinishReason::Stop);
             return Ok(());
         }

@@ -3,7 +3,25 @@
 
 use crate::error::{Error, Result};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
+
+#[cfg(target_arch = "wasm32")]
+mod blob;
+#[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
+#[path = "source/fetch_native.rs"]
+pub(crate) mod fetch;
+#[cfg(target_arch = "wasm32")]
+#[path = "source/fetch_web.rs"]
+pub(crate) mod fetch;
+#[cfg(all(not(target_arch = "wasm32"), not(feature = "hub")))]
+#[path = "source/fetch_none.rs"]
+pub(crate) mod fetch;
+pub(crate) mod http;
+
+#[cfg(target_arch = "wasm32")]
+pub use blob::BlobSource;
+pub use http::HttpSource;
 
 /// A future on the engine's own thread: neither the GPU's browser handles nor JS promises may leave it.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -33,6 +51,28 @@ pub(crate) fn check_range(source: &dyn Source, offset: u64, len: usize) -> Resul
             source.name(),
             format!("{len} bytes wanted at {offset}, the file ends at {}", source.len()),
         )),
+    }
+}
+
+/// A request for a file or a part of it; what `fetch::get` takes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FetchRequest<'a> {
+    /// http or https.
+    pub(crate) url: &'a str,
+    /// Sent as a bearer token, to the first host only.
+    pub(crate) token: Option<&'a str>,
+    /// Bytes wanted; an end of `u64::MAX` means all the rest.
+    pub(crate) range: Option<Range<u64>>,
+}
+
+impl FetchRequest<'_> {
+    /// The `Range` header's value.
+    pub(crate) fn range_header(&self) -> Option<String> {
+        let range = self.range.as_ref()?;
+        Some(match range.end {
+            u64::MAX => format!("bytes={}-", range.start),
+            end => format!("bytes={}-{}", range.start, end - 1),
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::gpu::Gpu;
 use crate::hub;
 use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
-use crate::tasks::{ClassifyOptions, TextEncoder};
+use crate::tasks::{ClassifyOptions, Scaling, TextEncoder};
 use convert::{call, from_js, to_js, to_js_error};
 use js_sys::Function;
 use requests::{
@@ -177,7 +177,7 @@ impl Engine {
         self.with_model(async |model, _| {
             let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "embed texts")) };
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            to_js(&encoder.embed(&texts, pooling, request.normalize).await?)
+            to_js(&encoder.embed(&texts, pooling, request.scaling()).await?)
         })
         .await
     }

@@ -19,7 +19,7 @@ Exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted. Results go to stdout,
 
 /// Runs quantized transformers on any GPU.
 #[derive(Parser)]
-#[command(name = "trice", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "trice", bin_name = "trice", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -266,9 +266,9 @@ Examples:
 pub(crate) struct BenchArgs {
     /// The model; left out, builtin:stories
     pub(crate) model: Option<String>,
-    /// Tokens of prompt to time; 0 leaves that test out
-    #[arg(short = 'p', long, value_name = "TOKENS", default_value_t = 512)]
-    pub(crate) prompt_tokens: u32,
+    /// Tokens of prompt to time; 0 leaves that test out; default: the smaller of 512 and half the context
+    #[arg(short = 'p', long, value_name = "TOKENS")]
+    pub(crate) prompt_tokens: Option<u32>,
     /// Tokens to generate and time; 0 leaves that test out
     #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 128)]
     pub(crate) tokens: u32,
@@ -278,6 +278,8 @@ pub(crate) struct BenchArgs {
     /// Repetitions of each test
     #[arg(short = 'r', long, value_name = "TIMES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
 }
 
 #[cfg(feature = "server")]

@@ -1,8 +1,63 @@
-//! `trice bench`: tokens per second.
+//! `trice bench`: tokens per second, and what share of the device's bandwidth that is.
 
 use super::args::BenchArgs;
-use super::context::Context;
+use super::context::{Context, Output};
+use super::interrupt::Interrupt;
+use super::model;
+use super::progress::Bar;
+use trice::measure::{BenchOptions, BenchReport, bench_decoder, bench_encoder};
+use trice::model::config::Kind;
 
-pub(crate) fn run(_context: &Context, _args: &BenchArgs) -> anyhow::Result<()> {
-    Err(trice::Error::unsupported("bench (under construction)").into())
+/// Prompt tokens that are timed when nobody says how many, where the context holds twice as many.
+const PROMPT_TOKENS: usize = 512;
+
+pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
+    let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
+    let report = pollster::block_on(bench(context, name, args, &interrupt))?;
+    match context.output {
+        Output::Json => context.print_json(&report),
+        Output::Text => print(context, &report),
+    }
+}
+
+async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Interrupt) -> anyhow::Result<BenchReport> {
+    let options = |context_len: usize| BenchOptions {
+        n_prompt: args.prompt_tokens.map_or(PROMPT_TOKENS.min(context_len / 2), |n| n as usize),
+        n_generate: args.tokens as usize,
+        n_batch: args.batch as usize,
+        repetitions: args.repeat as usize,
+    };
+    let bar = Bar::new(context);
+    let mut on_run = |done: usize, total: usize| bar.count("Measuring", done as u64, total as u64);
+    match model::kind_of(context, name).await? {
+        Kind::Decoder => {
+            let mut session = model::load_session(context, name, &args.load, interrupt).await?;
+            interrupt.disarm();
+            let options = options(session.info().context_len);
+            Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
+        }
+        Kind::Encoder => {
+            let mut encoder = model::load_encoder(context, name, interrupt).await?;
+            interrupt.disarm();
+            let options = options(2 * encoder.info().context_len);
+            Ok(bench_encoder(&mut encoder, &options, &mut on_run).await?)
+        }
+    }
+}
+
+fn print(context: &Context, report: &BenchReport) -> anyhow::Result<()> {
+    context.print(&format!("{} on {} ({})", report.model, report.device, report.backend))?;
+    context.print(&format!("read bandwidth of the device: {:.1} GB/s", report.read_gbytes_per_s))?;
+    context.print("test     tokens/s (min..max)            GFLOP/s   GB/s   of roof   dispatches")?;
+    let number = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
+    for test in &report.tests {
+        let rate = test.tokens_per_s;
+        let range = format!("{:.1} ({:.1}..{:.1})", rate.median, rate.min, rate.max);
+        let roof = test.roof_fraction.map_or("-".to_owned(), |fraction| format!("{:.0} %", fraction * 100.0));
+        let dispatches = test.dispatches_per_token.map_or("-".to_owned(), |n| n.to_string());
+        let (gflops, gbytes) = (number(Some(test.gflops), 2), number(test.gbytes_per_s, 2));
+        context.print(&format!("{:<8} {range:<30} {gflops:>7} {gbytes:>6} {roof:>9} {dispatches:>12}", test.name))?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::ops::ControlFlow;
-use trice::session::{Cancel, FinishReason, GenerateOptions, Generation, Session};
+use trice::session::{FinishReason, GenerateOptions, Generation, Session};
 use trice::text::{Message, SamplingParams};
 
 pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
         sampling,
         stop: args.stop,
         logprobs: args.logprobs.map(usize::from),
-        cancel: Cancel::default(),
+        ..GenerateOptions::default()
     };
     let interrupt = Interrupt::install()?;
     let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);

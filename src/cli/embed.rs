@@ -7,7 +7,7 @@ use super::model;
 use super::progress::Bar;
 use super::texts::TEXTS_PER_BATCH;
 use serde::Serialize;
-use trice::tasks::Pooling;
+use trice::tasks::{Pooling, Scaling};
 
 /// One line of `embed --json`.
 #[derive(Serialize)]
@@ -25,6 +25,7 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
         PoolingArg::Cls => Pooling::Cls,
         PoolingArg::Last => Pooling::Last,
     });
+    let scaling = if args.normalize { Scaling::Unit } else { Scaling::Raw };
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
         let mut encoder = model::load_encoder(context, name, &interrupt).await?;
@@ -35,7 +36,7 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
             let first = batch * TEXTS_PER_BATCH;
             bar.count("Embedding", first as u64, request.texts.len() as u64);
             let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-            for (i, embedding) in encoder.embed(&chunk, pooling, args.normalize).await?.iter().enumerate() {
+            for (i, embedding) in encoder.embed(&chunk, pooling, scaling).await?.iter().enumerate() {
                 print(context, Embedded { index: first + i, embedding })?;
             }
         }

@@ -205,6 +205,18 @@ impl Gpu {
         &self.info
     }
 
+    /// The same device, pretending that bindings hold no more than `n_bytes`: how smaller devices split their tensors.
+    pub fn with_max_binding(mut self, n_bytes: u64) -> Self {
+        self.info.max_binding_bytes = self.info.max_binding_bytes.min(n_bytes);
+        self
+    }
+
+    /// The same device without subgroups: how devices that have none run.
+    pub fn without_subgroups(mut self) -> Self {
+        self.info.subgroups = false;
+        self
+    }
+
     /// What shaders must know of it.
     pub fn caps(&self) -> Caps {
         Caps { subgroups: self.info.subgroups, browser: BROWSER }

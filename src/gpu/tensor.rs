@@ -55,6 +55,29 @@ impl Columns {
         Ok(Self { buffer: gpu.buffer(label, n_bytes)?, n_columns, n_values })
     }
 
+    /// Writes `(n_columns, n_values)` values, row-major, into the first columns.
+    pub fn write(&self, gpu: &Gpu, values: &[f32]) {
+        let (n_values, stride) = (self.n_values as usize, self.stride() as usize);
+        let mut padded = vec![0.0f32; values.len() / n_values * stride];
+        for (to, from) in padded.chunks_mut(stride).zip(values.chunks(n_values)) {
+            to[..n_values].copy_from_slice(from);
+        }
+        gpu.write(&self.buffer, 0, bytemuck::cast_slice(&padded));
+    }
+
+    /// Reads the first `n_columns` columns back, without their padding.
+    pub async fn read(&self, gpu: &Gpu, n_columns: usize) -> Result<Vec<Vec<f32>>> {
+        let stride = self.stride() as usize;
+        let bytes = gpu.read(&self.buffer, 0, (n_columns * stride * 4) as u64).await?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        Ok(values.chunks(stride).map(|column| column[..self.n_values as usize].to_vec()).collect())
+    }
+
+    /// The buffer behind the columns.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
     /// Floats from one column to the next.
     pub(crate) fn stride(&self) -> u32 {
         self.n_values.next_multiple_of(GRANULE)
@@ -67,6 +90,16 @@ pub(crate) fn expect<'a>(checkpoint: &'a Checkpoint, name: &str) -> Result<&'a T
 }
 
 impl Matrix {
+    /// Bytes of its parts.
+    pub fn n_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.buffer.n_bytes()).sum()
+    }
+
+    /// How many parts it lies in.
+    pub fn n_parts(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Granules of 32 weights per row.
     pub(crate) fn granules(&self) -> u32 {
         self.n_cols.div_ceil(GRANULE)

@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod elementwise;
 pub mod matmul;
+pub mod roof;
 pub mod sample;
 
 use crate::gpu::shader::{Caps, Kernel, Variant};
@@ -36,5 +37,6 @@ pub fn all(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     variants.extend(attention::variants(caps));
     variants.extend(elementwise::variants(caps));
     variants.extend(sample::variants());
+    variants.extend(roof::variants());
     variants
 }

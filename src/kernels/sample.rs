@@ -1,7 +1,7 @@
 //! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
 
 use super::{Pass, WORKGROUP};
-use crate::gpu::Buffer;
+use crate::gpu::{Buffer, Gpu};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::text::SamplingParams;
@@ -82,6 +82,14 @@ impl From<&SamplingParams> for SamplingUniform {
         }
     }
 }
+
+/// Writes a request's parameters to the uniform buffer that `sample` reads.
+pub fn write_sampling(gpu: &Gpu, to: &Buffer, sampling: &SamplingParams) {
+    gpu.write(to, 0, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
+}
+
+/// Bytes of that buffer.
+pub const SAMPLING_BYTES: u64 = size_of::<SamplingUniform>() as u64;
 
 fn sample_variant() -> Variant {
     Variant::new().size("WG", SAMPLE_WORKGROUP)

@@ -2,7 +2,7 @@
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
-use super::layers::{Linear, Loader, Norm};
+use super::layers::{Linear, Loader, Norm, WeightCount};
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
@@ -12,7 +12,7 @@ use crate::kernels::Pass;
 use crate::kernels::attention::{Heads, KvType, Span, attention, rope_append};
 use crate::kernels::elementwise::gate;
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
-use crate::kernels::sample::{SamplingUniform, nll, sample};
+use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::text::SamplingParams;
 
 /// Columns of a prefill chunk.
@@ -136,7 +136,7 @@ impl Decoder {
             angles,
             cache: KvCache::new(gpu, &heads, shape.n_layers)?,
             state: gpu.uniform("state", 16),
-            sampling: gpu.uniform("sampling", size_of::<SamplingUniform>() as u64),
+            sampling: gpu.uniform("sampling", SAMPLING_BYTES),
             history: gpu.buffer("history", (u64::from(context_len) + 1) * 4)?,
             logits: Columns::new(gpu, "logits", 1, shape.vocab_size)?,
             scores: gpu.buffer("scores", u64::from(CHUNK) * 4)?,
@@ -193,6 +193,12 @@ impl Decoder {
     /// Positions of the cache.
     pub fn context_len(&self) -> u32 {
         self.heads.context_len
+    }
+
+    /// What one decode step reads of the weights: all layers and the head.
+    pub fn weights_per_token(&self) -> WeightCount {
+        let layers = self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.down]);
+        WeightCount::of(layers.chain([self.head_weights()]))
     }
 
     /// Token ids by position.
@@ -258,7 +264,7 @@ impl Decoder {
 
     /// Sets how the next tokens are chosen.
     pub fn set_sampling(&self, gpu: &Gpu, sampling: &SamplingParams) {
-        gpu.write(&self.sampling, 0, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
+        write_sampling(gpu, &self.sampling, sampling);
     }
 
     /// Puts the next step at `position`, with `n_tokens` columns.
@@ -297,8 +303,7 @@ impl Decoder {
 
     /// The logits of the last step, `(vocab_size)`.
     pub async fn logits(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        let bytes = gpu.read(&self.logits.buffer, 0, u64::from(self.config.shape.vocab_size) * 4).await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(self.logits.read(gpu, 1).await?.swap_remove(0))
     }
 
     fn history_copy<'a>(

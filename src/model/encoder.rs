@@ -2,7 +2,7 @@
 //! read-back. Read `Encoder::forward`.
 
 use super::config::EncoderConfig;
-use super::layers::{Linear, Loader, Norm};
+use super::layers::{Linear, Loader, Norm, WeightCount};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
@@ -164,6 +164,13 @@ impl Encoder {
         self.head.as_ref().map(|head| head.classifier.weights.n_rows)
     }
 
+    /// What every token is multiplied with: all layers.
+    pub fn weights_per_token(&self) -> WeightCount {
+        WeightCount::of(
+            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.up, &layer.down]),
+        )
+    }
+
     /// Tokens of a batch at most.
     pub fn batch_len(&self) -> usize {
         BUCKETS[BUCKETS.len() - 1] as usize
@@ -191,10 +198,7 @@ impl Encoder {
         self.write_batch(gpu, batch, n_tokens);
         let run = &self.runs[&(bucket, output)];
         gpu.submit(&run.program, None)?;
-        let stride = run.output.stride() as usize;
-        let bytes = gpu.read(&run.output.buffer, 0, (batch.len() * stride * 4) as u64).await?;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        Ok(values.chunks(stride).map(|column| column[..run.output.n_values as usize].to_vec()).collect())
+        run.output.read(gpu, batch.len()).await
     }
 
     fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {

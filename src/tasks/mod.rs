@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::Gpu;
 use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
+use crate::model::layers::WeightCount;
 use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, Stage, check_vocabulary, reading};
 use crate::text::Tokenizer;
 use serde::Serialize;
@@ -115,6 +116,11 @@ impl TextEncoder {
         self.check_labels()
     }
 
+    /// The device it is loaded on.
+    pub fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info
@@ -160,11 +166,31 @@ impl TextEncoder {
         self.run(texts, Output::Logits).await
     }
 
-    /// One row per text, in batches that fill the encoder without padding.
+    /// As `embed`, of texts that are token ids already.
+    pub async fn embed_ids(
+        &mut self,
+        texts: &[Vec<u32>],
+        pooling: Option<Pooling>,
+        scaling: Scaling,
+    ) -> Result<Vec<Vec<f32>>> {
+        let pooling = pooling.unwrap_or(self.pooling());
+        self.run_ids(texts, Output::Embedding(pooling, scaling)).await
+    }
+
+    /// What every token is multiplied with.
+    pub fn weights_per_token(&self) -> WeightCount {
+        self.encoder.weights_per_token()
+    }
+
     async fn run(&mut self, texts: &[&str], output: Output) -> Result<Vec<Vec<f32>>> {
         let ids = texts.iter().map(|text| self.encode(text)).collect::<Result<Vec<_>>>()?;
-        let mut rows = Vec::with_capacity(texts.len());
-        let mut rest: &[Vec<u32>] = &ids;
+        self.run_ids(&ids, output).await
+    }
+
+    /// One row per text, in batches that fill the encoder without padding.
+    async fn run_ids(&mut self, ids: &[Vec<u32>], output: Output) -> Result<Vec<Vec<f32>>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        let mut rest = ids;
         while !rest.is_empty() {
             self.cancel.check()?;
             let n = batch(rest, self.encoder.batch_len());

@@ -43,3 +43,122 @@ impl SamplingParams {
         check("repeat_penalty", penalty, penalty > 0.0 && penalty <= 10.0, "(0, 10]")
     }
 }
+
+/// A float as an unsigned integer in the same order; NaN above all.
+fn key(v: f32) -> u32 {
+    let bits = v.to_bits();
+    if v.is_nan() {
+        u32::MAX
+    } else if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 0x8000_0000
+    }
+}
+
+/// PCG output hash (Jarzynski and Olano, JCGT 9(3), 2020).
+fn pcg(v: u32) -> u32 {
+    let s = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
+    (w >> 22) ^ w
+}
+
+/// The CPU twin of `sample.wgsl`: the token after `history` by `logits` `(vocab_size)`; none when they hold no number.
+pub fn sample(logits: &[f32], history: &[u32], params: &SamplingParams) -> Option<u32> {
+    let mut logits = logits.to_vec();
+    let recent = history.iter().rev().take(params.repeat_last_n as usize);
+    for token in recent.collect::<std::collections::BTreeSet<_>>() {
+        if let Some(v) = logits.get_mut(*token as usize) {
+            *v = if *v > 0.0 { *v / params.repeat_penalty } else { *v * params.repeat_penalty };
+        }
+    }
+    let best = argmax(logits.iter().copied());
+    if key(logits[best]) >= key(f32::INFINITY) {
+        return None;
+    }
+    if params.temperature <= 0.0 {
+        return Some(best as u32);
+    }
+    let best = logits[best];
+    let probability = |v: f32| ((v - best) / params.temperature).exp();
+    let mut sorted = logits.clone();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let mut cut = f32::NEG_INFINITY;
+    if params.top_k > 0 && (params.top_k as usize) < sorted.len() {
+        cut = sorted[params.top_k as usize - 1];
+    }
+    if params.top_p < 1.0 {
+        sorted.retain(|v| *v >= cut);
+        let wanted = params.top_p * sorted.iter().map(|v| probability(*v)).sum::<f32>();
+        let mut mass = 0.0;
+        for v in &sorted {
+            mass += probability(*v);
+            cut = *v;
+            if mass >= wanted {
+                break;
+            }
+        }
+    }
+    let noise = pcg(history.len() as u32 ^ pcg(params.seed));
+    let drawn = logits.iter().enumerate().map(|(i, v)| {
+        if *v < cut || probability(*v) < params.min_p {
+            return f32::NEG_INFINITY;
+        }
+        let uniform = ((pcg(i as u32 ^ noise) >> 8) as f32 + 0.5) / 16_777_216.0;
+        (v - best) / params.temperature - (-uniform.ln()).ln()
+    });
+    Some(argmax(drawn) as u32)
+}
+
+/// Index of the largest value; the first of equals.
+fn argmax(values: impl Iterator<Item = f32>) -> usize {
+    let mut best = (0, 0);
+    for (i, v) in values.enumerate() {
+        if i == 0 || key(v) > best.1 {
+            best = (i, key(v));
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SamplingParams, sample};
+
+    const LOGITS: [f32; 4] = [0.1, 2.0, 2.0, -1.0];
+
+    #[test]
+    fn greedy_takes_the_first_of_the_best() {
+        assert_eq!(sample(&LOGITS, &[], &SamplingParams::default()), Some(1));
+        assert_eq!(sample(&[1.0, f32::NAN], &[], &SamplingParams::default()), None);
+    }
+
+    #[test]
+    fn a_penalty_moves_the_choice() {
+        let params = SamplingParams { repeat_penalty: 2.0, ..SamplingParams::default() };
+        assert_eq!(sample(&LOGITS, &[1, 1], &params), Some(2));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let params = SamplingParams { temperature: 1.0, ..SamplingParams::default() };
+        let logits = [3.0f32.ln(), 1.0f32.ln()];
+        let n = 4000u32;
+        let firsts = (0..n).filter(|seed| sample(&logits, &[], &SamplingParams { seed: *seed, ..params }) == Some(0));
+        let share = firsts.count() as f32 / n as f32;
+        assert!((share - 0.75).abs() < 0.03, "{share}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for (params, name) in [
+            (SamplingParams { temperature: f32::NAN, ..SamplingParams::default() }, "temperature"),
+            (SamplingParams { temperature: -1.0, ..SamplingParams::default() }, "temperature"),
+            (SamplingParams { top_p: 0.0, ..SamplingParams::default() }, "top_p"),
+            (SamplingParams { min_p: 1.0, ..SamplingParams::default() }, "min_p"),
+            (SamplingParams { repeat_penalty: f32::INFINITY, ..SamplingParams::default() }, "repeat_penalty"),
+        ] {
+            assert!(params.validate().unwrap_err().to_string().contains(name), "{name}");
+        }
+    }
+}

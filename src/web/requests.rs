@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
 use crate::source::{BlobSource, Source};
-use crate::tasks::{ClassifyOptions, Pooling, TextEncoder};
+use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
 use crate::text::{Message, SamplingParams};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
@@ -103,7 +103,14 @@ impl GenerateRequest {
             ..default
         };
         sampling.validate()?;
-        Ok(GenerateOptions { max_tokens: self.max_tokens, sampling, stop: self.stop, logprobs: self.logprobs, cancel })
+        Ok(GenerateOptions {
+            max_tokens: self.max_tokens,
+            sampling,
+            stop: self.stop,
+            logprobs: self.logprobs,
+            cancel,
+            ..GenerateOptions::default()
+        })
     }
 }
 
@@ -144,10 +151,14 @@ pub(super) struct EmbedRequest {
     /// `mean`, `cls` or `last`; none means the model's own.
     pooling: Option<String>,
     /// Scale every vector to length 1.
-    pub(super) normalize: bool,
+    normalize: bool,
 }
 
 impl EmbedRequest {
+    pub(super) fn scaling(&self) -> Scaling {
+        if self.normalize { Scaling::Unit } else { Scaling::Raw }
+    }
+
     pub(super) fn pooling(&self) -> Result<Option<Pooling>> {
         match self.pooling.as_deref() {
             None => Ok(None),

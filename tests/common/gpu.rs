@@ -16,8 +16,13 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// The device under test: `TRICE_DEVICE` chooses. None, said loudly, where there is no adapter; with `REQUIRE_GPU` that is
 /// a failure.
 pub fn test_gpu() -> Option<Rc<Gpu>> {
+    raw_gpu().map(Rc::new)
+}
+
+/// As `test_gpu`, not shared yet.
+pub fn raw_gpu() -> Option<Gpu> {
     match block_on(Gpu::open(std::env::var("TRICE_DEVICE").ok().as_deref())) {
-        Ok(gpu) => Some(Rc::new(gpu)),
+        Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("REQUIRE_GPU").is_some() => panic!("{error}"),
         Err(error) => {
             println!("skipped: no GPU test here: {error}");

@@ -5,6 +5,7 @@
 pub mod gguf_writer;
 pub mod gpu;
 pub mod llama2c;
+pub mod reference;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,419 @@
+//! Every kernel on the GPU against its CPU twin, on devices with and without subgroups. Weights are the bytes of real
+//! blocks of every type, decoded by PyPI's `gguf` (tests/golden), so quantization adds no slack.
+
+use crate::common::gguf_writer::GgufWriter;
+use crate::common::gpu::{block_on, open_bytes, raw_gpu};
+use crate::common::reference::{self, check, noise};
+use std::rc::Rc;
+use trice::format::DType;
+use trice::gpu::shader::Caps;
+use trice::gpu::tensor::{Columns, Matrix};
+use trice::gpu::{Buffer, Gpu, Recording};
+use trice::kernels::attention::{Heads, KvBuffers, KvType, Rope, Span, attention, rope_append};
+use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
+use trice::kernels::matmul::{Activation, Epilogue, Ids, RmsPrologue, Store, embed, matmul, matvec};
+use trice::kernels::sample::{nll, sample};
+use trice::kernels::Pass;
+use trice::text::{SamplingParams, sampling};
+
+const TYPES: &[u8] = include_bytes!("../golden/gguf_types.gguf");
+const TYPES_DECODED: &[u8] = include_bytes!("../golden/gguf_types.f32");
+
+/// The fixture's tensors, named by their types.
+const ORDER: [&str; 10] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"];
+
+/// Their rows.
+const ROWS: u32 = 5;
+
+/// NMSE that f32 arithmetic keeps.
+const LIMIT: f64 = 1e-6;
+
+/// The device as it is and, where it has subgroups, as one that has none.
+fn devices() -> Vec<Rc<Gpu>> {
+    let Some(gpu) = raw_gpu() else { return Vec::new() };
+    let mut all = vec![];
+    if gpu.caps().subgroups {
+        all.extend(raw_gpu().map(|gpu| Rc::new(gpu.without_subgroups())));
+    }
+    all.push(Rc::new(gpu));
+    all
+}
+
+/// Runs what `body` records, with the state at `position` and `n_tokens` columns.
+fn run(gpu: &Gpu, vectors: &Buffer, position: u32, n_tokens: u32, body: impl FnOnce(&mut Pass<'_>)) {
+    let state = gpu.uniform("state", 16);
+    gpu.write(&state, 0, bytemuck::cast_slice(&[position, n_tokens, 0, 0]));
+    run_with_state(gpu, vectors, &state, body);
+}
+
+fn run_with_state(gpu: &Gpu, vectors: &Buffer, state: &Buffer, body: impl FnOnce(&mut Pass<'_>)) {
+    let caps: Caps = gpu.caps();
+    let mut rec = Recording::new(caps);
+    body(&mut Pass { rec: &mut rec, state, vectors });
+    let program = block_on(gpu.program(&rec, &mut |_, _| {})).unwrap();
+    gpu.submit(&program, None).unwrap();
+}
+
+fn upload(gpu: &Gpu, values: &[f32]) -> Buffer {
+    let buffer = gpu.buffer("test", values.len() as u64 * 4).unwrap();
+    gpu.write(&buffer, 0, bytemuck::cast_slice(values));
+    buffer
+}
+
+fn upload_ids(gpu: &Gpu, ids: &[u32]) -> Buffer {
+    let buffer = gpu.buffer("test", ids.len() as u64 * 4).unwrap();
+    gpu.write(&buffer, 0, bytemuck::cast_slice(ids));
+    buffer
+}
+
+/// Columns that begin full of garbage, so that an unwritten value shows.
+fn poisoned(gpu: &Gpu, n_columns: u32, n_values: u32) -> Columns {
+    let columns = Columns::new(gpu, "y", n_columns, n_values).unwrap();
+    columns.write(gpu, &vec![1e6; (n_columns * n_values) as usize]);
+    columns
+}
+
+fn columns(gpu: &Gpu, n_columns: u32, n_values: u32, values: &[f32]) -> Columns {
+    let columns = Columns::new(gpu, "x", n_columns, n_values).unwrap();
+    columns.write(gpu, values);
+    columns
+}
+
+/// The fixture's matrix of one type: on the GPU, and its values.
+fn matrix(gpu: &Gpu, dtype: DType) -> (Matrix, Vec<f32>) {
+    let checkpoint = open_bytes("gguf_types.gguf", TYPES.to_vec());
+    let at = ORDER.iter().position(|name| *name == dtype.name()).unwrap();
+    let decoded: Vec<f32> = bytemuck::pod_collect_to_vec(TYPES_DECODED);
+    let n = decoded.len() / ORDER.len();
+    let names = [dtype.name().to_owned()];
+    let loaded = block_on(Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, &mut |_| Ok(())));
+    (loaded.unwrap(), decoded[at * n..(at + 1) * n].to_vec())
+}
+
+fn apply(v: f64, activation: Activation) -> f64 {
+    match activation {
+        Activation::Identity => v,
+        Activation::Silu => reference::silu(v),
+        Activation::Gelu => reference::gelu(v),
+        Activation::Tanh => v.tanh(),
+    }
+}
+
+#[test]
+fn matvec_of_every_type() {
+    for gpu in devices() {
+        for (i, dtype) in DType::all().enumerate() {
+            let (weights, decoded) = matrix(&gpu, dtype);
+            let n_cols = decoded.len() as u32 / ROWS;
+            let x = noise(i as u64 + 1, n_cols as usize);
+            let y = poisoned(&gpu, 1, ROWS);
+            let x_columns = columns(&gpu, 1, n_cols, &x);
+            let vectors = upload(&gpu, &[0.0; 32]);
+            run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, None, Epilogue::default()));
+            let found = block_on(y.read(&gpu, 1)).unwrap();
+            check(&format!("matvec {}", dtype.name()), &found[0], &reference::matvec(&decoded, &x), LIMIT);
+        }
+    }
+}
+
+#[test]
+fn matvec_with_every_prologue_and_epilogue() {
+    for gpu in devices() {
+        let (weights, decoded) = matrix(&gpu, DType::Q4_K);
+        let n_cols = decoded.len() as u32 / ROWS;
+        let (x, g, b, r) = (noise(1, n_cols as usize), noise(2, n_cols as usize), noise(3, 32), noise(4, ROWS as usize));
+        let vectors = upload(&gpu, &[b.as_slice(), &g].concat());
+        let (x_columns, r_columns) = (columns(&gpu, 1, n_cols, &x), columns(&gpu, 1, ROWS, &r));
+        for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
+            let y = poisoned(&gpu, 1, ROWS);
+            let epilogue = Epilogue { bias: Some(0), activation, residual: Some(&r_columns) };
+            let prologue = Some(RmsPrologue { weight: 8, eps: 1e-5 });
+            run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, prologue, epilogue));
+            let found = block_on(y.read(&gpu, 1)).unwrap();
+            let products = reference::matvec(&decoded, &reference::rms_norm(&x, &g, 1e-5));
+            let wanted: Vec<f64> = products
+                .iter()
+                .enumerate()
+                .map(|(i, v)| apply(v + f64::from(b[i]), activation) + f64::from(r[i]))
+                .collect();
+            check(&format!("matvec {activation:?}"), &found[0], &wanted, LIMIT);
+        }
+    }
+}
+
+#[test]
+fn matmul_of_every_type_and_a_ragged_number_of_columns() {
+    for gpu in devices() {
+        for (i, dtype) in DType::all().enumerate() {
+            let (weights, decoded) = matrix(&gpu, dtype);
+            let n_cols = decoded.len() as u32 / ROWS;
+            let n_tokens = 11;
+            let x = noise(i as u64 + 50, (n_tokens * n_cols) as usize);
+            let x_columns = columns(&gpu, 16, n_cols, &x);
+            let y = poisoned(&gpu, 16, ROWS);
+            let bias = noise(7, 32);
+            let vectors = upload(&gpu, &bias);
+            let epilogue = Epilogue { bias: Some(0), ..Epilogue::default() };
+            run(&gpu, &vectors, 0, n_tokens, |pass| matmul(pass, &weights, &x_columns, &y, epilogue));
+            let found = block_on(y.read(&gpu, 16)).unwrap();
+            for (column, x) in x.chunks(n_cols as usize).enumerate() {
+                let products = reference::matvec(&decoded, x);
+                let wanted: Vec<f64> = products.iter().zip(&bias).map(|(v, b)| v + f64::from(*b)).collect();
+                check(&format!("matmul {} column {column}", dtype.name()), &found[column], &wanted, LIMIT);
+            }
+            assert!(found[n_tokens as usize..].iter().flatten().all(|v| *v == 1e6), "columns past the step were written");
+        }
+    }
+}
+
+#[test]
+fn embed_gathers_rows_of_every_type() {
+    for gpu in devices() {
+        for dtype in DType::all() {
+            let (weights, decoded) = matrix(&gpu, dtype);
+            let n_cols = decoded.len() as u32 / ROWS;
+            let ids = upload_ids(&gpu, &[3, 4, 0, 3]);
+            let y = poisoned(&gpu, 4, n_cols);
+            let vectors = upload(&gpu, &[0.0; 4]);
+            run(&gpu, &vectors, 0, 4, |pass| {
+                embed(pass, &weights, Ids::ByColumn(&ids), &y, Store::Set);
+                embed(pass, &weights, Ids::ByColumn(&ids), &y, Store::Add);
+            });
+            let found = block_on(y.read(&gpu, 4)).unwrap();
+            for (column, id) in [3usize, 4, 0, 3].into_iter().enumerate() {
+                let row = &decoded[id * n_cols as usize..(id + 1) * n_cols as usize];
+                let wanted: Vec<f64> = row.iter().map(|v| 2.0 * f64::from(*v)).collect();
+                // A driver may fuse the scale's multiply with the minimum's subtraction: the last bit is its own.
+                check(&format!("embed {} row {id}", dtype.name()), &found[column], &wanted, 1e-12);
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_larger_than_a_binding_are_split_by_rows() {
+    let Some(gpu) = raw_gpu() else { return };
+    // 8 rows of 64 fit, 16 do not: 12 rows lie in two parts.
+    let gpu = gpu.with_max_binding(8 * 64 * 4 + 16);
+    let (n_rows, n_cols) = (12, 64);
+    let values = noise(3, n_rows * n_cols);
+    let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], &values).finish();
+    let checkpoint = open_bytes("split.gguf", file);
+    let names = ["w".to_owned()];
+    let weights = block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, &mut |_| Ok(()))).unwrap();
+    assert_eq!(weights.n_parts(), 2);
+    let x = noise(5, n_cols);
+    let x_columns = columns(&gpu, 1, n_cols as u32, &x);
+    let (y, rows) = (poisoned(&gpu, 1, n_rows as u32), poisoned(&gpu, 2, n_cols as u32));
+    let (vectors, ids) = (upload(&gpu, &[0.0; 4]), upload_ids(&gpu, &[2, 10]));
+    run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, None, Epilogue::default()));
+    run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, Ids::ByColumn(&ids), &rows, Store::Set));
+    check("split matvec", &block_on(y.read(&gpu, 1)).unwrap()[0], &reference::matvec(&values, &x), LIMIT);
+    let found = block_on(rows.read(&gpu, 2)).unwrap();
+    for (column, id) in [2usize, 10].into_iter().enumerate() {
+        assert_eq!(found[column], values[id * n_cols..(id + 1) * n_cols]);
+    }
+}
+
+#[test]
+fn norm_of_both_kinds_leaves_padding_zero() {
+    for gpu in devices() {
+        // 44 values: a vec4 remainder of a granule, and padding that must stay out of the mean.
+        let (n, n_tokens) = (44usize, 3);
+        let (x, g, b) = (noise(1, n * n_tokens), noise(2, 64), noise(3, 64));
+        let mut padded = [[0.0; 64]; 2];
+        padded[0][..n].copy_from_slice(&g[..n]);
+        padded[1][..n].copy_from_slice(&b[..n]);
+        let vectors = upload(&gpu, padded.as_flattened());
+        for bias in [None, Some(16)] {
+            let (x_columns, y) = (columns(&gpu, 8, n as u32, &x), poisoned(&gpu, 8, n as u32));
+            let weights = NormWeights { weight: 0, bias, eps: 1e-6 };
+            run(&gpu, &vectors, 0, n_tokens as u32, |pass| norm(pass, weights, &x_columns, &y));
+            let found = block_on(y.read(&gpu, n_tokens)).unwrap();
+            for (column, x) in x.chunks(n).enumerate() {
+                let wanted: Vec<f64> = match bias {
+                    None => reference::rms_norm(x, &g[..n], 1e-6).into_iter().map(f64::from).collect(),
+                    Some(_) => reference::layer_norm(x, &g[..n], &b[..n], 1e-6),
+                };
+                check("norm", &found[column], &wanted, LIMIT);
+            }
+        }
+    }
+}
+
+#[test]
+fn gate_multiplies_activated_gate_and_up() {
+    for gpu in devices() {
+        let (n, n_tokens) = (172usize, 3usize);
+        let x = noise(9, 2 * n * n_tokens);
+        for activation in [Activation::Silu, Activation::Gelu] {
+            let (x_columns, y) = (columns(&gpu, 8, 2 * n as u32, &x), poisoned(&gpu, 8, n as u32));
+            let vectors = upload(&gpu, &[0.0; 4]);
+            run(&gpu, &vectors, 0, n_tokens as u32, |pass| gate(pass, activation, &x_columns, &y));
+            let found = block_on(y.read(&gpu, n_tokens)).unwrap();
+            for (column, x) in x.chunks(2 * n).enumerate() {
+                let wanted: Vec<f64> =
+                    (0..n).map(|i| apply(f64::from(x[i]), activation) * f64::from(x[n + i])).collect();
+                check("gate", &found[column], &wanted, LIMIT);
+            }
+        }
+    }
+}
+
+/// Grouped heads, both orders of rotation, both cache types: a prompt in two chunks, then one token.
+#[test]
+fn attention_over_an_appended_cache() {
+    for gpu in devices() {
+        for (kv_type, limit) in [(KvType::F32, LIMIT), (KvType::F16, 1e-5)] {
+            for rope in [Rope::None, Rope::Interleaved, Rope::Neox] {
+                attend(&gpu, kv_type, rope, limit);
+            }
+        }
+    }
+}
+
+fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
+    const D: usize = 20;
+    let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: D as u32, context_len: 40, kv_type };
+    let (n_heads, width) = (10usize, 10 * D);
+    let angles: Vec<[f32; 2]> = noise(3, 40 * D / 2).iter().map(|a| [a.cos(), a.sin()]).collect();
+    let angle_buffer = upload(gpu, angles.as_flattened());
+    let cache_bytes = 2 * 40 * D as u64 * kv_type.n_bytes();
+    let cache = KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
+    let vectors = upload(gpu, &[0.0; 4]);
+    let x = noise(8, 33 * width);
+    let rotate = |head: &[f32], position: usize| {
+        let row = &angles[position * D / 2..(position + 1) * D / 2];
+        match rope {
+            Rope::None => head.to_vec(),
+            Rope::Interleaved => reference::rope(head, row, |t| (2 * t, 2 * t + 1)),
+            Rope::Neox => reference::rope(head, row, |t| (t, t + D / 2)),
+        }
+    };
+    let head_of = |position: usize, head: usize| &x[(position * n_heads + head) * D..][..D];
+    for (first, n) in [(0usize, 24usize), (24, 8), (32, 1)] {
+        let capacity = n.next_multiple_of(8) as u32;
+        let qkv = columns(gpu, capacity, width as u32, &x[first * width..(first + n) * width]);
+        let (q, y) = (poisoned(gpu, capacity, 6 * D as u32), poisoned(gpu, capacity, 6 * D as u32));
+        run(gpu, &vectors, first as u32, n as u32, |pass| {
+            rope_append(pass, &heads, rope, &qkv, &angle_buffer, &q, &cache);
+            attention(pass, &heads, Span::Causal, &q, &cache, &y);
+        });
+        let found = block_on(y.read(gpu, n)).unwrap();
+        for column in 0..n {
+            for head in 0..6 {
+                let position = first + column;
+                let k: Vec<_> = (0..=position).map(|p| rotate(head_of(p, 6 + head / 3), p)).collect();
+                let v: Vec<_> = (0..=position).map(|p| head_of(p, 8 + head / 3).to_vec()).collect();
+                let wanted = reference::attention(&rotate(head_of(position, head), position), &k, &v);
+                let name = format!("attention {kv_type:?} {rope:?} position {position} head {head}");
+                check(&name, &found[column][head * D..(head + 1) * D], &wanted, limit);
+            }
+        }
+    }
+}
+
+#[test]
+fn pool_of_every_kind() {
+    for gpu in devices() {
+        let (n, spans) = (36usize, [[0u32, 3], [3, 4], [4, 11]]);
+        let x = noise(2, 11 * n);
+        let (x_columns, texts) = (columns(&gpu, 16, n as u32, &x), upload_ids(&gpu, spans.as_flattened()));
+        let vectors = upload(&gpu, &[0.0; 4]);
+        for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+            for scaling in [Scaling::Raw, Scaling::Unit] {
+                let y = poisoned(&gpu, 8, n as u32);
+                run(&gpu, &vectors, 0, 3, |pass| pool(pass, pooling, scaling, &texts, &x_columns, &y));
+                let found = block_on(y.read(&gpu, 3)).unwrap();
+                for (i, [first, end]) in spans.into_iter().enumerate() {
+                    let columns: Vec<&[f32]> = x.chunks(n).take(end as usize).skip(first as usize).collect();
+                    let wanted = pooled(&columns, pooling, scaling);
+                    check(&format!("pool {pooling:?} {scaling:?}"), &found[i], &wanted, LIMIT);
+                }
+            }
+        }
+    }
+}
+
+fn pooled(columns: &[&[f32]], pooling: Pooling, scaling: Scaling) -> Vec<f64> {
+    let n = columns[0].len();
+    let mut vector: Vec<f64> = (0..n)
+        .map(|d| match pooling {
+            Pooling::Mean => columns.iter().map(|c| f64::from(c[d])).sum::<f64>() / columns.len() as f64,
+            Pooling::Cls => f64::from(columns[0][d]),
+            Pooling::Last => f64::from(columns[columns.len() - 1][d]),
+        })
+        .collect();
+    if scaling == Scaling::Unit {
+        let length = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|v| *v /= length);
+    }
+    vector
+}
+
+#[test]
+fn nll_of_every_column() {
+    for gpu in devices() {
+        let (n, n_tokens, position) = (1000usize, 5usize, 7usize);
+        let logits: Vec<f32> = noise(4, n * n_tokens).iter().map(|v| v * 12.0).collect();
+        let history: Vec<u32> = (0..20u32).map(|p| p * 37 % 1000).collect();
+        let (columns, ids) = (columns(&gpu, 8, n as u32, &logits), upload_ids(&gpu, &history));
+        let y = gpu.buffer("scores", 32).unwrap();
+        let vectors = upload(&gpu, &[0.0; 4]);
+        run(&gpu, &vectors, position as u32, n_tokens as u32, |pass| nll(pass, &columns, &ids, &y));
+        let found: Vec<f32> = bytemuck::pod_collect_to_vec(&block_on(gpu.read(&y, 0, 20)).unwrap());
+        let wanted: Vec<f64> = logits
+            .chunks(n)
+            .enumerate()
+            .map(|(column, row)| reference::nll(row, history[position + column + 1] as usize))
+            .collect();
+        check("nll", &found, &wanted, LIMIT);
+    }
+}
+
+/// The sampler against its CPU twin over many requests, and what it leaves in history and state.
+#[test]
+fn sample_chooses_as_its_twin() {
+    let Some(gpu) = raw_gpu() else { return };
+    let greedy = SamplingParams::default();
+    let warm = SamplingParams { temperature: 0.8, ..greedy };
+    let requests = [
+        greedy,
+        SamplingParams { repeat_penalty: 1.8, repeat_last_n: 4, ..greedy },
+        warm,
+        SamplingParams { top_k: 5, ..warm },
+        SamplingParams { top_p: 0.7, ..warm },
+        SamplingParams { min_p: 0.2, ..warm },
+        SamplingParams { top_k: 50, top_p: 0.9, min_p: 0.05, repeat_penalty: 1.3, temperature: 1.5, ..greedy },
+    ];
+    let (n, vocab) = (6u32, 777usize);
+    for (i, request) in requests.iter().enumerate() {
+        for seed in 0..12 {
+            let params = SamplingParams { seed, ..*request };
+            let logits: Vec<f32> = noise(u64::from(seed) * 31 + 7, vocab).iter().map(|v| v * 6.0).collect();
+            let history: Vec<u32> = (0..n).map(|p| sampling::sample(&logits, &[p], &greedy).unwrap() + p % 3).collect();
+            let wanted = sampling::sample(&logits, &history, &params).unwrap();
+            assert_eq!(sample_on(&gpu, &logits, &history, &params), (wanted, n, 1), "request {i}, seed {seed}");
+        }
+    }
+    let mut broken = noise(1, vocab);
+    broken[300] = f32::NAN;
+    assert_eq!(sample_on(&gpu, &broken, &[0; 6], &greedy).0, u32::MAX, "a NaN is noticed");
+}
+
+/// Token, position and columns after sampling from `logits` behind `history`.
+fn sample_on(gpu: &Gpu, logits: &[f32], history: &[u32], params: &SamplingParams) -> (u32, u32, u32) {
+    let n = history.len() as u32;
+    let columns = columns(gpu, 1, logits.len() as u32, logits);
+    let ids = gpu.buffer("history", 17 * 4).unwrap();
+    gpu.write(&ids, 0, bytemuck::cast_slice(history));
+    let (state, uniform) = (gpu.uniform("state", 16), gpu.uniform("sampling", 32));
+    gpu.write(&state, 0, bytemuck::cast_slice(&[n - 2, 2, 0, 0]));
+    trice::kernels::sample::write_sampling(gpu, &uniform, params);
+    let vectors = upload(gpu, &[0.0; 4]);
+    run_with_state(gpu, &vectors, &state, |pass| sample(pass, &uniform, &columns, &ids, 16));
+    let read = |buffer: &Buffer, offset: u64| -> u32 {
+        bytemuck::pod_read_unaligned(&block_on(gpu.read(buffer, offset, 4)).unwrap())
+    };
+    (read(&ids, u64::from(n) * 4), read(&state, 0), read(&state, 4))
+}
