@@ -21,7 +21,7 @@ async function send(text) {
   byId("message").value = "";
   fitComposer();
   messages.push({ role: "user", content: text });
-  byId("conversation").append(el("div", { class: "user", "aria-label": t("you") }, text));
+  byId("conversation").append(el("div", { class: "user", role: "article", "aria-label": t("you") }, text));
   await answer();
 }
 
@@ -36,7 +36,7 @@ async function answer() {
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
-    const prompt = promptFor(model);
+    const prompt = nextPrompt();
     view.begin(prompt.prompt ?? "");
     const options = { ...samplingOptions(), signal: controller.signal };
     const generation = await model.generate(prompt, options, (piece) => view.add(piece));
@@ -54,9 +54,15 @@ async function answer() {
   }
 }
 
-/** A conversation where the model has a template; else the last text, to be continued. @param {import("./engine.js").Model} model */
-function promptFor(model) {
-  if (!model.info.has_template) return { prompt: messages[messages.length - 1].content, raw: true };
+/** Whether the model goes on with a text instead of answering it. */
+function continues() {
+  const choice = slot.choice ?? slot.fallback;
+  return Boolean(choice.isDemo) || slot.model?.info.has_template === false;
+}
+
+/** The conversation, or the last text where that is only continued. @returns {import("./engine.js").Prompt} */
+function nextPrompt() {
+  if (continues()) return { prompt: messages[messages.length - 1].content, raw: true };
   /** @type {Message[]} */
   const system = settings.system ? [{ role: "system", content: settings.system }] : [];
   return { messages: [...system, ...messages] };
@@ -87,7 +93,7 @@ class AnswerView {
   #tokens = 0;
 
   constructor() {
-    this.element = el("div", { class: "answer", "aria-label": t("answer") }, this.#content, this.#under);
+    this.element = el("div", { class: "answer", role: "article", "aria-label": t("answer") }, this.#content, this.#under);
   }
 
   /** The model is there: words will come, after those that are continued. @param {string} given */
@@ -169,17 +175,17 @@ function showState() {
   byId("send").hidden = answering !== null;
   byId("stop").hidden = answering === null;
   byId("welcome").hidden = messages.length > 0;
-  byId("new-chat").hidden = messages.length === 0 || answering !== null;
+  byId("new-chat").hidden = messages.length === 0;
+  byId("new-chat").disabled = answering !== null;
 }
 
 /** What to type, by what the model can do. */
 function showModel() {
   const choice = slot.choice ?? slot.fallback;
-  const continues = slot.model ? !slot.model.info.has_template : Boolean(choice.isDemo);
-  const hint = t(continues ? "story_hint" : "message_hint");
+  const hint = t(continues() ? "story_hint" : "message_hint");
   byId("message").placeholder = hint;
   byId("welcome-words").textContent = choice.isDemo ? `${t("welcome_chat")} ${t("demo_note")}` : t("welcome_chat");
-  const starters = [1, 2, 3].map((n) => t(`${continues ? "starter" : "ask"}_${n}`));
+  const starters = [1, 2, 3].map((n) => t(`${continues() ? "starter" : "ask"}_${n}`));
   byId("starters").replaceChildren(
     ...starters.map((text) => el("button", { type: "button", onclick: () => send(text) }, text)),
   );

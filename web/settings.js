@@ -35,9 +35,9 @@ export function startSettings() {
   apply();
   const form = /** @type {HTMLFormElement} */ (byId("settings-form"));
   fill(form);
-  form.addEventListener("change", (event) => {
+  form.addEventListener("input", (event) => {
     const field = /** @type {HTMLInputElement} */ (event.target);
-    if (!field.reportValidity()) return;
+    if (!field.validity.valid) return;
     Object.assign(settings, { [field.name]: field.value.trim() });
     store();
     apply();

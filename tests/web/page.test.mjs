@@ -35,7 +35,7 @@ test("the page paints without the engine and sends what was typed once it is rea
   await page.keyboard.press("Enter");
   await page.getByText("Waiting for the model").waitFor();
   release();
-  await page.waitForSelector(".streaming");
+  await page.locator(".streaming .under:has-text('20 tokens')").waitFor();
   await shoot(page, "streaming");
   assert.match(await figures(page), /[\d.,]+ tokens\/s · first token .+ m?s · \d+ tokens/);
   const text = await page.locator(".answer .text").textContent();
@@ -181,5 +181,23 @@ test("settings are kept, and the page speaks Chinese", async () => {
   await page.getByRole("textbox", { name: "Message" }).fill("Once upon a time");
   await page.keyboard.press("Enter");
   assert.match(await figures(page), / [1-7] tokens/);
+  await page.context().close();
+});
+
+test("a GPU lost while answering gets a sentence, and trying again answers", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator(READY).waitFor();
+  await page.getByRole("textbox", { name: "Message" }).fill("One day");
+  await page.keyboard.press("Enter");
+  await page.locator(".answer .under:has-text('tokens')").waitFor();
+  const browser = await site.browser.newBrowserCDPSession();
+  await browser.send("Browser.crashGpuProcess");
+  await page.locator(".answer .failure").waitFor();
+  assert.match(await page.locator(".answer .failure").textContent(), /Load the model again/);
+  await shoot(page, "gpu-lost");
+  await page.locator(".answer").getByRole("button", { name: "Try again" }).click();
+  assert.match(await figures(page), /tokens\/s/);
+  assert.deepEqual(faults, []);
   await page.context().close();
 });
