@@ -2,7 +2,7 @@
 
     export TRICE_SHARED=../shared
     python models/sentiment/teacher.py
-    python models/sentiment/train.py --seconds 900
+    python models/sentiment/train.py --seconds 600
     python models/sentiment/export.py && python models/sentiment/check.py
 
 Vocabulary: pieces of MiniLM's vocabulary that the texts use, filled up in
@@ -94,7 +94,7 @@ def variants(tok, texts, per_text, rng):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("--seconds", type=float, default=900)
+    a.add_argument("--seconds", type=float, default=600)
     a.add_argument("--variants", type=int, default=14, help="variants of each training sentence")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--batch", type=int, default=96)

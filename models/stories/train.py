@@ -4,7 +4,7 @@
     python models/stories/sample.py --seconds 170 --seed 1
     python models/stories/sample.py --seconds 480 --seed 2 --temperature 0.8 --top-p 0.95
     python models/stories/tokenizer.py
-    python models/stories/train.py --seconds 2580
+    python models/stories/train.py --seconds 2640
     python models/stories/export.py && python models/stories/check.py
 
 Each batch row is one document, BOS ... EOS; rows of like length share a batch.
@@ -52,7 +52,7 @@ def batches(docs, budget, rng):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("--seconds", type=float, default=2580)
+    a.add_argument("--seconds", type=float, default=2640)
     a.add_argument("--batch", type=int, default=4096, help="tokens per step")
     a.add_argument("--real", type=float, default=0.4, help="share of batches from real stories")
     a.add_argument("--lr", type=float, default=0.02, help="peak rate of Muon")

@@ -19,7 +19,7 @@ Exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted. Results go to stdout,
 
 /// Runs quantized transformers on any GPU.
 #[derive(Parser)]
-#[command(name = "trice", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "trice", bin_name = "trice", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -30,14 +30,16 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
     };
     let bar = Bar::new(context);
     let mut on_run = |done: usize, total: usize| bar.count("Measuring", done as u64, total as u64);
-    match model::kind_of(name).await? {
+    match model::kind_of(context, name).await? {
         Kind::Decoder => {
             let mut session = model::load_session(context, name, &args.load, interrupt).await?;
+            interrupt.disarm();
             let options = options(session.info().context_len);
             Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
         }
         Kind::Encoder => {
             let mut encoder = model::load_encoder(context, name, interrupt).await?;
+            interrupt.disarm();
             let options = options(2 * encoder.info().context_len);
             Ok(bench_encoder(&mut encoder, &options, &mut on_run).await?)
         }

@@ -148,7 +148,7 @@ fn turn(chat: &Chat<'_>, session: &mut Session, turns: &mut Turns, text: &str) -
         Err(error) if matches!(error.downcast_ref(), Some(trice::Error::Gpu { .. })) => Err(error),
         Err(error) => {
             turns.messages.pop();
-            chat.context.note(&format!("error: {error:#}"));
+            chat.context.note(&format!("error: {error}"));
             if let Some(trice::Error::Limit { .. }) = error.downcast_ref() {
                 chat.context.note("/clear starts a new conversation");
             }

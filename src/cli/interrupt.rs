@@ -25,6 +25,11 @@ impl Interrupt {
         cancel
     }
 
+    /// For work that cannot be stopped half-way: Ctrl-C leaves at once.
+    pub(crate) fn disarm(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn on_signal(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match running.as_ref() {

@@ -92,11 +92,16 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    if let Some(trice::Error::Cancelled) = error.downcast_ref() {
-        eprintln!("interrupted");
-        return ExitCode::from(EXIT_INTERRUPTED);
-    }
-    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    // The library's messages hold their causes already; the others' chains do not.
+    let message = match error.downcast_ref() {
+        Some(trice::Error::Cancelled) => {
+            eprintln!("interrupted");
+            return ExitCode::from(EXIT_INTERRUPTED);
+        }
+        Some(own) => own.to_string(),
+        None => format!("{error:#}"),
+    };
+    eprintln!("error: {}", one_line(&message));
     ExitCode::from(if error.is::<Usage>() { EXIT_USAGE } else { EXIT_FAILED })
 }
 

@@ -43,22 +43,25 @@ impl LoadArgs {
 }
 
 /// Opens the file before the GPU, so that a wrong name or a model of the wrong kind is said first.
-async fn open_with_bar(context: &Context, name: &str, kind: Kind, bar: &Bar) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
+async fn open_with_gpu(context: &Context, name: &str, bar: &Bar, wanted: Kind) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
     let checkpoint = open_checkpoint(name, &mut |progress| bar.download(&progress)).await?;
-    match (config::kind(&checkpoint)?, kind) {
-        (Kind::Encoder, Kind::Decoder) => Err(trice::Error::unsupported(format!(
-            "writing text with {name}: it is an encoder, which classifies and embeds"
-        ))),
-        (Kind::Decoder, Kind::Encoder) => Err(trice::Error::unsupported(format!(
-            "vectors and labels from {name}: it is a decoder, which writes text"
-        ))),
+    match (config::kind(&checkpoint)?, wanted) {
+        (Kind::Encoder, Kind::Decoder) => {
+            let what = format!("writing text with {name}: it is an encoder, which classifies and embeds");
+            Err(trice::Error::unsupported(what))
+        }
+        (Kind::Decoder, Kind::Encoder) => {
+            let what = format!("vectors and labels from {name}: it is a decoder, which writes text");
+            Err(trice::Error::unsupported(what))
+        }
         (Kind::Decoder, Kind::Decoder) | (Kind::Encoder, Kind::Encoder) => Ok((checkpoint, context.open_gpu().await?)),
     }
 }
 
 /// Which kind of model `name` is, by its header.
-pub(crate) async fn kind_of(name: &str) -> trice::Result<Kind> {
-    config::kind(&open_checkpoint(name, &mut |_| {}).await?)
+pub(crate) async fn kind_of(context: &Context, name: &str) -> trice::Result<Kind> {
+    let bar = Bar::new(context);
+    config::kind(&open_checkpoint(name, &mut |progress| bar.download(&progress)).await?)
 }
 
 /// Opens and loads a decoder.
@@ -69,7 +72,7 @@ pub(crate) async fn load_session(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Decoder, &bar).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, &bar, Kind::Decoder).await?;
     let options = load.options(interrupt.arm());
     Ok(Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }
@@ -77,7 +80,7 @@ pub(crate) async fn load_session(
 /// Opens and loads an encoder.
 pub(crate) async fn load_encoder(context: &Context, name: &str, interrupt: &Interrupt) -> anyhow::Result<TextEncoder> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_bar(context, name, Kind::Encoder, &bar).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, &bar, Kind::Encoder).await?;
     let options = LoadOptions { cancel: interrupt.arm(), ..LoadOptions::default() };
     Ok(TextEncoder::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }

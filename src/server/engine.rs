@@ -68,8 +68,13 @@ fn run(
             let _ = report.send(Ok(()));
             Some(models)
         }
+        Err(error) if options.models_are_defaults => {
+            tracing::error!("the API has no model, the page works without: {error}");
+            let _ = report.send(Ok(()));
+            None
+        }
         Err(error) => {
-            let _ = report.send(if options.models_are_defaults { Ok(()) } else { Err(error) });
+            let _ = report.send(Err(error));
             None
         }
     };
@@ -81,7 +86,7 @@ fn run(
         // After a lost device everything is loaded again, once.
         if perform(loaded, job) == Health::Broken {
             drop(models.take());
-            models = load(options, status).ok();
+            models = load(options, status).inspect_err(|error| tracing::error!("loading again: {error}")).ok();
         }
     }
 }
@@ -99,10 +104,7 @@ fn load(options: &ServerOptions, status: &Status) -> trice::Result<Models> {
             }
             status.enter(Phase::Ready(models.served.clone()));
         }
-        Err(error) => {
-            tracing::error!("no model is loaded: {error}");
-            status.enter(Phase::Failed(error.to_string()));
-        }
+        Err(error) => status.enter(Phase::Failed(error.to_string())),
     }
     loaded
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use trice::session::LoadOptions;
+use trice::session::{Cancel, LoadOptions};
 
 mod answer;
 mod browser;
@@ -79,9 +79,8 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
     let connections = Connections::default();
     let router = routes::router(app);
     let accepting = tokio::spawn(connections.clone().accept(listener, router));
-    let failed = wait_for_stop(&mut engine.loaded).await;
+    let failed = wait_for_stop(&mut engine.loaded, &status, &load_cancel).await;
     status.enter(Phase::Draining);
-    load_cancel.cancel();
     accepting.abort();
     // The task holds the router, and with it a sender of jobs, until it is gone.
     let _ = accepting.await;
@@ -92,16 +91,24 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
 }
 
 /// Ends at a signal, or with the error of a model that was asked for and does not load.
-async fn wait_for_stop(loaded: &mut oneshot::Receiver<trice::Result<()>>) -> anyhow::Result<()> {
+async fn wait_for_stop(
+    loaded: &mut oneshot::Receiver<trice::Result<()>>,
+    status: &Status,
+    load_cancel: &Cancel,
+) -> anyhow::Result<()> {
     tokio::select! {
         result = loaded => {
             match result {
                 Ok(result) => result?,
                 Err(_) => anyhow::bail!("the engine thread stopped"),
             }
+            print_ready(status)?;
             stop_signal().await?;
         }
-        result = stop_signal() => result?,
+        result = stop_signal() => {
+            load_cancel.cancel();
+            result?;
+        }
     }
     tracing::info!("stopping: waiting for running requests; a second signal stops at once");
     tokio::spawn(async {
@@ -110,6 +117,17 @@ async fn wait_for_stop(loaded: &mut oneshot::Receiver<trice::Result<()>>) -> any
         }
     });
     Ok(())
+}
+
+/// Says which models can be asked.
+fn print_ready(status: &Status) -> io::Result<()> {
+    match status.models() {
+        Ok(models) => {
+            let names: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+            writeln!(io::stdout(), "ready: {}", names.join(", "))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 #[cfg(unix)]

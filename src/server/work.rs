@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
 use trice::session::{Cancel, FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
-use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
+use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::Message;
 
 /// Texts per call of the encoder: between two calls a client that is gone is noticed.
@@ -218,7 +218,7 @@ async fn embed(encoder: &mut TextEncoder, texts: &[String], cancel: &Cancel) -> 
         cancel.check()?;
         let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
         // OpenAI's vectors have length 1.
-        vectors.extend(encoder.embed(&chunk, None, trice::tasks::Scaling::Unit).await?);
+        vectors.extend(encoder.embed(&chunk, None, Scaling::Unit).await?);
     }
     Ok(Embedded { vectors, tokens })
 }

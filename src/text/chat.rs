@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::checkpoint::Config;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, context};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::io;
 
 /// Bytes of a template; the largest real ones have about 20 KB.
 const MAX_TEMPLATE_BYTES: usize = 64 << 10;
@@ -76,6 +77,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
         });
+        environment.add_filter("tojson", to_json);
         environment
             .add_template_owned("chat", source.to_owned())
             .map_err(|error| Error::format(name, format!("its chat template does not compile: {error}")))?;
@@ -141,6 +143,39 @@ impl ChatTemplate {
 fn syntax(name: &str) -> Result<SyntaxConfig> {
     let config = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     config.map_err(|error| Error::format(name, format!("its chat template cannot be set up: {error}")))
+}
+
+/// JSON as templates are written for, which is Python's: spaces after `,` and `:`, nothing escaped for HTML.
+fn to_json(value: &minijinja::Value, options: Kwargs) -> Result<minijinja::Value, minijinja::Error> {
+    let failed = |error| minijinja::Error::new(ErrorKind::BadSerialization, "tojson").with_source(error);
+    let mut json = Vec::new();
+    match options.get::<Option<usize>>("indent")? {
+        Some(indent) => {
+            let indent = " ".repeat(indent.min(16));
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, formatter))
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, PythonFormatter)),
+    }
+    .map_err(failed)?;
+    Ok(minijinja::Value::from_safe_string(String::from_utf8_lossy(&json).into_owned()))
+}
+
+/// `json.dumps` without arguments.
+struct PythonFormatter;
+
+impl serde_json::ser::Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
 }
 
 /// `chat_template` as a text or as a list of named ones, of which `default` is meant.

@@ -86,8 +86,8 @@ fn matrix(gpu: &Gpu, dtype: DType) -> (Matrix, Vec<f32>) {
     let decoded: Vec<f32> = bytemuck::pod_collect_to_vec(TYPES_DECODED);
     let n = decoded.len() / ORDER.len();
     let names = [dtype.name().to_owned()];
-    let loaded = Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, &mut |_| Ok(()));
-    (block_on(loaded).unwrap(), decoded[at * n..(at + 1) * n].to_vec())
+    let loaded = block_on(Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, &mut |_| Ok(())));
+    (loaded.unwrap(), decoded[at * n..(at + 1) * n].to_vec())
 }
 
 fn apply(v: f64, activation: Activation) -> f64 {
@@ -182,8 +182,9 @@ fn embed_gathers_rows_of_every_type() {
             let found = block_on(y.read(&gpu, 4)).unwrap();
             for (column, id) in [3usize, 4, 0, 3].into_iter().enumerate() {
                 let row = &decoded[id * n_cols as usize..(id + 1) * n_cols as usize];
-                let wanted: Vec<f32> = row.iter().map(|v| v + v).collect();
-                assert_eq!(found[column], wanted, "{} row {id}", dtype.name());
+                let wanted: Vec<f64> = row.iter().map(|v| 2.0 * f64::from(*v)).collect();
+                // A driver may fuse the scale's multiply with the minimum's subtraction: the last bit is its own.
+                check(&format!("embed {} row {id}", dtype.name()), &found[column], &wanted, 1e-12);
             }
         }
     }
@@ -198,8 +199,8 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
     let values = noise(3, n_rows * n_cols);
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], &values).finish();
     let checkpoint = open_bytes("split.gguf", file);
-    let loaded = Matrix::load(&gpu, &checkpoint, &["w".to_owned()], n_cols as u32, &mut |_| Ok(()));
-    let weights = block_on(loaded).unwrap();
+    let names = ["w".to_owned()];
+    let weights = block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, &mut |_| Ok(()))).unwrap();
     assert_eq!(weights.n_parts(), 2);
     let x = noise(5, n_cols);
     let x_columns = columns(&gpu, 1, n_cols as u32, &x);

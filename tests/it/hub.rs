@@ -318,7 +318,8 @@ fn a_listing_cannot_write_outside_the_cache() {
 #[test]
 fn parts_of_a_url_are_read_by_range() {
     let weights = weights();
-    let server = Server::start(&[("m.gguf", &weights, Some(Fault::Redirects)), ("page.gguf", b"", Some(Fault::Html))]);
+    let server =
+        Server::start(&[("m.gguf", &weights, Some(Fault::Redirects)), ("page.gguf", b"page", Some(Fault::Html))]);
     let url = format!("{}/owner/repo/resolve/main/m.gguf", server.endpoint);
     let source = pollster::block_on(HttpSource::open(&url, None)).unwrap();
     assert_eq!(source.len(), 400_000);

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
 mod gpu_kernels;
 mod gpu_models;
+mod program;
+mod server;
 mod hub;
 mod shaders;
 mod text;

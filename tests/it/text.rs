@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use trice::Error;
-use trice::format::gguf;
+use trice::format::{Checkpoint, gguf};
+use trice::hub::{self, HubOptions, ModelName};
 use trice::source::FileSource;
 use trice::text::{ChatOptions, ChatTemplate, Message, PromptEnd, SideFiles, TextStream, Tokenizer};
 
@@ -138,6 +139,39 @@ fn a_document_for_bert_is_marked() {
 }
 
 #[test]
+fn built_in_models_read_and_write_as_their_references() {
+    let open = |name: &str| {
+        let name = ModelName::parse(name).unwrap();
+        let files = pollster::block_on(hub::open(&name, &HubOptions::default(), &mut |_| ())).unwrap();
+        let checkpoint = pollster::block_on(Checkpoint::open(files)).unwrap();
+        assert!(pollster::block_on(ChatTemplate::from_checkpoint(&checkpoint)).is_ok());
+        pollster::block_on(Tokenizer::from_checkpoint(&checkpoint)).unwrap()
+    };
+    let ids = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let stories = open("builtin:stories");
+    let reference = json(&models.join("stories.reference.json"));
+    for case in reference["cases"].as_array().unwrap() {
+        let prompt = ids(&case["prompt_ids"]);
+        assert_eq!(stories.encode_document(case["prompt"].as_str().unwrap()).unwrap(), prompt);
+        let all = [prompt, ids(&case["greedy_ids"])].concat();
+        assert_eq!(stories.decode(&all), case["text"].as_str().unwrap());
+    }
+    for case in reference["tokenizer"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let wanted = [&[stories.added_bos().unwrap()][..], &ids(&case["ids"])].concat();
+        assert_eq!(stories.encode_prompt(text).unwrap(), wanted, "{text:?}");
+        let plain = stories.encode_text(text).unwrap();
+        assert_eq!(stories.decode(&plain), text);
+    }
+    let sentiment = open("builtin:sentiment");
+    for case in json(&models.join("sentiment.reference.json"))["cases"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(sentiment.encode_document(text).unwrap(), ids(&case["ids"]), "{text:?}");
+    }
+}
+
+#[test]
 fn every_token_streams_as_it_decodes() {
     let mut tokenizers = Vec::new();
     tokenizers.extend(shared("models/TinyStories-656K").map(|path| folder(&path)));
@@ -212,11 +246,11 @@ fn templates_render_as_models_expect() {
     let ended = ChatOptions { end: PromptEnd::Messages, ..options };
     assert_eq!(render(CHATML, &options).unwrap(), "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(render(CHATML, &ended).unwrap(), "<|im_start|>user\n hi <|im_end|>\n");
-    let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{{ m | tojson }}{% endfor %}{{ eos_token }}";
-    assert_eq!(
-        render(methods, &options).unwrap(),
-        "<|start_story|>HI{\"role\":\"user\",\"content\":\" hi \"}<|end_story|>"
-    );
+    let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{% endfor %}{{ eos_token }}";
+    assert_eq!(render(methods, &options).unwrap(), "<|start_story|>HI<|end_story|>");
+    let json = "{{ messages | tojson }}{{ ['<é>', 1] | tojson }}{{ {'a': none} | tojson(indent=2) }}";
+    let wanted = "[{\"role\": \"user\", \"content\": \" hi \"}][\"<é>\", 1]{\n  \"a\": null\n}";
+    assert_eq!(render(json, &options).unwrap(), wanted);
     let blocks = "{% if true %}\n  {% set x = 1 %}\n  {{ x }}\n{% endif %}\nend";
     assert_eq!(render(blocks, &options).unwrap(), "  1\nend");
     let dated = "{{ strftime_now('%d %b %Y') if strftime_now is defined else 'no clock' }}";

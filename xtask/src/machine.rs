@@ -5,7 +5,7 @@ use crate::{drivers, page_tests};
 use anyhow::{Context, Result, bail};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Whether system packages may be installed without asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +122,13 @@ fn install_debian(packages: &[&str], consent: Consent) -> Result<()> {
     }
     let apt = |arguments: &[&str]| {
         let mut command = if is_root { Command::new("env") } else { Command::new("sudo") };
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]).args(arguments);
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-y"]).args(arguments);
         command
     };
     shell::run(&mut apt(&["update"]), "fetching the list of packages")?;
+    // Hundreds of lines about packages that nobody asked for by name; errors come on the other stream.
     let mut install = apt(&["install", "--no-install-recommends"]);
-    shell::run(install.args(packages), "installing what is missing")
+    shell::run(install.args(packages).stdout(Stdio::null()), "installing what is missing: this takes some minutes")
 }
 
 /// Asks on the terminal; `Enter` means yes. Without a terminal there is nobody to ask.

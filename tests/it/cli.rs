@@ -1,0 +1,361 @@
+//! The command line: what it says, what it refuses, and that it computes what the references say.
+
+use crate::common::gguf_writer::GgufWriter;
+use crate::common::shared;
+use crate::program::{
+    folder_with, has_gpu, json, last_error, run, run_with_input, shared_model, stdout, trice as program,
+};
+use serde_json::{Value, json as value};
+use trice::format::DType;
+
+const COMMANDS: [&str; 9] = ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "pull", "serve"];
+
+fn code(args: &[&str]) -> Option<i32> {
+    run(args).status.code()
+}
+
+#[test]
+fn help_lists_every_command_and_teaches() {
+    let help = stdout(&run(&["--help"]));
+    for command in COMMANDS {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not listed");
+        let own = run(&[command, "--help"]);
+        assert!(own.status.success() && !own.stdout.is_empty(), "{command} --help");
+    }
+    assert!(help.contains("Examples:"));
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["frobnicate"],
+        &["chat", "--temp", "20", "-p", "x"],
+        &["chat", "--top-p", "0", "-p", "x"],
+        &["chat", "-n", "0", "-p", "x"],
+        &["chat", "-p", ""],
+        &["chat", "-p", "x", "--ids", "1,2"],
+        &["chat", "--ids", "1,x"],
+        &["chat", "--kv-type", "f64", "-p", "x"],
+        &["classify", "good", "--file", "f"],
+        &["classify", "good", "--labels", "a,,b"],
+        &["classify", "good", "--labels", "a,b", "--template", "no place"],
+        &["inspect"],
+        &["perplexity", "m.gguf"],
+        &["serve", "--host", "0.0.0.0"],
+        &["serve", "--port", "65536"],
+    ];
+    for args in cases {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", last_error(&output));
+        assert!(output.stdout.is_empty(), "{args:?} wrote to stdout");
+    }
+}
+
+#[test]
+fn empty_input_is_refused() {
+    for (args, input) in [(&["chat", "--raw"][..], "\n"), (&["classify"], "\n \n"), (&["embed"], "")] {
+        let output = run_with_input(args, input);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(last_error(&output).starts_with("error: "), "{args:?}: {}", last_error(&output));
+    }
+}
+
+#[test]
+fn a_wrong_path_names_the_nearest_match() {
+    let folder = folder_with(&[("stories-q4.gguf", b"GGUF"), ("other.txt", b"")]);
+    let wrong = folder.path().join("storys-q4.gguf").display().to_string();
+    let output = run(&["inspect", &wrong]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = last_error(&output);
+    assert!(error.starts_with("error: ") && error.contains("stories-q4.gguf"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_model_is_one_clear_line() {
+    let folder = folder_with(&[("page.gguf", b"<!DOCTYPE html><html></html>"), ("cut.gguf", b"GGUF\x03\0\0\0")]);
+    for name in ["page.gguf", "cut.gguf"] {
+        let path = folder.path().join(name).display().to_string();
+        for command in ["inspect", "chat"] {
+            let output = run_with_input(&[command, &path], "hello");
+            let error = last_error(&output);
+            assert_eq!(output.status.code(), Some(1), "{command} {name}: {error}");
+            assert!(error.starts_with("error: ") && error.contains(name), "{command} {name}: {error}");
+        }
+    }
+}
+
+/// A header as a real decoder has it, without a tokenizer; the tensors are as few as `inspect` needs.
+fn toy_gguf() -> Vec<u8> {
+    let rows = |n: u64| DType::Q8_0.row_bytes(64).unwrap() as usize * n as usize;
+    GgufWriter::default()
+        .string("general.architecture", "llama")
+        .uint("llama.block_count", 1)
+        .uint("llama.embedding_length", 64)
+        .uint("llama.feed_forward_length", 128)
+        .uint("llama.attention.head_count", 4)
+        .uint("llama.attention.head_count_kv", 2)
+        .uint("llama.context_length", 256)
+        .float("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        .tensor("token_embd.weight", DType::Q8_0, &[32, 64], &vec![0; rows(32)])
+        .tensor("output_norm.weight", DType::F32, &[64], &[0; 256])
+        .finish()
+}
+
+#[test]
+fn inspect_shows_the_header() {
+    let folder = folder_with(&[("toy.gguf", &toy_gguf())]);
+    let path = folder.path().join("toy.gguf").display().to_string();
+    let report = json(&["inspect", &path, "--json"]);
+    assert_eq!(report["architecture"], "llama");
+    assert_eq!(report["n_params"], 32 * 64 + 64);
+    assert_eq!(report["dtypes"]["Q8_0"], value!({"tensors": 1, "params": 2048, "bytes": 2176}));
+    assert_eq!(report["tensors"][1]["name"], "token_embd.weight");
+    assert_eq!(report["tensors"][1]["shape"], value!([32, 64]));
+    assert_eq!(report["metadata"]["llama.context_length"], 256);
+    // One layer, two heads of 16, keys and values of 2 bytes each.
+    assert_eq!((&report["kv_context_len"], &report["kv_bytes"]), (&value!(256), &value!(256 * 2 * 16 * 2 * 2)));
+    let table = stdout(&run(&["inspect", &path]));
+    for part in ["llama", "Q8_0", "token_embd.weight", "32 × 64"] {
+        assert!(table.contains(part), "{part} is missing:\n{table}");
+    }
+}
+
+#[test]
+fn inspect_names_what_will_be_split() {
+    let report = json(&["inspect", "random:1b:Q8_0", "--json"]);
+    let split = report["split"].as_object().unwrap();
+    assert!(split.contains_key("token_embd.weight"), "{split:?}");
+    assert!(!split.contains_key("blk.0.attn_q.weight"), "{split:?}");
+}
+
+#[test]
+fn inspect_works_on_what_does_not_run() {
+    let file =
+        GgufWriter::default().string("general.architecture", "mystery").f32_tensor("x", &[2, 2], &[0.0; 4]).finish();
+    let folder = folder_with(&[("mystery.gguf", &file)]);
+    let report = json(&["inspect", &folder.path().join("mystery.gguf").display().to_string(), "--json"]);
+    assert_eq!(report["architecture"], "mystery");
+    assert!(report["runs_as"].as_str().unwrap().contains("not supported"), "{}", report["runs_as"]);
+}
+
+#[test]
+fn devices_are_listed() {
+    let report = json(&["devices", "--json"]);
+    let devices = report["devices"].as_array().unwrap();
+    assert_eq!(!devices.is_empty(), has_gpu());
+    for device in devices {
+        assert!(device["name"].is_string() && device["max_binding_bytes"].is_u64(), "{device}");
+    }
+}
+
+#[test]
+fn an_unknown_device_is_refused() {
+    let output = run(&["chat", "random:15m", "--ids", "1", "--device", "no such device"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(last_error(&output).starts_with("error: "), "{}", last_error(&output));
+}
+
+#[test]
+fn encoders_do_not_chat_and_decoders_do_not_classify() {
+    for args in [["chat", "random:minilm", "-p", "x"], ["classify", "random:15m", "x", "-q"]] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(last_error(&output).contains("not supported"), "{args:?}: {}", last_error(&output));
+    }
+}
+
+#[test]
+fn pull_has_nothing_to_do_for_random_models() {
+    assert_eq!(code(&["pull", "random:15m"]), Some(1));
+}
+
+/// A file of the shared folder as JSON.
+fn reference(path: &str) -> Option<Value> {
+    let path = shared(path)?;
+    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+}
+
+#[test]
+fn gpu_chat_reproduces_the_greedy_references() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let reference = reference("models/TinyStories-656K/reference.json").unwrap();
+    for case in reference["cases"].as_array().unwrap() {
+        let wanted = case["generated_ids"].as_array().unwrap();
+        let n = wanted.len().to_string();
+        let prompt = case["prompt"].as_str().unwrap();
+        let got = json(&["chat", &model, "--raw", "--temp", "0", "--json", "-n", &n, "-p", prompt]);
+        assert_eq!(got["prompt_tokens"], case["prompt_ids"], "{prompt}");
+        assert_eq!(got["tokens"].as_array().unwrap(), wanted, "{prompt}");
+        assert_eq!(got["finish_reason"], "length");
+        // The reference decodes the prompt with the answer.
+        assert!(
+            case["text"].as_str().unwrap().ends_with(got["text"].as_str().unwrap().trim_start()),
+            "{}",
+            got["text"]
+        );
+    }
+}
+
+#[test]
+fn gpu_first_step_logits_follow_the_reference() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let reference = reference("models/TinyStories-656K/reference.json").unwrap();
+    for case in reference["cases"].as_array().unwrap() {
+        let ids: Vec<String> = case["prompt_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let args = ["chat", &model, "--ids", &ids.join(","), "--temp", "0", "-n", "1", "--kv-type", "f32"];
+        let got = json(&[&args[..], &["--logprobs", "20", "--json"]].concat());
+        let logits = case["first_step_logits_first8"].as_array().unwrap();
+        let step = &got["logprobs"][0];
+        assert_eq!(step["id"], case["generated_ids"][0]);
+        assert_eq!(step["top"].as_array().unwrap().len(), 20);
+        // Log-probabilities are logits less a constant, so differences compare with differences.
+        let known: Vec<(f64, f64)> = step["top"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|top| {
+                let logit = logits.get(top["id"].as_u64().unwrap() as usize)?.as_f64().unwrap();
+                Some((logit, top["logprob"].as_f64().unwrap()))
+            })
+            .collect();
+        for pair in known.windows(2) {
+            let difference = (pair[0].0 - pair[1].0) - (pair[0].1 - pair[1].1);
+            assert!(difference.abs() < 1e-3, "{known:?}");
+        }
+    }
+}
+
+#[test]
+fn gpu_chat_streams_the_text_that_json_holds() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let args = ["chat", &model, "--raw", "--temp", "0", "-n", "40"];
+    let whole = json(&[&args[..], &["--json", "-p", "Once upon a time"]].concat());
+    let streamed = run_with_input(&args, "Once upon a time\n");
+    assert!(streamed.status.success());
+    assert_eq!(stdout(&streamed), format!("{}\n", whole["text"].as_str().unwrap()));
+}
+
+#[test]
+fn gpu_the_same_seed_draws_the_same_tokens() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let draw = |seed: &str| {
+        let args = ["chat", &model, "--raw", "-p", "The", "--temp", "1.2", "-n", "24", "--json", "--seed", seed];
+        json(&args)["tokens"].clone()
+    };
+    assert_eq!(draw("7"), draw("7"));
+    assert_ne!(draw("7"), draw("8"));
+}
+
+#[test]
+fn gpu_a_stop_text_ends_the_answer() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let args = ["chat", &model, "--raw", "-p", "Once upon a time", "--temp", "0", "-n", "60", "--json"];
+    let text = json(&args)["text"].as_str().unwrap().to_string();
+    let stop = text.split_whitespace().nth(5).unwrap();
+    let stopped = json(&[&args[..], &["--stop", stop]].concat());
+    assert_eq!(stopped["finish_reason"], "stop");
+    assert_eq!(stopped["text"].as_str().unwrap(), text.split(stop).next().unwrap());
+}
+
+#[test]
+fn gpu_a_prompt_longer_than_the_context_is_refused() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let output = run(&["chat", &model, "--raw", "--ctx", "8", "-p", "Once upon a time there was a little girl"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(last_error(&output).contains('8'), "{}", last_error(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn gpu_ctrl_c_stops_the_answer() {
+    use std::io::Read as _;
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let ids = ["chat", &model, "--ids", "1", "--temp", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0"];
+    let mut child = program(&ids).spawn().unwrap();
+    let mut first = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    crate::program::signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    // An answer that ended in between is no failure of the signal.
+    assert!(matches!(output.status.code(), Some(130 | 0)), "{:?}", output.status);
+}
+
+#[test]
+fn gpu_perplexity_equals_the_reference() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let Some(file) = shared("data/tinystories/tinystories_train_head_2MiB.txt") else { return };
+    let wanted = reference("models/TinyStories-656K/reference.json").unwrap()["tinystories_first60"].clone();
+    let file = file.display().to_string();
+    let args = ["perplexity", &model, "--file", &file, "--separator", "<|endoftext|>", "--max-docs", "60"];
+    let got = json(&[&args[..], &["--ctx", "512", "--json"]].concat());
+    assert_eq!(got["tokens"], wanted["tokens"]);
+    let (got, wanted) = (got["perplexity"].as_f64().unwrap(), wanted["ppl"].as_f64().unwrap());
+    assert!((got / wanted - 1.0).abs() < 1e-3, "{got}, not {wanted}");
+}
+
+#[test]
+fn gpu_embeddings_equal_the_reference() {
+    let Some(model) = shared_model("models/all-MiniLM-L6-v2") else { return };
+    let reference = reference("models/all-MiniLM-L6-v2/reference.json").unwrap();
+    let sentences = reference["sentences"].as_array().unwrap();
+    let mut args = vec!["embed", model.as_str(), "--json", "--normalize"];
+    args.extend(sentences.iter().map(|sentence| sentence["text"].as_str().unwrap()));
+    let output = run(&args);
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), sentences.len(), "{}", last_error(&output));
+    for (i, (line, sentence)) in lines.iter().zip(sentences).enumerate() {
+        assert_eq!(line["index"], i);
+        let cosine = cosine(&floats(&line["embedding"]), &floats(&sentence["embedding"]));
+        assert!(cosine >= 0.99999, "sentence {i}: cosine {cosine}");
+    }
+}
+
+fn floats(list: &Value) -> Vec<f64> {
+    list.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    assert_eq!(a.len(), b.len());
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn gpu_classify_by_a_models_own_head() {
+    let Some(model) = shared_model("models/minilm-sst2") else { return };
+    let texts = "a gorgeous , witty , seductive movie .\n\nan utterly boring mess .\n";
+    let output = run_with_input(&["classify", &model, "--json"], texts);
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{}", last_error(&output));
+    let best = |line: &Value| line["labels"][0]["label"].as_str().unwrap().to_lowercase();
+    assert_eq!((best(&lines[0]), best(&lines[1])), ("positive".to_string(), "negative".to_string()));
+    for line in &lines {
+        let sum: f64 = line["labels"].as_array().unwrap().iter().map(|label| label["score"].as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-4, "scores sum to {sum}");
+    }
+}
+
+#[test]
+fn gpu_classify_by_a_head_on_embeddings_and_by_own_labels() {
+    let Some(model) = shared_model("models/all-MiniLM-L6-v2") else { return };
+    let Some(head) = shared("models/minilm-heads/trec6.safetensors") else { return };
+    let head = head.display().to_string();
+    let question = "where is the eiffel tower ?";
+    let got = json(&["classify", &model, question, "--head", &head, "--top", "1", "--json"]);
+    assert_eq!(got["labels"].as_array().unwrap().len(), 1);
+    let own = json(&["classify", &model, "They won the cup final", "--labels", "sports, politics", "--json"]);
+    assert_eq!(own["labels"][0]["label"], "sports");
+    assert_eq!(own["labels"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn gpu_the_built_in_models_need_no_argument() {
+    if !has_gpu() {
+        return;
+    }
+    let story = json(&["chat", "-p", "Once upon a time", "--temp", "0", "-n", "16", "--json"]);
+    assert_eq!(story["tokens"].as_array().unwrap().len(), 16);
+    let label = json(&["classify", "I loved this wonderful film", "--json"]);
+    assert_eq!(label["labels"][0]["label"].as_str().unwrap().to_lowercase(), "positive");
+}
