@@ -304,14 +304,14 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
             attention(pass, &heads, Span::Causal, &q, &cache, &y);
         });
         let found = block_on(y.read(gpu, n)).unwrap();
-        for column in 0..n {
+        for (column, found) in found.iter().enumerate() {
             for head in 0..6 {
                 let position = first + column;
                 let k: Vec<_> = (0..=position).map(|p| rotate(head_of(p, 6 + head / 3), p)).collect();
                 let v: Vec<_> = (0..=position).map(|p| head_of(p, 8 + head / 3).to_vec()).collect();
                 let wanted = reference::attention(&rotate(head_of(position, head), position), &k, &v);
                 let name = format!("attention {kv_type:?} {rope:?} position {position} head {head}");
-                check(&name, &found[column][head * D..(head + 1) * D], &wanted, limit);
+                check(&name, &found[head * D..(head + 1) * D], &wanted, limit);
             }
         }
     }
