@@ -6,6 +6,7 @@ mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_golden;
 mod gpu_kernels;
 mod gpu_models;
 mod hub;
