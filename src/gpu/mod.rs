@@ -45,16 +45,21 @@ pub struct DeviceInfo {
     pub max_storage_buffers: u32,
 }
 
-/// Whether the page's shim got the browser to add subgroups to the device (wgpu 30 cannot ask; see web/shim.js).
+/// What the page's shim (web/shim.js) tells of the adapter, which wgpu 30 does not: whether it has subgroups (the shim asks for
+/// them), and its name.
 #[cfg(target_arch = "wasm32")]
-fn shim_has_subgroups() -> bool {
-    js_sys::Reflect::get(&js_sys::global(), &"triceSubgroups".into()).is_ok_and(|flag| flag.is_truthy())
+fn amend(info: &mut DeviceInfo) {
+    let tell = |name: &str| js_sys::Reflect::get(&js_sys::global(), &name.into()).ok();
+    info.subgroups = tell("triceSubgroups").is_some_and(|flag| flag.is_truthy());
+    info.name = tell("triceAdapterName")
+        .and_then(|name| name.as_string())
+        .filter(|name| !name.is_empty())
+        .unwrap_or("WebGPU adapter".to_owned());
+    info.backend = "webgpu".to_owned();
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn shim_has_subgroups() -> bool {
-    false
-}
+fn amend(_: &mut DeviceInfo) {}
 
 const BROWSER: bool = cfg!(target_arch = "wasm32");
 
@@ -64,10 +69,10 @@ impl DeviceInfo {
         let features = adapter.features();
         let limits = adapter.limits();
         let driver = format!("{} {}", info.driver, info.driver_info);
-        Self {
+        let mut this = Self {
             index,
-            name: if info.name.is_empty() { "WebGPU adapter".into() } else { info.name },
-            backend: if BROWSER { "webgpu".into() } else { info.backend.to_str().into() },
+            name: info.name,
+            backend: info.backend.to_str().into(),
             driver: driver.trim().into(),
             kind: match info.device_type {
                 wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -84,7 +89,9 @@ impl DeviceInfo {
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        }
+        };
+        amend(&mut this);
+        this
     }
 }
 
@@ -195,8 +202,7 @@ impl Gpu {
         });
         let uncaptured = trouble.clone();
         device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, error.to_string())));
-        let mut info = infos[index].clone();
-        info.subgroups |= shim_has_subgroups();
+        let info = infos[index].clone();
         Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
     }
 
