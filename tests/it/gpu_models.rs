@@ -1,6 +1,6 @@
 //! Real small models on the GPU against their references: tokens, logits, likelihoods, vectors, accuracies.
 
-use crate::common::gpu::{block_on, open_folder, test_gpu};
+use crate::common::gpu::{block_on, open_bytes, open_folder, test_gpu};
 use crate::common::{llama2c, shared};
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -101,7 +101,7 @@ fn stories260k_tells_its_story_byte_for_byte() {
     let (Some(folder), Some(gpu)) = (shared("models/stories260K"), test_gpu()) else { return };
     let bin = std::fs::read(folder.join("stories260K.bin")).unwrap();
     let tok = std::fs::read(folder.join("tok512.bin")).unwrap();
-    let checkpoint = crate::common::gpu::open_bytes("stories260K.gguf", llama2c::to_gguf(&bin, &tok));
+    let checkpoint = open_bytes("stories260K.gguf", llama2c::to_gguf(&bin, &tok));
     let options = LoadOptions::default();
     let mut session = block_on(Session::load(&gpu, &checkpoint, &options, &mut |_| {})).unwrap();
     let prompt = session.raw_prompt("").unwrap();
@@ -144,6 +144,32 @@ fn minilm_sst2_gives_its_logits() {
     for (row, case) in rows.iter().zip(cases) {
         for (value, wanted) in row.iter().zip(floats(&case["logits"])) {
             assert!((value - wanted).abs() < 2e-3, "{}: {value}, {wanted} was wanted", case["text"]);
+        }
+    }
+}
+
+/// The built-in models need nothing beside the checkout: their greedy tokens, logits and labels.
+#[test]
+fn the_built_in_models_give_their_references() {
+    let Some(gpu) = test_gpu() else { return };
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let open = |name: &str| open_bytes(name, std::fs::read(models.join(name)).unwrap());
+    let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
+    let mut session = block_on(Session::load(&gpu, &open("stories.gguf"), &options, &mut |_| {})).unwrap();
+    for case in json(&models.join("stories.reference.json"))["cases"].as_array().unwrap() {
+        let prompt = session.raw_prompt(case["prompt"].as_str().unwrap()).unwrap();
+        assert_eq!(prompt, ids(&case["prompt_ids"]));
+        let request = GenerateOptions { max_tokens: Some(60), ..GenerateOptions::default() };
+        let answer = block_on(session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(()))).unwrap();
+        assert_eq!(answer.tokens, ids(&case["greedy_ids"]), "{}", case["prompt"]);
+    }
+    let mut encoder = block_on(TextEncoder::load(&gpu, &open("sentiment.gguf"), &options, &mut |_| {})).unwrap();
+    for case in json(&models.join("sentiment.reference.json"))["cases"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(encoder.encode(text).unwrap(), ids(&case["ids"]));
+        let row = block_on(encoder.logits(&[text])).unwrap().swap_remove(0);
+        for (value, wanted) in row.iter().zip(floats(&case["logits"])) {
+            assert!((value - wanted).abs() < 2e-3, "{text}: {value}, {wanted} was wanted");
         }
     }
 }

@@ -8,6 +8,11 @@ import { serve } from "./serve.mjs";
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
+/** What a built-in model should answer. @param {string} name */
+export function builtinReference(name) {
+  return JSON.parse(readFileSync(join(ROOT, "models", `${name}.reference.json`), "utf8"));
+}
+
 /** The built site: what `cargo xtask web` leaves. */
 const SITE = process.env.TRICE_SITE ?? join(ROOT, "dist/site");
 const CHROMIUM = process.env.TRICE_CHROMIUM ?? "/usr/bin/chromium";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
+import { builtinReference, loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
 let site;
@@ -53,6 +53,25 @@ test("MiniLM from its files gives the reference's vectors", async (t) => {
   const cosines = sentences.map(({ embedding }, i) => cosine(embedding, vectors[i]));
   assert.ok(Math.min(...cosines) >= 0.99999, cosines.join(" "));
   await page.context().close();
+});
+
+test("a browser without subgroups gives the same tokens", async () => {
+  const [, , { prompt, greedy_ids }] = builtinReference("stories").cases;
+  for (const has of [true, false]) {
+    const page = await blankPage();
+    // Without the shim wgpu asks for no subgroups, and every kernel takes its twin with barriers.
+    if (!has) await page.route("**/web/shim.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+    const { tokens, subgroups } = await page.evaluate(async (prompt) => {
+      const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+      const model = await load("builtin:stories");
+      const { tokens } = await model.generate({ prompt, raw: true }, { temperature: 0, maxTokens: 16 });
+      await model.dispose();
+      return { tokens, subgroups: model.device.subgroups };
+    }, prompt);
+    assert.equal(subgroups, has);
+    assert.deepEqual(tokens, greedy_ids.slice(0, 16));
+    await page.context().close();
+  }
 });
 
 test("leaving the loop cancels, and the model answers again", async () => {
