@@ -101,7 +101,6 @@ fn gpu_hyperparameters_out_of_range_are_refused() {
         ("unknown scaling", llama().text("llama.rope.scaling.type", "spiral"), "rope scaling spiral"),
         ("scaling factor 0", yarn().float("llama.rope.scaling.factor", 0.0), "must be positive, not 0"),
         ("scaling from 0", yarn().uint("llama.rope.scaling.original_context_length", 0), "must be positive, not 0"),
-        ("angles without end", yarn().float("llama.rope.freq_base", 1.0), "gives no angles"),
         ("experts", llama().uint("llama.expert_count", 4).uint("llama.expert_used_count", 9), "mixture of experts"),
         ("an encoder", Toy::bert(), "it is an encoder"),
     ] {
@@ -233,7 +232,7 @@ fn gpu_configs_that_make_no_sense_are_refused() {
         ("num_hidden_layers", json!(1), "blk.1."),
         ("num_attention_heads", json!(0), "num_attention_heads is 0"),
         ("num_attention_heads", Value::Null, "num_attention_heads is missing"),
-        ("num_attention_heads", json!(5), "5 heads do not divide"),
+        ("num_attention_heads", json!(6), "6 heads do not divide"),
         ("num_key_value_heads", json!(3), "3 kv heads do not divide"),
         ("num_key_value_heads", json!("2"), "num_key_value_heads is no whole number"),
         ("hidden_size", json!(128), "has shape [259, 64]"),
@@ -247,6 +246,7 @@ fn gpu_configs_that_make_no_sense_are_refused() {
         ("rope_scaling", yarn(json!("4")), "factor of rope_scaling is no number"),
         ("rope_scaling", yarn(json!(-4)), "factor of the rope scaling must be positive, not -4"),
         ("rope_scaling", llama3, "high_freq_factor 1 must be above low_freq_factor 4"),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 1e-308}), "gives no angles"),
         ("hidden_act", json!("relu2"), "activation relu2"),
         ("use_sliding_window", json!(true), "sliding-window"),
     ] {
