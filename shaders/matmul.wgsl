@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import product
 #import bytes
 #import k_scale
 #import weights
@@ -8,28 +9,6 @@
 #import residual
 // y[column][row] = activate(W[row]·x[column] + bias) + residual for all columns of the step. A thread owns 4 rows × COLS
 // columns and walks K alone: no shared memory, no barrier. x and y have room for whole tiles of COLS columns.
-struct Params {
-    planes: vec4<u32>, // start of each weight plane, in vec4s
-    n_rows: u32,       // rows of this part
-    first_row: u32,    // where they stand in y
-    n_cols: u32,       // weights per row
-    granules: u32,     // of 32 weights, per row
-    x_stride: u32,     // vec4s per column of x
-    y_stride: u32,     // floats per column of y
-    norm: u32,
-    bias: u32,
-    eps: f32,
-    out_column: u32,
-    pad0: u32,
-    pad1: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import product
 #import bytes
 #import k_scale
 #import team
@@ -10,28 +11,6 @@
 #import residual
 // y[row] = activate(W[row]·x + bias) + residual for one column of x: the last of the step. A team owns 4 rows at a time and
 // its lanes share their granules; a workgroup owns ROWS rows however many teams it holds.
-struct Params {
-    planes: vec4<u32>, // start of each weight plane, in vec4s
-    n_rows: u32,       // rows of this part
-    first_row: u32,    // where they stand in y
-    n_cols: u32,       // weights per row
-    granules: u32,     // of 32 weights, per row
-    x_stride: u32,     // vec4s per column of x
-    y_stride: u32,     // floats per column of y
-    norm: u32,
-    bias: u32,
-    eps: f32,
-    out_column: u32,   // 0: y holds the same columns as x; 1: y holds the last column alone
-    pad0: u32,
-    pad1: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
-
 @compute @workgroup_size(WG)
 fn main(inv: Invocation) {
     let first = linear_group(inv.group, inv.n_groups) * ROWS;

@@ -7,14 +7,16 @@ mod requests;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::Gpu;
-use crate::hub;
+use crate::hub::{self, ModelName};
+use crate::measure::{self, BenchReport};
 use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
-use crate::tasks::{ClassifyOptions, Scaling, TextEncoder};
+use crate::tasks::{ClassifyOptions, TextEncoder};
 use convert::{call, from_js, to_js, to_js_error};
 use js_sys::Function;
 use requests::{
-    ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent,
+    BenchRequest, ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription,
+    PieceEvent, RunEvent,
 };
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -23,8 +25,8 @@ use wasm_bindgen::prelude::*;
 
 /// The one model of an engine.
 enum Model {
-    Decoder(Session),
-    Encoder(TextEncoder),
+    Decoder(Box<Session>),
+    Encoder(Box<TextEncoder>),
 }
 
 impl Model {
@@ -95,6 +97,13 @@ impl Engine {
         self.embed_texts(texts, options).await.map_err(to_js_error)
     }
 
+    /// Measures speed. `options`: `{prompt?, generate?, batch?, repetitions?}`; `on_run({done, total})` is called after
+    /// each run. Resolves to what `trice bench --json` prints.
+    pub async fn bench(&self, options: JsValue, on_run: Function) -> Result<JsValue, JsValue> {
+        let report = self.bench_model(options, &on_run).await.map_err(to_js_error)?;
+        to_js(&report).map_err(to_js_error)
+    }
+
     /// Stops what is running at its next step; a generation then resolves with what it has.
     pub fn cancel(&self) {
         self.cancel.borrow().cancel();
@@ -126,8 +135,12 @@ impl Engine {
         let checkpoint = open_checkpoint(&source, &request).await?;
         let options = request.load_options(cancel)?;
         let model = match config::kind(&checkpoint)? {
-            Kind::Decoder => Model::Decoder(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?),
-            Kind::Encoder => Model::Encoder(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?),
+            Kind::Decoder => {
+                Model::Decoder(Box::new(Session::load(&self.gpu, &checkpoint, &options, &mut report).await?))
+            }
+            Kind::Encoder => {
+                Model::Encoder(Box::new(TextEncoder::load(&self.gpu, &checkpoint, &options, &mut report).await?))
+            }
         };
         self.model.replace(Some(model));
         Ok(())
@@ -181,6 +194,26 @@ impl Engine {
         })
         .await
     }
+
+    async fn bench_model(&self, options: JsValue, on_run: &Function) -> Result<BenchReport> {
+        let request: BenchRequest = from_js("options", options)?;
+        let mut report = |done: usize, total: usize| {
+            if let Ok(event) = to_js(&RunEvent { done, total }) {
+                call(on_run, &event);
+            }
+        };
+        self.with_model(async |model, _| match model {
+            Model::Decoder(session) => {
+                let options = request.bench_options(session.info().context_len / 2);
+                measure::bench_decoder(session, &options, &mut report).await
+            }
+            Model::Encoder(encoder) => {
+                let options = request.bench_options(encoder.info().context_len);
+                measure::bench_encoder(encoder, &options, &mut report).await
+            }
+        })
+        .await
+    }
 }
 
 /// A model's name through the hub, or files the user handed over.
@@ -188,12 +221,10 @@ async fn open_checkpoint(source: &JsValue, request: &LoadRequest) -> Result<Chec
     let Some(name) = source.as_string() else {
         return Checkpoint::open(requests::model_files(source)?).await;
     };
-    let name = hub::ModelName::parse(&name)?;
-    if let hub::ModelName::Random(spec) = &name {
-        return Checkpoint::random(spec);
+    match ModelName::parse(&name)? {
+        ModelName::Random(_) => Checkpoint::random(&name),
+        parsed => Checkpoint::open(hub::open(&parsed, &request.hub_options(), &mut |_| ()).await?).await,
     }
-    let files = hub::open(&name, &request.hub_options(), &mut |_| ()).await?;
-    Checkpoint::open(files).await
 }
 
 fn no_model() -> Error {

@@ -5,27 +5,32 @@ import { byId } from "./dom.js";
 
 const query = new URLSearchParams(location.search);
 
-/** @param {string} name @param {number} otherwise */
-function count(name, otherwise) {
-  const value = Number(query.get(name) ?? otherwise);
+/** A number of the address; undefined leaves it to the engine. @param {string} name */
+function count(name) {
+  if (!query.has(name)) return undefined;
+  const value = Number(query.get(name));
   if (!Number.isInteger(value) || value < 0) throw new RangeError(`${name} must be a whole number, not ${query.get(name)}`);
   return value;
 }
 
+/** @param {string} words */
+function show(words) {
+  byId("stage").textContent = words;
+}
+
 async function run() {
-  const options = { prompt: count("pp", 512), generate: count("tg", 128), repetitions: count("reps", 5) };
+  const options = { prompt: count("pp"), generate: count("tg"), repetitions: count("reps") };
   const model = await load(query.get("model") ?? "builtin:stories", {
-    onProgress: ({ stage, done, total }) => (byId("stage").textContent = `${stage} ${done} of ${total}`),
+    onProgress: ({ stage, done, total }) => show(`${stage} ${done} of ${total}`),
   });
-  byId("stage").textContent = "measuring";
-  const result = await model.bench(options);
+  const result = await model.bench(options, ({ done, total }) => show(`measuring ${done} of ${total}`));
   await model.dispose();
   return result;
 }
 
 try {
   const result = await run();
-  byId("stage").textContent = "";
+  show("");
   byId("result").textContent = JSON.stringify(result, null, 2);
   document.title = "done";
 } catch (error) {

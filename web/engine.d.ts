@@ -140,7 +140,7 @@ export interface Model {
   /** One vector per text, `(n_texts, dim)`. */
   embed(texts: string[], options?: EmbedOptions): Promise<number[][]>;
   /** Measures speed; resolves to what `trice bench --json` prints. */
-  bench(options?: BenchOptions): Promise<object>;
+  bench(options?: BenchOptions, onRun?: (runs: { done: number; total: number }) => void): Promise<object>;
   /** What is loaded, where, and how long the last answer took. */
   stats(): ModelInfo & { device: string; timings: Timings | null };
   /** Ends the worker and frees its memory and the GPU's. */

@@ -99,8 +99,8 @@ class WorkerModel {
   }
 
   /** @type {api.Model["bench"]} */
-  bench(options = {}) {
-    return this.#connection.call("bench", defined(options)).result;
+  bench(options = {}, onRun) {
+    return this.#connection.call("bench", defined(options), onRun).result;
   }
 
   stats() {

@@ -13,7 +13,7 @@ const STRINGS = {
     choose_model: "Choose a model",
     no_model: "No model",
 
-    stories_name: "Storyteller, a 2 MB demo",
+    stories_name: "Storyteller, a 3 MB demo",
     stories_about: "Continues children's stories. Built in, made by this project; it knows nothing else.",
     sentiment_name: "Sentiment, a 2 MB demo",
     sentiment_about: "Tells praise from complaint in short English reviews. Built in, made by this project.",
@@ -154,7 +154,7 @@ const STRINGS = {
     choose_model: "选择模型",
     no_model: "无模型",
 
-    stories_name: "讲故事，2 MB 的演示",
+    stories_name: "讲故事，3 MB 的演示",
     stories_about: "续写英文儿童故事。内置，由本项目训练；其他一概不知。",
     sentiment_name: "情感，2 MB 的演示",
     sentiment_about: "区分英文短评的褒贬。内置，由本项目训练。",

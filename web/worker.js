@@ -43,7 +43,7 @@ const methods = {
   generate: (request, emit) => engine.generate(request, emit),
   classify: ({ texts, options }) => engine.classify(texts, options),
   embed: ({ texts, options }) => engine.embed(texts, options),
-  bench: (options) => engine.bench(options),
+  bench: (options, emit) => engine.bench(options, emit),
 };
 
 /** @param {{id: number, method: string, args: any}} request */

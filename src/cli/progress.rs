@@ -5,8 +5,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trice::hub::DownloadProgress;
 use trice::session::{Progress, Stage};
 
-const BYTES: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-const COUNT: &str = "{msg} {bar:30} {pos} of {len}";
+const BYTES: &str = "{msg} {bar:20} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+const COUNT: &str = "{msg} {bar:20} {pos} of {len}";
 
 /// A bar that follows whatever is being done; invisible with `-q` or where stderr is no terminal.
 pub(crate) struct Bar(ProgressBar);

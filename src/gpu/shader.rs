@@ -135,6 +135,7 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "common/bytes",
     "common/grid",
     "common/k_scale",
+    "common/product",
     "common/state",
     "kv/f16",
     "kv/f32",

@@ -9,7 +9,7 @@ use crate::format::{Checkpoint, DType, TensorInfo};
 
 /// Bytes of a file read, repacked and handed to the driver at a time. Small enough for the browser's heap, large enough
 /// that requests do not dominate.
-const CHUNK_BYTES: u64 = 8 << 20;
+const CHUNK_BYTES: u64 = 2 << 20;
 
 /// Values of an activation column are padded to whole granules of weights.
 const GRANULE: u32 = 32;

@@ -40,7 +40,7 @@ const ROWS: u32 = 32;
 pub const TILE_COLUMNS: u32 = 8;
 
 params! {
-    /// Params of `matvec.wgsl` and `matmul.wgsl`.
+    /// Params of `matvec.wgsl` and `matmul.wgsl`: `common/product.wgsl`.
     MatmulParams {
         planes: [u32; 4],
         n_rows: u32,

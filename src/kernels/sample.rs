@@ -1,9 +1,9 @@
 //! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
 
 use super::{Pass, WORKGROUP};
-use crate::gpu::{Buffer, Gpu};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Gpu};
 use crate::text::SamplingParams;
 
 /// Chooses the next token and advances the state.

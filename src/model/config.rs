@@ -118,8 +118,7 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
-        let mut facts =
-            Self { file: checkpoint.name(), architecture: String::new(), config: checkpoint.config() };
+        let mut facts = Self { file: checkpoint.name(), architecture: String::new(), config: checkpoint.config() };
         let Some(architecture) = facts.find_text("general.architecture", "model_type")? else {
             let key = facts.key("general.architecture", "model_type of config.json");
             return Err(facts.wrong(format!("an architecture wanted, but {key} is missing")));

@@ -151,18 +151,12 @@ impl Decoder {
     pub async fn compile(&mut self, gpu: &Gpu, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<()> {
         let many = Scratch::new(gpu, &self.config, CHUNK)?;
         let one = Scratch::new(gpu, &self.config, 1)?;
-        let decode = self.record(gpu, |decoder, pass| {
-            decoder.forward(pass, &one);
-            decoder.head(pass, &one);
-            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
-        });
+        let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
         let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
         let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
         let step = self.record(gpu, |decoder, pass| decoder.forward(pass, &one));
         let step_head = self.record(gpu, |decoder, pass| decoder.head(pass, &one));
-        let sampler = self.record(gpu, |decoder, pass| {
-            sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
-        });
+        let sampler = self.record(gpu, |decoder, pass| decoder.choose(pass));
         let quiet = &mut |_, _| {};
         // Both recordings with shaders of their own report; the others find all theirs compiled.
         let (n_first, mut n_done) = (decode.n_variants(), 0);
@@ -215,13 +209,7 @@ impl Decoder {
     /// The decode step as text, a line per dispatch.
     pub fn describe(&self, gpu: &Gpu) -> Result<String> {
         let one = Scratch::new(gpu, &self.config, 1)?;
-        Ok(self
-            .record(gpu, |decoder, pass| {
-                decoder.forward(pass, &one);
-                decoder.head(pass, &one);
-                sample(pass, &decoder.sampling, &decoder.logits, &decoder.history, decoder.heads.context_len);
-            })
-            .describe())
+        Ok(self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one)).describe())
     }
 
     /// Columns of a prefill chunk.
@@ -253,6 +241,18 @@ impl Decoder {
     /// The last column's residual stream → `self.logits`.
     fn head(&self, pass: &mut Pass<'_>, s: &Scratch) {
         self.head_weights().record_last(pass, &self.output_norm, &s.x, &self.logits);
+    }
+
+    /// `self.logits` → the next id of the history.
+    fn choose(&self, pass: &mut Pass<'_>) {
+        sample(pass, &self.sampling, &self.logits, &self.history, self.heads.context_len);
+    }
+
+    /// One token of the decode loop: the history's last id through all layers, the next one appended.
+    fn decode_step(&self, pass: &mut Pass<'_>, s: &Scratch) {
+        self.forward(pass, s);
+        self.head(pass, s);
+        self.choose(pass);
     }
 
     fn head_weights(&self) -> &Linear {

@@ -167,9 +167,7 @@ impl Encoder {
 
     /// What every token is multiplied with: all layers.
     pub fn weights_per_token(&self) -> WeightCount {
-        WeightCount::of(
-            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.up, &layer.down]),
-        )
+        WeightCount::of(self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.up, &layer.down]))
     }
 
     /// Tokens of a batch at most.

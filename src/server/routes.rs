@@ -181,15 +181,22 @@ async fn read_fields(request: Request) -> Result<Fields, ApiError> {
         let message = "the body must be sent as Content-Type: application/json";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
     }
+    // A body that says it is too large is not waited for.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
+        return Err(body_too_large());
+    }
     let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &()))
         .await
         .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long"))?
         .map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = format!("the body may have at most {MAX_BODY_BYTES} bytes");
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
             _ => ApiError::malformed("the body could not be read"),
         })?;
     Fields::parse(&body)
+}
+
+fn body_too_large() -> ApiError {
+    let message = format!("the body may have at most {MAX_BODY_BYTES} bytes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
 }

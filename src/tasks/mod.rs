@@ -86,7 +86,11 @@ impl TextEncoder {
             architecture: shape.architecture,
             n_params: checkpoint.n_params(),
             weight_bytes: checkpoint.weight_bytes(),
-            context_len: options.context_len.unwrap_or(usize::MAX).min(shape.context_len as usize).min(encoder.batch_len()),
+            context_len: options
+                .context_len
+                .unwrap_or(usize::MAX)
+                .min(shape.context_len as usize)
+                .min(encoder.batch_len()),
             vocab_size: shape.vocab_size as usize,
             load_ms: start.elapsed().as_secs_f64() * 1e3,
         };
@@ -107,7 +111,8 @@ impl TextEncoder {
     /// mean-pooled normalized embeddings; label names from its metadata's `labels` (JSON list or comma-separated), else `LABEL_i`.
     pub async fn load_head(&mut self, head: &Checkpoint) -> Result<()> {
         let labels = head.safetensors_metadata().get("labels").map(|text| {
-            serde_json::from_str(text).unwrap_or_else(|_| text.split(',').map(|label| label.trim().to_owned()).collect())
+            serde_json::from_str(text)
+                .unwrap_or_else(|_| text.split(',').map(|label| label.trim().to_owned()).collect())
         });
         // Before the weights: a head that is refused leaves the old one.
         let n_labels = head.tensor("cls.output.weight").map_or(0, TensorInfo::rows);

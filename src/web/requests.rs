@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
+use crate::measure::BenchOptions;
 use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
@@ -168,6 +169,45 @@ impl EmbedRequest {
             Some(other) => Err(Error::invalid(format!("pooling must be mean, cls or last, not {other}"))),
         }
     }
+}
+
+/// `Engine.bench`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct BenchRequest {
+    /// Prompt tokens; none means 512, or what fits twice into the context.
+    prompt: Option<usize>,
+    /// Generated tokens.
+    generate: usize,
+    /// Texts at once.
+    batch: usize,
+    /// Runs of each test.
+    repetitions: usize,
+}
+
+impl Default for BenchRequest {
+    fn default() -> Self {
+        Self { prompt: None, generate: 128, batch: 1, repetitions: 5 }
+    }
+}
+
+impl BenchRequest {
+    /// `longest`: the prompt that fits well.
+    pub(super) fn bench_options(&self, longest: usize) -> BenchOptions {
+        BenchOptions {
+            n_prompt: self.prompt.unwrap_or(longest.min(512)),
+            n_generate: self.generate,
+            n_batch: self.batch,
+            repetitions: self.repetitions,
+        }
+    }
+}
+
+/// A finished run of a benchmark on its way to JS.
+#[derive(Serialize)]
+pub(super) struct RunEvent {
+    pub(super) done: usize,
+    pub(super) total: usize,
 }
 
 /// What `Engine.load` and `Engine.info` resolve to.

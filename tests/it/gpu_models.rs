@@ -77,11 +77,9 @@ fn prefix_reuse_and_logprobs_give_the_same_tokens() {
 
 #[test]
 fn tinystories_has_its_perplexity() {
-    let (Some(folder), Some(text), Some(gpu)) = (
-        shared("models/TinyStories-656K"),
-        shared("data/tinystories/tinystories_train_head_2MiB.txt"),
-        test_gpu(),
-    ) else {
+    let (Some(folder), Some(text), Some(gpu)) =
+        (shared("models/TinyStories-656K"), shared("data/tinystories/tinystories_train_head_2MiB.txt"), test_gpu())
+    else {
         return;
     };
     let wanted = json(&folder.join("reference.json"))["tinystories_first60"]["ppl"].as_f64().unwrap();
@@ -119,8 +117,7 @@ fn minilm_gives_its_vectors_alone_and_in_a_batch() {
     let (Some(folder), Some(gpu)) = (shared("models/all-MiniLM-L6-v2"), test_gpu()) else { return };
     let reference = json(&folder.join("reference.json"));
     let checkpoint = open_folder("models/all-MiniLM-L6-v2");
-    let mut encoder =
-        block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
+    let mut encoder = block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
     let sentences = reference["sentences"].as_array().unwrap();
     let texts: Vec<&str> = sentences.iter().map(|s| s["text"].as_str().unwrap()).collect();
     let batch = block_on(encoder.embed(&texts, None, Scaling::Unit)).unwrap();
@@ -139,8 +136,7 @@ fn minilm_sst2_gives_its_logits() {
     let (Some(folder), Some(gpu)) = (shared("models/minilm-sst2"), test_gpu()) else { return };
     let reference = json(&folder.join("reference.json"));
     let checkpoint = open_folder("models/minilm-sst2");
-    let mut encoder =
-        block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
+    let mut encoder = block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
     assert_eq!(encoder.labels(), ["NEGATIVE", "POSITIVE"]);
     let cases = reference["texts"].as_array().unwrap();
     let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();

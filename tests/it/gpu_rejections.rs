@@ -210,7 +210,11 @@ fn gpu_weights_that_are_no_numbers_are_refused_by_name() {
     let bias = "blk.0.attn_k.bias";
     refusals.encoder("a bias", Toy::bert().patch(bias, 8, &nan), &format!("tensor {bias}: finite weights wanted"));
     let word = "token_embd.weight";
-    refusals.encoder("a word", Toy::bert().patch(word, 8, &nan), &format!("tensor {word}: finite weights wanted, row 0"));
+    refusals.encoder(
+        "a word",
+        Toy::bert().patch(word, 8, &nan),
+        &format!("tensor {word}: finite weights wanted, row 0"),
+    );
     refusals.finish();
 }
 

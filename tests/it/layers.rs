@@ -89,7 +89,12 @@ fn a_file_imports_only_what_is_below_it() {
                 let is_surface = SURFACES.contains(&module.as_str()) && SURFACES.contains(&file.module.as_str());
                 n_imports += 1;
                 if other >= own && !is_own && !is_surface {
-                    wrong.push(format!("{}:{}: {} imports {module}, which is not below it", file.path, i + 1, file.module));
+                    wrong.push(format!(
+                        "{}:{}: {} imports {module}, which is not below it",
+                        file.path,
+                        i + 1,
+                        file.module
+                    ));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use crate::program::{Reply, Server, folder_with, has_gpu, json as run_json, last_error, post, run};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::sync::mpsc;
 use std::thread;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -361,9 +362,9 @@ fn gpu_embeddings_and_labels() {
 
 #[test]
 fn gpu_a_client_that_leaves_stops_its_answer() {
-    let Some(mut server) = loaded(&[]) else { return };
-    // Random enough never to end by itself before the context does.
-    let endless = json!({"temperature": 2, "top_k": 0, "top_p": 1, "min_p": 0, "max_tokens": 4000, "stream": true});
+    // Random weights do not end by themselves.
+    let Some(mut server) = loaded(&["random:15m"]) else { return };
+    let endless = json!({"model": "random:15m", "temperature": 2, "top_k": 0, "max_tokens": 4000, "stream": true});
     let mut stream = BufReader::new(server.connect());
     stream.get_mut().write_all(&post("/v1/completions", "", completion("The", endless).as_bytes())).unwrap();
     let (mut line, mut n_events) = (String::new(), 0);
@@ -375,7 +376,7 @@ fn gpu_a_client_that_leaves_stops_its_answer() {
     drop(stream);
     let log = server.wait_for_log("generated");
     assert!(log.contains("Cancelled"), "{log}");
-    let next = server.post("/v1/completions", completion("Once", json!({})));
+    let next = server.post("/v1/completions", completion("Once", json!({"model": "random:15m"})));
     assert_eq!(next.status, 200);
 }
 
@@ -394,6 +395,41 @@ fn gpu_answers_at_once_equal_answers_alone() {
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(alone, together);
+}
+
+#[test]
+fn gpu_a_full_queue_says_come_back_later() {
+    const QUEUE: usize = 512;
+    const ASKED: usize = QUEUE + 60;
+    let Some(server) = loaded(&["random:15m"]) else { return };
+    let body = |stream: bool| {
+        let extra = json!({"model": "random:15m", "temperature": 2, "top_k": 0, "max_tokens": 4000, "stream": stream});
+        post("/v1/completions", "", completion("The", extra).as_bytes())
+    };
+    // One answer that does not end keeps the engine busy while the others queue.
+    let mut busy = BufReader::new(server.connect());
+    busy.get_mut().write_all(&body(true)).unwrap();
+    assert!(busy.read_line(&mut String::new()).unwrap() > 0);
+    let (refusals, refused) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..ASKED {
+            let (mut stream, refusals) = (server.connect(), refusals.clone());
+            stream.write_all(&body(false)).unwrap();
+            scope.spawn(move || {
+                let mut reply = Vec::new();
+                // Those that were queued end with the server.
+                if stream.read_to_end(&mut reply).is_ok() && reply.starts_with(b"HTTP/1.1 503") {
+                    refusals.send(String::from_utf8(reply).unwrap().to_lowercase()).unwrap();
+                }
+            });
+        }
+        for _ in QUEUE..ASKED {
+            let reply = refused.recv().unwrap();
+            assert!(reply.contains("retry-after: ") && reply.contains("queue_full"), "{reply}");
+        }
+        assert_eq!(server.get("/health").status, 200);
+        drop(server);
+    });
 }
 
 #[cfg(unix)]

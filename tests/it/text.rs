@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use trice::Error;
-use trice::format::gguf;
+use trice::format::{Checkpoint, gguf};
+use trice::hub::{self, HubOptions, ModelName};
 use trice::source::FileSource;
 use trice::text::{ChatOptions, ChatTemplate, Message, PromptEnd, SideFiles, TextStream, Tokenizer};
 
@@ -135,6 +136,39 @@ fn a_document_for_bert_is_marked() {
     let vocab = std::fs::read_to_string(path.join("vocab.txt")).unwrap();
     let from_vocab = Tokenizer::from_vocab_txt("vocab.txt", &vocab, &SideFiles::default()).unwrap();
     assert_eq!(from_vocab.encode_document(text).unwrap(), tokenizer.encode_document(text).unwrap());
+}
+
+#[test]
+fn built_in_models_read_and_write_as_their_references() {
+    let open = |name: &str| {
+        let name = ModelName::parse(name).unwrap();
+        let files = pollster::block_on(hub::open(&name, &HubOptions::default(), &mut |_| ())).unwrap();
+        let checkpoint = pollster::block_on(Checkpoint::open(files)).unwrap();
+        assert!(pollster::block_on(ChatTemplate::from_checkpoint(&checkpoint)).is_ok());
+        pollster::block_on(Tokenizer::from_checkpoint(&checkpoint)).unwrap()
+    };
+    let ids = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let stories = open("builtin:stories");
+    let reference = json(&models.join("stories.reference.json"));
+    for case in reference["cases"].as_array().unwrap() {
+        let prompt = ids(&case["prompt_ids"]);
+        assert_eq!(stories.encode_document(case["prompt"].as_str().unwrap()).unwrap(), prompt);
+        let all = [prompt, ids(&case["greedy_ids"])].concat();
+        assert_eq!(stories.decode(&all), case["text"].as_str().unwrap());
+    }
+    for case in reference["tokenizer"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let wanted = [&[stories.added_bos().unwrap()][..], &ids(&case["ids"])].concat();
+        assert_eq!(stories.encode_prompt(text).unwrap(), wanted, "{text:?}");
+        let plain = stories.encode_text(text).unwrap();
+        assert_eq!(stories.decode(&plain), text);
+    }
+    let sentiment = open("builtin:sentiment");
+    for case in json(&models.join("sentiment.reference.json"))["cases"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(sentiment.encode_document(text).unwrap(), ids(&case["ids"]), "{text:?}");
+    }
 }
 
 #[test]

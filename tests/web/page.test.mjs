@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { newPage, openSite, shoot } from "./browser.mjs";
+import { newPage, openSite, sharedModel, shoot } from "./browser.mjs";
+import { serveHub } from "./serve.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
 let site;
@@ -35,7 +36,7 @@ test("the page paints without the engine and sends what was typed once it is rea
   await page.keyboard.press("Enter");
   await page.getByText("Waiting for the model").waitFor();
   release();
-  await page.locator(".streaming .under:has-text('20 tokens')").waitFor();
+  await page.locator(".streaming .under", { hasText: /\d\d tokens/ }).waitFor();
   await shoot(page, "streaming");
   assert.match(await figures(page), /[\d.,]+ tokens\/s · first token .+ m?s · \d+ tokens/);
   const text = await page.locator(".answer .text").textContent();
@@ -197,6 +198,28 @@ test("a GPU lost while answering gets a sentence, and trying again answers", asy
   assert.match(await page.locator(".answer .failure").textContent(), /Load the model again/);
   await shoot(page, "gpu-lost");
   await page.locator(".answer").getByRole("button", { name: "Try again" }).click();
+  assert.match(await figures(page), /tokens\/s/);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("a hub model comes from the mirror of the settings", async (t) => {
+  const folder = sharedModel("TinyStories-656K");
+  if (!folder) return t.skip("no TRICE_SHARED");
+  const hub = await serveHub(folder);
+  t.after(() => hub.close());
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator("#open-settings").click();
+  await page.getByLabel("Hub mirror").fill(hub.url);
+  await page.keyboard.press("Escape");
+  await page.locator("#open-models").click();
+  await page.locator("#hub-name").fill("test/model");
+  await page.keyboard.press("Enter");
+  await page.locator("#model-name", { hasText: "test/model" }).waitFor();
+  await page.locator(READY).waitFor();
+  await page.getByRole("textbox", { name: "Message" }).fill("Once upon a time");
+  await page.keyboard.press("Enter");
   assert.match(await figures(page), /tokens\/s/);
   assert.deepEqual(faults, []);
   await page.context().close();

@@ -1,7 +1,7 @@
-// A static server for the tests: one folder on loopback, at a port that the system picks, under a sub-path.
+// Servers for the tests, on loopback at a port that the system picks: a static one under a sub-path, and a model hub.
 
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
 
@@ -18,10 +18,45 @@ const TYPES = {
  * @param {string} folder
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
-export async function serve(folder) {
-  const base = "/some/path/";
-  const server = createServer((request, response) => {
-    answer(folder, base, request, response).catch(() => response.writeHead(404).end("not found"));
+export function serve(folder) {
+  return listen("/some/path/", (path, request, response) => sendFile(folder, path || "index.html", request, response));
+}
+
+/**
+ * A hub with one repository, `test/model`, whose files are those of `folder`; as a hub it allows other origins.
+ * @param {string} folder
+ * @returns {Promise<{url: string, close: () => Promise<void>}>}
+ */
+export function serveHub(folder) {
+  return listen("/", async (path, request, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    response.setHeader("access-control-expose-headers", "content-range, content-length, etag");
+    const resolve = "test/model/resolve/main/";
+    if (path === "api/models/test/model/tree/main") {
+      const names = await readdir(folder);
+      const files = names.map(async (name) => ({ type: "file", path: name, size: (await stat(join(folder, name))).size }));
+      response.setHeader("content-type", "application/json").end(JSON.stringify(await Promise.all(files)));
+    } else if (path.startsWith(resolve)) {
+      await sendFile(folder, path.slice(resolve.length), request, response);
+    } else {
+      throw new Error("no such repository");
+    }
+  });
+}
+
+/**
+ * @param {string} base
+ * @param {(path: string, request: import("node:http").IncomingMessage, response: import("node:http").ServerResponse) => Promise<void>} answer
+ */
+async function listen(base, answer) {
+  const server = createServer(async (request, response) => {
+    try {
+      const { pathname } = new URL(request.url, "http://127.0.0.1");
+      if (!pathname.startsWith(base)) throw new Error("outside");
+      await answer(decodeURIComponent(pathname.slice(base.length)), request, response);
+    } catch {
+      response.writeHead(404).end("not found");
+    }
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
@@ -32,11 +67,9 @@ export async function serve(folder) {
   return { url: `http://127.0.0.1:${port}${base}`, close };
 }
 
-async function answer(folder, base, request, response) {
-  const { pathname } = new URL(request.url, "http://127.0.0.1");
-  if (!pathname.startsWith(base)) throw new Error("outside");
-  const inner = pathname.slice(base.length) || "index.html";
-  const path = normalize(join(folder, decodeURIComponent(inner)));
+/** @param {string} folder @param {string} name @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
+async function sendFile(folder, name, request, response) {
+  const path = normalize(join(folder, name));
   if (!path.startsWith(normalize(folder) + sep)) throw new Error("outside");
   const { size } = await stat(path);
   const headers = { "content-type": TYPES[extname(path)] ?? "application/octet-stream", "accept-ranges": "bytes" };

@@ -75,6 +75,8 @@ fn compile(profile: Profile) -> Result<PathBuf> {
 fn bind(wasm: &Path, pkg: &Path) -> Result<()> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(wasm).typescript(true).out_name("trice");
+    // The script finds the module beside itself; unlike the command, the library does not write that by default.
+    bindgen.omit_default_module_path(false);
     bindgen.web(true).and_then(|bindgen| bindgen.generate(pkg)).map_err(|error| anyhow!("wasm-bindgen: {error:#}"))
 }
 
