@@ -262,6 +262,7 @@ impl Session {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let start = Instant::now();
+        gpu.begin("loading a model")?;
         let model = DecoderConfig::new(checkpoint)?.shape;
         let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
         let template = ChatTemplate::from_checkpoint(checkpoint).await?;

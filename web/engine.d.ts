@@ -88,6 +88,8 @@ export type ModelInfo = {
   has_template: boolean;
   /** Of an encoder's head; empty without a head. */
   labels: string[];
+  /** Bytes of WebAssembly memory the engine takes. */
+  heap_bytes: number;
 };
 
 export type DeviceInfo = {

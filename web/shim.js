@@ -1,6 +1,6 @@
 // What wgpu's web backend cannot do yet. It cannot ask for subgroups, although browsers have them: `requestDevice` is
-// wrapped to add the feature where the adapter has it, and `globalThis.triceSubgroups` tells the engine so. It drops the
-// adapter's vendor and architecture: `globalThis.triceAdapterName` keeps them.
+// wrapped to add the feature where the adapter has it. It drops the adapter's vendor and architecture. What the engine
+// must know of both stands in `globalThis.triceSubgroups` and `globalThis.triceAdapterName`.
 
 const scope = /** @type {any} */ (globalThis);
 
@@ -8,12 +8,10 @@ if (scope.GPUAdapter) {
   const { requestDevice } = scope.GPUAdapter.prototype;
 
   /** @this {any} @param {any} [descriptor] */
-  scope.GPUAdapter.prototype.requestDevice = async function (descriptor = {}) {
+  scope.GPUAdapter.prototype.requestDevice = function (descriptor = {}) {
     if (!this.features.has("subgroups")) return requestDevice.call(this, descriptor);
     const requiredFeatures = new Set([...(descriptor.requiredFeatures ?? []), "subgroups"]);
-    const device = await requestDevice.call(this, { ...descriptor, requiredFeatures: [...requiredFeatures] });
-    scope.triceSubgroups = true;
-    return device;
+    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...requiredFeatures] });
   };
 
   const { requestAdapter } = scope.GPU.prototype;
@@ -23,6 +21,7 @@ if (scope.GPUAdapter) {
     const adapter = await requestAdapter.call(this, options);
     const { vendor, architecture, description } = adapter?.info ?? {};
     scope.triceAdapterName = description || [vendor, architecture].filter(Boolean).join(" ");
+    scope.triceSubgroups = adapter?.features.has("subgroups") ?? false;
     return adapter;
   };
 }

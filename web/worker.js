@@ -20,21 +20,15 @@ async function loadModule() {
   return module.Engine;
 }
 
-/** With the adapter's own name, where the shim saw it. @param {any} device */
-function named(device) {
-  return { ...device, name: scope.triceAdapterName || device.name };
-}
-
 /** @type {Record<string, (args: any, emit: (event: any) => void) => any>} */
 const methods = {
   async adapters() {
-    const adapters = await (await loadModule()).adapters();
-    return adapters.map(named);
+    return (await loadModule()).adapters();
   },
   async open({ device }) {
     const Engine = await loadModule();
     engine = await Engine.create({ device });
-    return named(engine.deviceInfo());
+    return engine.deviceInfo();
   },
   load({ source, options }, emit) {
     const builtinBase = new URL("../models/", import.meta.url).href;

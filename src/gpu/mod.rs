@@ -45,16 +45,21 @@ pub struct DeviceInfo {
     pub max_storage_buffers: u32,
 }
 
-/// Whether the page's shim got the browser to add subgroups to the device (wgpu 30 cannot ask; see web/shim.js).
+/// What the page's shim (web/shim.js) tells of the adapter, which wgpu 30 does not: whether it has subgroups (the shim asks for
+/// them), and its name.
 #[cfg(target_arch = "wasm32")]
-fn shim_has_subgroups() -> bool {
-    js_sys::Reflect::get(&js_sys::global(), &"triceSubgroups".into()).is_ok_and(|flag| flag.is_truthy())
+fn amend(info: &mut DeviceInfo) {
+    let tell = |name: &str| js_sys::Reflect::get(&js_sys::global(), &name.into()).ok();
+    info.subgroups = tell("triceSubgroups").is_some_and(|flag| flag.is_truthy());
+    info.name = tell("triceAdapterName")
+        .and_then(|name| name.as_string())
+        .filter(|name| !name.is_empty())
+        .unwrap_or("WebGPU adapter".to_owned());
+    info.backend = "webgpu".to_owned();
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn shim_has_subgroups() -> bool {
-    false
-}
+fn amend(_: &mut DeviceInfo) {}
 
 const BROWSER: bool = cfg!(target_arch = "wasm32");
 
@@ -64,10 +69,10 @@ impl DeviceInfo {
         let features = adapter.features();
         let limits = adapter.limits();
         let driver = format!("{} {}", info.driver, info.driver_info);
-        Self {
+        let mut this = Self {
             index,
-            name: if info.name.is_empty() { "WebGPU adapter".into() } else { info.name },
-            backend: if BROWSER { "webgpu".into() } else { info.backend.to_str().into() },
+            name: info.name,
+            backend: info.backend.to_str().into(),
             driver: driver.trim().into(),
             kind: match info.device_type {
                 wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -84,7 +89,9 @@ impl DeviceInfo {
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        }
+        };
+        amend(&mut this);
+        this
     }
 }
 
@@ -117,13 +124,13 @@ async fn find_adapters() -> Vec<wgpu::Adapter> {
     instance().request_adapter(&options).await.into_iter().collect()
 }
 
-/// The first thing a driver reported wrong, or that the device is gone: read at the next submit or read-back.
-type Trouble = Arc<Mutex<Option<String>>>;
-
-fn note(trouble: &Trouble, reason: String) {
-    if let Ok(mut slot) = trouble.lock() {
-        slot.get_or_insert(reason);
-    }
+/// What a driver reported on its own: read at the next submit or read-back.
+#[derive(Default)]
+struct Trouble {
+    /// Why the device is gone, for good.
+    lost: Option<String>,
+    /// The first error of the work at hand: too little memory, a wrong use.
+    error: Option<String>,
 }
 
 /// A buffer on the device. Cloning shares it; the memory goes when the last clone goes.
@@ -157,7 +164,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
-    trouble: Trouble,
+    trouble: Arc<Mutex<Trouble>>,
 }
 
 impl Gpu {
@@ -188,15 +195,20 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|error| Error::Gpu { during: "opening the device", reason: error.to_string() })?;
-        let trouble = Trouble::default();
+        let trouble = Arc::new(Mutex::new(Trouble::default()));
         let lost = trouble.clone();
         device.set_device_lost_callback(move |reason, message| {
-            note(&lost, format!("the device was lost ({reason:?}) {message}"));
+            if let Ok(mut trouble) = lost.lock() {
+                trouble.lost.get_or_insert(format!("the device was lost ({reason:?}) {message}"));
+            }
         });
         let uncaptured = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, error.to_string())));
-        let mut info = infos[index].clone();
-        info.subgroups |= shim_has_subgroups();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            if let Ok(mut trouble) = uncaptured.lock() {
+                trouble.error.get_or_insert(error.to_string());
+            }
+        }));
+        let info = infos[index].clone();
         Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
     }
 
@@ -224,10 +236,18 @@ impl Gpu {
 
     /// `Err` once the driver has reported anything wrong or the device is gone.
     pub fn check(&self, during: &'static str) -> Result<()> {
-        match self.trouble.lock().ok().and_then(|slot| slot.clone()) {
-            Some(reason) => Err(Error::Gpu { during, reason }),
-            None => Ok(()),
+        let reason =
+            self.trouble.lock().ok().and_then(|trouble| trouble.lost.as_ref().or(trouble.error.as_ref()).cloned());
+        reason.map_or(Ok(()), |reason| Err(Error::Gpu { during, reason }))
+    }
+
+    /// Begins work that owes nothing to earlier work: forgets an error of that, such as a model too large for the memory.
+    /// A lost device stays lost.
+    pub fn begin(&self, during: &'static str) -> Result<()> {
+        if let Ok(mut trouble) = self.trouble.lock() {
+            trouble.error = None;
         }
+        self.check(during)
     }
 
     /// Forces the device-lost path; for tests of what happens then.

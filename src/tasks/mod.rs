@@ -64,6 +64,7 @@ impl TextEncoder {
         if options.context_len.is_some_and(|len| len < MIN_CONTEXT) {
             return Err(Error::invalid(format!("a context holds {MIN_CONTEXT} tokens at least")));
         }
+        gpu.begin("loading a model")?;
         let shape = EncoderConfig::new(checkpoint).await?.shape;
         let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
         check_vocabulary(checkpoint, &tokenizer, shape.vocab_size)?;

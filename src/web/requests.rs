@@ -221,17 +221,32 @@ pub(super) struct ModelDescription<'a> {
     has_template: bool,
     /// The labels of an encoder's head; empty without a head.
     labels: &'a [String],
+    /// Bytes of WebAssembly memory the engine takes; it never shrinks, so this is the most it ever took.
+    heap_bytes: usize,
+}
+
+/// Bytes of a page of WebAssembly memory.
+const WASM_PAGE: usize = 64 << 10;
+
+fn heap_bytes() -> usize {
+    core::arch::wasm32::memory_size(0) * WASM_PAGE
 }
 
 impl<'a> ModelDescription<'a> {
     pub(super) fn decoder(session: &'a Session) -> Self {
         let greeting = [Message { role: "user".into(), content: "Hi".into() }];
         let has_template = session.chat_prompt(&greeting).is_ok();
-        Self { kind: "decoder", info: session.info(), has_template, labels: &[] }
+        Self { kind: "decoder", info: session.info(), has_template, labels: &[], heap_bytes: heap_bytes() }
     }
 
     pub(super) fn encoder(encoder: &'a TextEncoder) -> Self {
-        Self { kind: "encoder", info: encoder.info(), has_template: false, labels: encoder.labels() }
+        Self {
+            kind: "encoder",
+            info: encoder.info(),
+            has_template: false,
+            labels: encoder.labels(),
+            heap_bytes: heap_bytes(),
+        }
     }
 }
 

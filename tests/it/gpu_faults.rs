@@ -224,6 +224,19 @@ fn gpu_a_device_lost_between_texts_is_an_error() {
     });
 }
 
+/// As after a model for which the memory did not suffice: what the driver said ends that work, not the device.
+#[test]
+fn gpu_a_drivers_error_ends_its_work_and_not_the_device() {
+    let Some(gpu) = test_gpu() else { return };
+    let mut session = load(&gpu);
+    let wanted = generate(&mut session, &PROMPT, &greedy(8)).unwrap().tokens;
+    let buffer = gpu.buffer("a small buffer", 16).unwrap();
+    gpu.write(&buffer, 1 << 20, &[0; 16]);
+    let refused = generate(&mut session, &PROMPT, &greedy(8)).unwrap_err();
+    assert!(matches!(refused, Error::Gpu { .. }), "{refused}");
+    assert_eq!(generate(&mut load(&gpu), &PROMPT, &greedy(8)).unwrap().tokens, wanted);
+}
+
 /// Finite weights whose products are not.
 #[test]
 fn gpu_outputs_that_are_no_numbers_are_an_error() {

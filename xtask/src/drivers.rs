@@ -39,6 +39,10 @@ impl Driver {
             command.env("VK_DRIVER_FILES", icd).env("VK_ICD_FILENAMES", icd);
         }
         command.env("TRICE_DEVICE", self.device).env("REQUIRE_GPU", "1");
+        if env::var_os("XDG_RUNTIME_DIR").is_none() {
+            // Without it, Mesa's window system side complains on every device that is opened.
+            command.env("XDG_RUNTIME_DIR", env::temp_dir());
+        }
     }
 
     /// Whether it drives anything on this machine, judged by `trice devices`.

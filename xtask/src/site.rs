@@ -42,7 +42,7 @@ pub(crate) fn build_site(profile: Profile) -> Result<PathBuf> {
     }
     let pkg = site.join("pkg");
     println!("-> making the JavaScript side of {} with wasm-bindgen", wasm.display());
-    bind(&wasm, &pkg)?;
+    bind(&wasm, &pkg, profile)?;
     let module = pkg.join("trice_bg.wasm");
     if profile == Profile::Web {
         optimize(&module)?;
@@ -72,11 +72,13 @@ fn compile(profile: Profile) -> Result<PathBuf> {
 }
 
 /// wasm-bindgen as a library: its version is the locked one, and nobody installs it by hand.
-fn bind(wasm: &Path, pkg: &Path) -> Result<()> {
+fn bind(wasm: &Path, pkg: &Path, profile: Profile) -> Result<()> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(wasm).typescript(true).out_name("trice");
     // The script finds the module beside itself; unlike the command, the library does not write that by default.
     bindgen.omit_default_module_path(false);
+    // Names make a panic readable, and the module much larger.
+    bindgen.remove_name_section(profile == Profile::Web).remove_producers_section(profile == Profile::Web);
     bindgen.web(true).and_then(|bindgen| bindgen.generate(pkg)).map_err(|error| anyhow!("wasm-bindgen: {error:#}"))
 }
 
