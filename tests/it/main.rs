@@ -10,6 +10,7 @@ mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
 mod gpu_models;
+mod gpu_recording;
 mod gpu_rejections;
 mod hub;
 mod layers;
