@@ -20,6 +20,7 @@ struct State { position: u32, n_tokens: u32, pad0: u32, pad1: u32 }
 @group(0) @binding(4) var<storage, read_write> state: State;
 
 const INFINITE: u32 = 0xFF800000u; // key of +inf; a NaN's is above it
+const NOTHING: u32 = 0x007FFFFFu;  // key of -inf: as the best, no token is possible
 const BAD: u32 = 0xFFFFFFFFu;      // the token that says: logits hold no number
 
 var<workgroup> keys: array<u32, WG>;
@@ -149,7 +150,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         reduce_best(local);
     }
     if (local == 0u) {
-        let token = select(ids[0], BAD, best_key >= INFINITE);
+        let token = select(ids[0], BAD, best_key >= INFINITE || best_key <= NOTHING);
         history[min(end, params.context_len)] = token;
         state.position = end;
         state.n_tokens = 1u;

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
+use crate::model::config::DecoderConfig;
 use crate::model::decoder::Decoder;
 use crate::model::layers::WeightCount;
 use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
@@ -261,9 +262,10 @@ impl Session {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let start = Instant::now();
+        gpu.begin("loading a model")?;
+        let model = DecoderConfig::new(checkpoint)?.shape;
         let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
         let template = ChatTemplate::from_checkpoint(checkpoint).await?;
-        let model = crate::model::config::DecoderConfig::new(checkpoint)?.shape;
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
         let mut decoder = {
@@ -271,6 +273,7 @@ impl Session {
             Decoder::load(gpu, checkpoint, context_len, options.kv_type, &mut on_bytes).await?
         };
         decoder.compile(gpu, &mut compiling(progress)).await?;
+        options.cancel.check()?;
         let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo {
@@ -351,7 +354,8 @@ impl Session {
         let mut answer = Answer::new(&self.tokenizer, options, max_tokens, on_piece);
         self.decoder.set_sampling(&self.gpu, &options.sampling);
         let mut first_token = start.elapsed();
-        if answer.finish.is_none() {
+        let is_empty = answer.finish.is_some();
+        if !is_empty {
             self.prefill(prompt, reused, &options.cancel, &mut answer).await?;
         }
         if answer.finish.is_none() {
@@ -374,7 +378,7 @@ impl Session {
             decode_tokens_per_s: tokens.len().saturating_sub(1) as f64 / decoding.max(1e-9),
             dispatches_per_token: self.decoder.dispatches_per_token(),
         };
-        if finish_reason != FinishReason::Cancelled {
+        if finish_reason != FinishReason::Cancelled && !is_empty {
             // The last token was chosen but never run.
             self.cached = prompt.to_vec();
             self.cached.extend(&tokens[..tokens.len().saturating_sub(1)]);
@@ -391,7 +395,8 @@ impl Session {
         }
         self.cached.clear();
         let scores = self.decoder.score(&self.gpu, ids).await?;
-        Ok(scores.iter().map(|score| f64::from(*score)).sum())
+        let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
+        if sum.is_finite() { Ok(sum) } else { Err(not_numbers("scoring a text")) }
     }
 
     /// Logits `(vocab_size)` of the token after `prompt`.
@@ -402,7 +407,8 @@ impl Session {
             self.decoder.prefill(&self.gpu, i * self.decoder.chunk_len(), chunk)?;
         }
         self.decoder.prefill_head(&self.gpu)?;
-        self.decoder.logits(&self.gpu).await
+        let logits = self.decoder.logits(&self.gpu).await?;
+        if logits.iter().any(|logit| !logit.is_finite()) { Err(not_numbers("computing logits")) } else { Ok(logits) }
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
@@ -452,7 +458,7 @@ impl Session {
     async fn first_token(&self, position: usize) -> Result<u32> {
         self.decoder.sample(&self.gpu, Some((position, 1, &self.read_backs[0])))?;
         let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
-        Ok(bytemuck::pod_read_unaligned(&bytes))
+        checked_token(bytemuck::pod_read_unaligned(&bytes))
     }
 
     /// The decode loop after the first token, which stands at `position`: batches of steps in flight, so that the device
@@ -532,6 +538,15 @@ async fn read_latency(gpu: &Gpu, decoder: &Decoder) -> Result<f64> {
     Ok(best)
 }
 
+fn not_numbers(during: &'static str) -> Error {
+    Error::Gpu { during, reason: "the model's outputs are not numbers: broken weights, or a driver's fault".into() }
+}
+
+/// The sampler's choice, or what it says where there was none.
+fn checked_token(id: u32) -> Result<u32> {
+    if id == BAD_TOKEN { Err(not_numbers("generating")) } else { Ok(id) }
+}
+
 fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs {
     let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
@@ -585,10 +600,7 @@ impl<'a> Answer<'a> {
         if self.finish.is_some() {
             return Ok(());
         }
-        if id == BAD_TOKEN {
-            let reason = "the model's outputs are not numbers: broken weights, or a driver's fault".into();
-            return Err(Error::Gpu { during: "generating", reason });
-        }
+        let id = checked_token(id)?;
         if self.cancel.is_cancelled() {
             self.finish = Some(FinishReason::Cancelled);
             return Ok(());

@@ -30,6 +30,34 @@ pub fn dequantize(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     out
 }
 
+/// Index of the first weight whose block holds an infinity or NaN, as a weight, a scale or a minimum. Loading asks this of
+/// every byte, so floats are looked at many at a time.
+pub fn first_non_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
+    const F16: u16 = 0x7C00;
+    match dtype {
+        DType::F32 => first_float(bytes.as_chunks().0, |word| u32::from_le_bytes(word) & 0x7F80_0000 == 0x7F80_0000),
+        DType::F16 => first_float(bytes.as_chunks().0, |word| u16::from_le_bytes(word) & F16 == F16),
+        DType::BF16 => first_float(bytes.as_chunks().0, |word| u16::from_le_bytes(word) & 0x7F80 == 0x7F80),
+        DType::Q8_0 | DType::Q4_0 | DType::Q5_0 => first_block(dtype, bytes, &[0]),
+        DType::Q5_1 | DType::Q4_K | DType::Q5_K => first_block(dtype, bytes, &[0, 2]),
+        DType::Q6_K => first_block(dtype, bytes, &[208]),
+    }
+}
+
+fn first_float<const N: usize>(floats: &[[u8; N]], is_bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    const RUN: usize = 1024;
+    // No early end within a run: that is what lets the compiler take many floats at a time.
+    let has_bad = |run: &[[u8; N]]| run.iter().fold(false, |bad, word| bad | is_bad(*word));
+    let run = floats.chunks(RUN).position(has_bad)? * RUN;
+    floats[run..].iter().position(|word| is_bad(*word)).map(|at| run + at)
+}
+
+/// `fields` are the places of the f16 scale and minimum in a block.
+fn first_block(dtype: DType, bytes: &[u8], fields: &[usize]) -> Option<usize> {
+    let is_bad = |block: &[u8]| fields.iter().any(|at| !f16::from_le_bytes([block[*at], block[at + 1]]).is_finite());
+    bytes.chunks_exact(dtype.block_bytes()).position(is_bad).map(|at| at * dtype.block_len())
+}
+
 /// Rounds weights into blocks. `weights` holds a whole number of blocks; quantized types want finite weights.
 pub fn quantize(dtype: DType, weights: &[f32]) -> Result<Vec<u8>> {
     if !weights.len().is_multiple_of(dtype.block_len()) {

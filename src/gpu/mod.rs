@@ -124,13 +124,13 @@ async fn find_adapters() -> Vec<wgpu::Adapter> {
     instance().request_adapter(&options).await.into_iter().collect()
 }
 
-/// The first thing a driver reported wrong, or that the device is gone: read at the next submit or read-back.
-type Trouble = Arc<Mutex<Option<String>>>;
-
-fn note(trouble: &Trouble, reason: String) {
-    if let Ok(mut slot) = trouble.lock() {
-        slot.get_or_insert(reason);
-    }
+/// What a driver reported on its own: read at the next submit or read-back.
+#[derive(Default)]
+struct Trouble {
+    /// Why the device is gone, for good.
+    lost: Option<String>,
+    /// The first error of the work at hand: too little memory, a wrong use.
+    error: Option<String>,
 }
 
 /// A buffer on the device. Cloning shares it; the memory goes when the last clone goes.
@@ -164,7 +164,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
-    trouble: Trouble,
+    trouble: Arc<Mutex<Trouble>>,
 }
 
 impl Gpu {
@@ -195,13 +195,19 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|error| Error::Gpu { during: "opening the device", reason: error.to_string() })?;
-        let trouble = Trouble::default();
+        let trouble = Arc::new(Mutex::new(Trouble::default()));
         let lost = trouble.clone();
         device.set_device_lost_callback(move |reason, message| {
-            note(&lost, format!("the device was lost ({reason:?}) {message}"));
+            if let Ok(mut trouble) = lost.lock() {
+                trouble.lost.get_or_insert(format!("the device was lost ({reason:?}) {message}"));
+            }
         });
         let uncaptured = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, error.to_string())));
+        device.on_uncaptured_error(Arc::new(move |error| {
+            if let Ok(mut trouble) = uncaptured.lock() {
+                trouble.error.get_or_insert(error.to_string());
+            }
+        }));
         let info = infos[index].clone();
         Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
     }
@@ -230,10 +236,18 @@ impl Gpu {
 
     /// `Err` once the driver has reported anything wrong or the device is gone.
     pub fn check(&self, during: &'static str) -> Result<()> {
-        match self.trouble.lock().ok().and_then(|slot| slot.clone()) {
-            Some(reason) => Err(Error::Gpu { during, reason }),
-            None => Ok(()),
+        let reason =
+            self.trouble.lock().ok().and_then(|trouble| trouble.lost.as_ref().or(trouble.error.as_ref()).cloned());
+        reason.map_or(Ok(()), |reason| Err(Error::Gpu { during, reason }))
+    }
+
+    /// Begins work that owes nothing to earlier work: forgets an error of that, such as a model too large for the memory.
+    /// A lost device stays lost.
+    pub fn begin(&self, during: &'static str) -> Result<()> {
+        if let Ok(mut trouble) = self.trouble.lock() {
+            trouble.error = None;
         }
+        self.check(during)
     }
 
     /// Forces the device-lost path; for tests of what happens then.

@@ -3,6 +3,7 @@
 
 use super::{Buffer, Gpu};
 use crate::error::{Error, Result};
+use crate::format::blocks::first_non_finite;
 use crate::format::planes::{PlaneLayout, ROW_STEP, repack};
 use crate::format::{Checkpoint, DType, TensorInfo};
 
@@ -189,6 +190,11 @@ async fn load_part(
         while done < span.n_rows {
             let n = chunk_rows.min(span.n_rows - done);
             let bytes = checkpoint.read_rows(span.info, span.first + done, n).await?;
+            if let Some(at) = first_non_finite(dtype, &bytes) {
+                let (name, row) = (&span.info.name, span.first + done + at as u64 / cols);
+                let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
+                return Err(Error::format(checkpoint.name(), reason));
+            }
             for (plane, offset) in repack(dtype, cols as usize, &bytes).iter().zip(layout.chunk(row)) {
                 gpu.write(&buffer, offset, plane);
             }

@@ -3,7 +3,7 @@
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Config;
-use crate::format::{Checkpoint, Metadata};
+use crate::format::{Checkpoint, Value};
 use crate::kernels::attention::Rope;
 use crate::kernels::elementwise::Pooling;
 use serde_json::Value as Json;
@@ -74,7 +74,42 @@ pub struct EncoderConfig {
     pub labels: Vec<String>,
 }
 
-/// One look-up for both kinds of file; keys are GGUF's without the architecture, then `config.json`'s.
+/// A fact as a file states it.
+#[derive(Clone, Copy)]
+enum Fact<'a> {
+    Gguf(&'a Value),
+    Json(&'a Json),
+}
+
+impl<'a> Fact<'a> {
+    fn uint(self) -> Option<u64> {
+        match self {
+            Self::Gguf(Value::U64(value)) => Some(*value),
+            Self::Gguf(Value::I64(value)) => u64::try_from(*value).ok(),
+            Self::Gguf(_) => None,
+            Self::Json(json) => json.as_u64(),
+        }
+    }
+
+    fn float(self) -> Option<f64> {
+        match self {
+            Self::Gguf(Value::F64(value)) => Some(*value),
+            Self::Gguf(_) => self.uint().map(|value| value as f64),
+            Self::Json(json) => json.as_f64(),
+        }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Gguf(Value::String(value)) => Some(value),
+            Self::Gguf(_) => None,
+            Self::Json(json) => json.as_str(),
+        }
+    }
+}
+
+/// One look-up for both kinds of file; keys are GGUF's without the architecture, then `config.json`'s. An absent fact may
+/// have a default, one of the wrong kind is an error.
 struct Facts<'a> {
     file: &'a str,
     architecture: String,
@@ -83,16 +118,17 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
-        let file = checkpoint.name();
-        let found = match checkpoint.config() {
-            Config::Gguf(metadata) => metadata.string("general.architecture"),
-            Config::HuggingFace(json) => json.get("model_type").and_then(Json::as_str),
+        let mut facts = Self { file: checkpoint.name(), architecture: String::new(), config: checkpoint.config() };
+        let Some(architecture) = facts.find_text("general.architecture", "model_type")? else {
+            let key = facts.key("general.architecture", "model_type of config.json");
+            return Err(facts.wrong(format!("an architecture wanted, but {key} is missing")));
         };
-        let Some(architecture) = found else {
-            let wanted = "an architecture (general.architecture, or model_type of config.json)";
-            return Err(Error::format(file, format!("{wanted} is missing")));
-        };
-        Ok(Self { file, architecture: architecture.to_owned(), config: checkpoint.config() })
+        facts.architecture = architecture.to_owned();
+        Ok(facts)
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        Error::format(self.file, reason)
     }
 
     fn gguf(&self, key: &str) -> String {
@@ -103,50 +139,63 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn metadata(&self) -> Option<&Metadata> {
-        match self.config {
-            Config::Gguf(metadata) => Some(metadata),
-            Config::HuggingFace(_) => None,
-        }
+    fn is_gguf(&self) -> bool {
+        matches!(self.config, Config::Gguf(_))
     }
 
-    fn json(&self, key: &str) -> Option<&Json> {
+    fn json(&self, key: &str) -> Option<&'a Json> {
         match self.config {
             Config::Gguf(_) => None,
             Config::HuggingFace(json) => json.get(key).filter(|value| !value.is_null()),
         }
     }
 
-    fn find_uint(&self, gguf: &str, json: &str) -> Option<u64> {
-        match self.metadata() {
-            Some(metadata) => metadata.uint(&self.gguf(gguf)),
-            None => self.json(json)?.as_u64(),
+    fn find(&self, gguf: &str, json: &str) -> Option<Fact<'a>> {
+        match self.config {
+            Config::Gguf(metadata) => metadata.0.get(&self.gguf(gguf)).map(Fact::Gguf),
+            Config::HuggingFace(_) => self.json(json).map(Fact::Json),
         }
     }
 
-    fn find_float(&self, gguf: &str, json: &str) -> Option<f64> {
-        match self.metadata() {
-            Some(metadata) => metadata.float(&self.gguf(gguf)),
-            None => self.json(json)?.as_f64(),
-        }
+    fn find_as<T>(
+        &self,
+        (gguf, json): (&str, &str),
+        what: &str,
+        read: impl Fn(Fact<'a>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(fact) = self.find(gguf, json) else { return Ok(None) };
+        let value = read(fact);
+        value.map(Some).ok_or_else(|| self.wrong(format!("{} is no {what}", self.key(gguf, json))))
+    }
+
+    fn find_uint(&self, gguf: &str, json: &str) -> Result<Option<u64>> {
+        self.find_as((gguf, json), "whole number", Fact::uint)
+    }
+
+    fn find_float(&self, gguf: &str, json: &str) -> Result<Option<f64>> {
+        self.find_as((gguf, json), "number", Fact::float)
+    }
+
+    fn find_text(&self, gguf: &str, json: &str) -> Result<Option<&'a str>> {
+        self.find_as((gguf, json), "text", Fact::text)
     }
 
     fn key(&self, gguf: &str, json: &str) -> String {
-        if self.metadata().is_some() { self.gguf(gguf) } else { json.to_owned() }
+        if self.is_gguf() { self.gguf(gguf) } else { json.to_owned() }
     }
 
     /// A required integer in `1..=max`.
     fn uint(&self, gguf: &str, json: &str, max: u64) -> Result<u32> {
         let key = self.key(gguf, json);
-        let Some(value) = self.find_uint(gguf, json) else {
-            return Err(Error::format(self.file, format!("{key} is missing or no whole number")));
+        let Some(value) = self.find_uint(gguf, json)? else {
+            return Err(self.wrong(format!("{key} is missing")));
         };
         self.in_range(&key, value, max)
     }
 
     fn in_range(&self, key: &str, value: u64, max: u64) -> Result<u32> {
         if !(1..=max).contains(&value) {
-            return Err(Error::format(self.file, format!("{key} is {value}, 1 to {max} was wanted")));
+            return Err(self.wrong(format!("{key} is {value}, 1 to {max} was wanted")));
         }
         Ok(value as u32)
     }
@@ -154,35 +203,50 @@ impl<'a> Facts<'a> {
     /// A float strictly between 0 and `max`.
     fn float(&self, gguf: &str, json: &str, default: Option<f64>, max: f64) -> Result<f64> {
         let key = self.key(gguf, json);
-        let Some(value) = self.find_float(gguf, json).or(default) else {
-            return Err(Error::format(self.file, format!("{key} is missing or no number")));
+        let Some(value) = self.find_float(gguf, json)?.or(default) else {
+            return Err(self.wrong(format!("{key} is missing")));
         };
         if !(value > 0.0 && value < max) {
-            return Err(Error::format(
-                self.file,
-                format!("{key} is {value}, more than 0 and less than {max} was wanted"),
-            ));
+            return Err(self.wrong(format!("{key} is {value}, more than 0 and less than {max} was wanted")));
         }
         Ok(value)
+    }
+
+    fn kind(&self) -> Result<Kind> {
+        match self.architecture.as_str() {
+            "llama" | "qwen2" => Ok(Kind::Decoder),
+            "bert" => Ok(Kind::Encoder),
+            other => {
+                Err(Error::unsupported(format!("architecture {other} of {} (llama, qwen2 and bert run)", self.file)))
+            }
+        }
+    }
+
+    /// The one activation that a forward pass has.
+    fn check_activation(&self, wanted: &str) -> Result<()> {
+        match self.find_text("hidden_act", "hidden_act")? {
+            Some(found) if found != wanted => {
+                Err(Error::unsupported(format!("activation {found} in a {} model", self.architecture)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn shape(&self, checkpoint: &Checkpoint, eps: (&str, &str)) -> Result<Shape> {
         let dim = self.uint("embedding_length", "hidden_size", MAX_DIM)?;
         let n_heads = self.uint("attention.head_count", "num_attention_heads", MAX_HEADS)?;
         let kv_keys = ("attention.head_count_kv", "num_key_value_heads");
-        let n_kv_heads = match self.find_uint(kv_keys.0, kv_keys.1) {
+        let n_kv_heads = match self.find_uint(kv_keys.0, kv_keys.1)? {
             Some(value) => self.in_range(&self.key(kv_keys.0, kv_keys.1), value, u64::from(n_heads))?,
             None => n_heads,
         };
         if !n_heads.is_multiple_of(n_kv_heads) {
-            return Err(Error::format(self.file, format!("{n_kv_heads} kv heads do not divide {n_heads} heads")));
+            return Err(self.wrong(format!("{n_kv_heads} kv heads do not divide {n_heads} heads")));
         }
-        let head_dim = match self.find_uint("attention.key_length", "head_dim") {
+        let head_dim = match self.find_uint("attention.key_length", "head_dim")? {
             Some(value) => self.in_range("head_dim", value, 1_024)?,
             None if dim.is_multiple_of(n_heads) => dim / n_heads,
-            None => {
-                return Err(Error::format(self.file, format!("{n_heads} heads do not divide a width of {dim}")));
-            }
+            None => return Err(self.wrong(format!("{n_heads} heads do not divide a width of {dim}"))),
         };
         if !head_dim.is_multiple_of(4) || head_dim > 256 {
             return Err(Error::unsupported(format!(
@@ -218,22 +282,23 @@ fn embedding_rows(checkpoint: &Checkpoint) -> Result<u64> {
 /// # Errors
 /// `Unsupported` for an architecture Trice does not run, naming it and those it does.
 pub fn kind(checkpoint: &Checkpoint) -> Result<Kind> {
-    match Facts::new(checkpoint)?.architecture.as_str() {
-        "llama" | "qwen2" => Ok(Kind::Decoder),
-        "bert" => Ok(Kind::Encoder),
-        other => Err(Error::unsupported(format!(
-            "architecture {other} of {} (llama, qwen2 and bert run)",
-            checkpoint.name()
-        ))),
-    }
+    Facts::new(checkpoint)?.kind()
 }
 
 impl DecoderConfig {
     /// Reads and checks a decoder's hyperparameters.
     pub fn new(checkpoint: &Checkpoint) -> Result<Self> {
         let facts = Facts::new(checkpoint)?;
+        if facts.kind()? != Kind::Decoder {
+            let what = format!("writing text with {}: it is an encoder, which classifies and embeds", facts.file);
+            return Err(Error::unsupported(what));
+        }
+        if facts.find_uint("expert_count", "num_local_experts")?.is_some_and(|n| n > 0) {
+            return Err(Error::unsupported(format!("the mixture of experts of {}", facts.file)));
+        }
+        facts.check_activation("silu")?;
         let shape = facts.shape(checkpoint, ("attention.layer_norm_rms_epsilon", "rms_norm_eps"))?;
-        let rotated = facts.find_uint("rope.dimension_count", "").unwrap_or(u64::from(shape.head_dim));
+        let rotated = facts.find_uint("rope.dimension_count", "")?.unwrap_or(u64::from(shape.head_dim));
         if rotated != u64::from(shape.head_dim) {
             let what = format!("rotating {rotated} of {} values of a head", shape.head_dim);
             return Err(Error::unsupported(what));
@@ -242,7 +307,7 @@ impl DecoderConfig {
             return Err(Error::unsupported("sliding-window attention"));
         }
         // llama.cpp's converter permutes q and k of `llama` models; all other files keep Hugging Face's order.
-        let is_permuted = facts.metadata().is_some() && shape.architecture == "llama";
+        let is_permuted = facts.is_gguf() && shape.architecture == "llama";
         Ok(Self {
             rope: if is_permuted { Rope::Interleaved } else { Rope::Neox },
             rope_theta: rope_theta(&facts)?,
@@ -254,37 +319,59 @@ impl DecoderConfig {
 
 fn rope_theta(facts: &Facts<'_>) -> Result<f64> {
     // transformers 5 moved it into rope_parameters.
-    let nested = facts.json("rope_parameters").and_then(|json| json.get("rope_theta")).and_then(Json::as_f64);
+    let nested = match facts.json("rope_parameters").and_then(|json| json.get("rope_theta")) {
+        Some(json) => Some(json.as_f64().ok_or_else(|| facts.wrong("rope_theta is no number".into()))?),
+        None => None,
+    };
     facts.float("rope.freq_base", "rope_theta", nested.or(Some(10_000.0)), MAX_ROPE_THETA)
 }
 
+/// Sizes that make no sense are the file's fault.
 fn rope_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
-    if let Some(metadata) = facts.metadata() {
-        let factor = metadata.float(&facts.gguf("rope.scaling.factor")).unwrap_or(1.0);
-        let original = metadata.uint(&facts.gguf("rope.scaling.original_context_length"));
-        return match metadata.string(&facts.gguf("rope.scaling.type")) {
-            None | Some("none") => Ok(Scaling::None),
-            Some("linear") => Scaling::linear(factor),
-            Some("yarn") => Scaling::yarn(factor, original.unwrap_or(u64::from(shape.context_len))),
-            Some(other) => Err(Error::unsupported(format!("rope scaling {other}"))),
-        };
+    let scaling = if facts.is_gguf() { gguf_scaling(facts, shape) } else { json_scaling(facts, shape) };
+    scaling.map_err(|error| match error {
+        Error::Invalid { what } => facts.wrong(what),
+        other => other,
+    })
+}
+
+fn gguf_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
+    let factor = facts.find_float("rope.scaling.factor", "")?.unwrap_or(1.0);
+    let original = facts.find_uint("rope.scaling.original_context_length", "")?;
+    match facts.find_text("rope.scaling.type", "")? {
+        None | Some("none") => Ok(Scaling::None),
+        Some("linear") => Scaling::linear(factor),
+        Some("yarn") => Scaling::yarn(factor, original.unwrap_or(u64::from(shape.context_len))),
+        Some(other) => Err(Error::unsupported(format!("rope scaling {other}"))),
     }
-    let Some(json) = facts.json("rope_scaling").or_else(|| facts.json("rope_parameters")) else {
-        return Ok(Scaling::None);
+}
+
+fn json_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
+    let json = match facts.json("rope_scaling").or_else(|| facts.json("rope_parameters")) {
+        None => return Ok(Scaling::None),
+        Some(Json::Object(json)) => json,
+        Some(_) => return Err(facts.wrong("rope_scaling is no object".into())),
     };
-    let number = |key: &str| json.get(key).and_then(Json::as_f64);
-    let original = number("original_max_position_embeddings").unwrap_or(f64::from(shape.context_len));
-    match json.get("rope_type").or_else(|| json.get("type")).and_then(Json::as_str) {
-        None | Some("default") => Ok(Scaling::None),
-        Some("linear") => Scaling::linear(number("factor").unwrap_or(1.0)),
-        Some("yarn") => Scaling::yarn(number("factor").unwrap_or(1.0), original as u64),
-        Some("llama3") => Scaling::llama3(
-            number("factor").unwrap_or(8.0),
-            number("low_freq_factor").unwrap_or(1.0),
-            number("high_freq_factor").unwrap_or(4.0),
+    let number = |key: &str, default: f64| match json.get(key).filter(|value| !value.is_null()) {
+        None => Ok(default),
+        Some(value) => value.as_f64().ok_or_else(|| facts.wrong(format!("{key} of rope_scaling is no number"))),
+    };
+    let kind = match json.get("rope_type").or_else(|| json.get("type")) {
+        None => "default",
+        Some(kind) => kind.as_str().ok_or_else(|| facts.wrong("the type of rope_scaling is no text".into()))?,
+    };
+    let original = number("original_max_position_embeddings", f64::from(shape.context_len))?;
+    match kind {
+        "default" => Ok(Scaling::None),
+        "linear" => Scaling::linear(number("factor", 1.0)?),
+        "yarn" => Scaling::yarn(number("factor", 1.0)?, original as u64),
+        "llama3" => Scaling::llama3(
+            number("factor", 8.0)?,
+            number("low_freq_factor", 1.0)?,
+            number("high_freq_factor", 4.0)?,
             original,
         ),
-        Some(other) => Err(Error::unsupported(format!("rope scaling {other}"))),
+        other => Err(Error::unsupported(format!("rope scaling {other}"))),
     }
 }
 
@@ -292,19 +379,27 @@ impl EncoderConfig {
     /// Reads and checks an encoder's hyperparameters.
     pub async fn new(checkpoint: &Checkpoint) -> Result<Self> {
         let facts = Facts::new(checkpoint)?;
-        let shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
-        if let Some(act) = facts.json("hidden_act").and_then(Json::as_str).filter(|act| *act != "gelu") {
-            return Err(Error::unsupported(format!("activation {act} in a {} model", shape.architecture)));
+        if facts.kind()? != Kind::Encoder {
+            let what = format!("vectors and labels from {}: it is a decoder, which writes text", facts.file);
+            return Err(Error::unsupported(what));
         }
-        let pooling = match facts.metadata() {
-            Some(metadata) => gguf_pooling(metadata.uint(&facts.gguf("pooling_type")))?,
-            None => folder_pooling(checkpoint).await?,
-        };
-        let labels = match facts.metadata() {
-            Some(metadata) => {
-                metadata.strings(&facts.gguf("classifier.output_labels")).map(<[String]>::to_vec).unwrap_or_default()
+        facts.check_activation("gelu")?;
+        if let Some(kind) = facts.find_text("", "position_embedding_type")?.filter(|kind| *kind != "absolute") {
+            return Err(Error::unsupported(format!("{kind} positions in a {} model", facts.architecture)));
+        }
+        let shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
+        if shape.n_kv_heads != shape.n_heads || shape.n_heads * shape.head_dim != shape.dim {
+            let (n, kv, head_dim, dim) = (shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.dim);
+            let what = format!("{n} heads and {kv} kv heads of {head_dim} values in an encoder of width {dim}");
+            return Err(Error::unsupported(what));
+        }
+        let (pooling, labels) = match facts.config {
+            Config::Gguf(metadata) => {
+                let labels = metadata.strings(&facts.gguf("classifier.output_labels"));
+                let pooling = gguf_pooling(facts.find_uint("pooling_type", "")?)?;
+                (pooling, labels.map(<[String]>::to_vec).unwrap_or_default())
             }
-            None => json_labels(&facts),
+            Config::HuggingFace(_) => (folder_pooling(checkpoint).await?, json_labels(&facts)),
         };
         Ok(Self { shape, pooling, labels })
     }

@@ -107,6 +107,9 @@ impl Decoder {
         if checkpoint.tensor("rope_freqs.weight").is_some() {
             config.rope_scaling = rope_factors(checkpoint, &heads).await?;
         }
+        // Before the weights: a context that does not fit is known before gigabytes are read.
+        let cache = KvCache::new(gpu, &heads, shape.n_layers)?;
+        let angles = rotations(gpu, checkpoint, &config, context_len)?;
         let mut loader = Loader::new(gpu, checkpoint, on_bytes);
         let one = |name: &str| [name.to_owned()];
         let has_embedding = checkpoint.tensor("token_embd.weight").is_some();
@@ -123,10 +126,8 @@ impl Decoder {
             layers.push(Layer::load(&mut loader, &config, i).await?);
         }
         let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps).await?;
+        loader.check_complete()?;
         let vectors = loader.finish()?;
-        let table = config.rope_scaling.table(config.rope_theta, shape.head_dim, context_len);
-        let angles = gpu.buffer("rotations", table.len() as u64 * 8)?;
-        gpu.write(&angles, 0, bytemuck::cast_slice(&table));
         Ok(Self {
             layers,
             output_norm,
@@ -134,7 +135,7 @@ impl Decoder {
             embedding,
             vectors,
             angles,
-            cache: KvCache::new(gpu, &heads, shape.n_layers)?,
+            cache,
             state: gpu.uniform("state", 16),
             sampling: gpu.uniform("sampling", SAMPLING_BYTES),
             history: gpu.buffer("history", (u64::from(context_len) + 1) * 4)?,
@@ -360,6 +361,20 @@ async fn rope_factors(checkpoint: &Checkpoint, heads: &Heads) -> Result<Scaling>
         return Err(Error::format(checkpoint.name(), reason));
     }
     Ok(Scaling::Factors(factors))
+}
+
+/// The buffer of cosines and sines, `(context_len, head_dim / 2)`.
+fn rotations(gpu: &Gpu, checkpoint: &Checkpoint, config: &DecoderConfig, context_len: u32) -> Result<Buffer> {
+    let head_dim = config.shape.head_dim;
+    let n_bytes = u64::from(context_len) * u64::from(head_dim) / 2 * 8;
+    let angles = gpu.buffer("rotations; a smaller context needs less", n_bytes)?;
+    let table = config.rope_scaling.table(config.rope_theta, head_dim, context_len);
+    if !table.as_flattened().iter().all(|value| value.is_finite()) {
+        let reason = format!("a rope base of {} with {:?} gives no angles", config.rope_theta, config.rope_scaling);
+        return Err(Error::format(checkpoint.name(), reason));
+    }
+    gpu.write(&angles, 0, bytemuck::cast_slice(&table));
+    Ok(angles)
 }
 
 impl Layer {

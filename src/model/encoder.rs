@@ -112,6 +112,7 @@ impl Encoder {
             layers.push(Layer::load(&mut loader, &config, i).await?);
         }
         let head = Head::load(&mut loader, &config).await?;
+        loader.check_complete()?;
         let vectors = loader.finish()?;
         let most = u64::from(BUCKETS[BUCKETS.len() - 1]);
         Ok(Self {

@@ -7,6 +7,7 @@ use crate::gpu::{Buffer, Gpu};
 use crate::kernels::elementwise::{NormWeights, norm};
 use crate::kernels::matmul::{Activation, Epilogue, RmsPrologue, matmul, matvec};
 use crate::kernels::{Pass, VectorOffset};
+use std::collections::HashSet;
 
 /// Vectors begin at multiples of this many floats and are padded with zeros to it: a granule of activations.
 const VECTOR_STEP: usize = 32;
@@ -20,12 +21,16 @@ pub struct Loader<'a> {
     /// Hears of the file bytes of every piece loaded; its error stops the loading.
     pub on_bytes: &'a mut dyn FnMut(u64) -> Result<()>,
     vectors: Vec<f32>,
+    loaded: HashSet<String>,
 }
+
+/// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
+const IN_LAYERS: [&str; 3] = ["blk.", "model.layers.", "encoder.layer."];
 
 impl<'a> Loader<'a> {
     /// A loader with nothing loaded.
     pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint, on_bytes: &'a mut dyn FnMut(u64) -> Result<()>) -> Self {
-        Self { gpu, checkpoint, on_bytes, vectors: Vec::new() }
+        Self { gpu, checkpoint, on_bytes, vectors: Vec::new(), loaded: HashSet::new() }
     }
 
     /// A matrix of tensors stacked by rows; `n_rows` rows in all are wanted.
@@ -33,6 +38,7 @@ impl<'a> Loader<'a> {
         let mut found = 0;
         for name in names {
             found += expect(self.checkpoint, name)?.rows();
+            self.loaded.insert(name.clone());
         }
         if found != u64::from(n_rows) {
             let reason = format!("{} has {found} rows, {n_rows} were wanted", names.join(" + "));
@@ -44,16 +50,13 @@ impl<'a> Loader<'a> {
     /// A vector of `len` finite values.
     pub async fn vector(&mut self, name: &str, len: u32) -> Result<VectorOffset> {
         let info = expect(self.checkpoint, name)?;
+        self.loaded.insert(name.to_owned());
         let n_bytes = info.n_bytes;
         if info.shape.iter().product::<u64>() != u64::from(len) {
             let reason = format!("tensor {name} has shape {:?}, ({len}) was wanted", info.shape);
             return Err(Error::format(self.checkpoint.name(), reason));
         }
         let values = self.checkpoint.read_f32(name).await?;
-        if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-            let reason = format!("tensor {name}: value {bad} is {}", values[bad]);
-            return Err(Error::format(self.checkpoint.name(), reason));
-        }
         (self.on_bytes)(n_bytes)?;
         Ok(self.append(values))
     }
@@ -84,6 +87,19 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(Some(self.append(stacked)))
+    }
+
+    /// Refuses a model with tensors in its layers that were not loaded: more layers than it says, or parts that this
+    /// forward pass lacks. Without them it would write garbage.
+    pub fn check_complete(&self) -> Result<()> {
+        let in_layers = |name: &str| IN_LAYERS.iter().any(|prefix| name.starts_with(prefix));
+        match self.checkpoint.tensors().find(|info| in_layers(&info.name) && !self.loaded.contains(&info.name)) {
+            Some(info) => {
+                let (file, name) = (self.checkpoint.name(), &info.name);
+                Err(Error::unsupported(format!("tensor {name} of {file}: nothing in this architecture uses it")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The buffer that all vectors share.

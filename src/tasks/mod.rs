@@ -1,8 +1,9 @@
 //! Text tasks over an encoder: embeddings, and labels from a head or by similarity.
 
 use crate::error::{Error, Result};
-use crate::format::Checkpoint;
+use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::Gpu;
+use crate::model::config::EncoderConfig;
 use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
 use crate::model::layers::WeightCount;
 use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, Stage, check_vocabulary, reading};
@@ -33,6 +34,9 @@ pub struct ClassifyOptions {
     pub multi_label: bool,
 }
 
+/// `[CLS]`, one token of text, `[SEP]`.
+const MIN_CONTEXT: usize = 3;
+
 /// What stands around an own label when nothing else is asked for.
 const TEMPLATE: &str = "This text is about {}.";
 
@@ -57,13 +61,17 @@ impl TextEncoder {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let start = Instant::now();
+        if options.context_len.is_some_and(|len| len < MIN_CONTEXT) {
+            return Err(Error::invalid(format!("a context holds {MIN_CONTEXT} tokens at least")));
+        }
+        gpu.begin("loading a model")?;
+        let shape = EncoderConfig::new(checkpoint).await?.shape;
         let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
+        check_vocabulary(checkpoint, &tokenizer, shape.vocab_size)?;
         let mut encoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
             Encoder::load(gpu, checkpoint, &mut on_bytes).await?
         };
-        let shape = encoder.config().shape.clone();
-        check_vocabulary(checkpoint, &tokenizer, shape.vocab_size)?;
         let output = match encoder.n_labels() {
             Some(_) => Output::Logits,
             None => Output::Embedding(encoder.config().pooling, Scaling::Raw),
@@ -73,6 +81,7 @@ impl TextEncoder {
                 progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 });
             })
             .await?;
+        options.cancel.check()?;
         let info = ModelInfo {
             name: checkpoint.name().to_owned(),
             architecture: shape.architecture,
@@ -94,14 +103,8 @@ impl TextEncoder {
     /// A head whose labels have no names calls them `LABEL_i`, as transformers does.
     fn check_labels(&mut self) -> Result<()> {
         let Some(n_labels) = self.encoder.n_labels() else { return Ok(()) };
-        let labels = &self.encoder.config().labels;
-        if !labels.is_empty() && labels.len() != n_labels as usize {
-            let reason = format!("{} labels are named, the head has {n_labels} rows", labels.len());
-            return Err(Error::format(&self.info.name, reason));
-        }
-        if labels.is_empty() {
-            self.encoder.set_labels((0..n_labels).map(|i| format!("LABEL_{i}")).collect());
-        }
+        let labels = labels_of(&self.info.name, u64::from(n_labels), self.encoder.config().labels.clone())?;
+        self.encoder.set_labels(labels);
         Ok(())
     }
 
@@ -112,8 +115,10 @@ impl TextEncoder {
             serde_json::from_str(text)
                 .unwrap_or_else(|_| text.split(',').map(|label| label.trim().to_owned()).collect())
         });
-        self.encoder.load_head(&self.gpu, head, labels.unwrap_or_default()).await?;
-        self.check_labels()
+        // Before the weights: a head that is refused leaves the old one.
+        let n_labels = head.tensor("cls.output.weight").map_or(0, TensorInfo::rows);
+        let labels = labels_of(head.name(), n_labels, labels.unwrap_or_default())?;
+        self.encoder.load_head(&self.gpu, head, labels).await
     }
 
     /// The device it is loaded on.
@@ -187,8 +192,23 @@ impl TextEncoder {
         self.run_ids(&ids, output).await
     }
 
+    fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        if ids.is_empty() {
+            return Err(Error::invalid("the text is empty"));
+        }
+        if ids.len() > self.info.context_len {
+            let (needed, available) = (ids.len() as u64, self.info.context_len as u64);
+            return Err(Error::Limit { what: "tokens of context for a text".into(), needed, available });
+        }
+        match ids.iter().find(|id| **id as usize >= self.info.vocab_size) {
+            Some(id) => Err(Error::invalid(format!("token id {id}: the vocabulary has {}", self.info.vocab_size))),
+            None => Ok(()),
+        }
+    }
+
     /// One row per text, in batches that fill the encoder without padding.
     async fn run_ids(&mut self, ids: &[Vec<u32>], output: Output) -> Result<Vec<Vec<f32>>> {
+        ids.iter().try_for_each(|ids| self.check_ids(ids))?;
         let mut rows = Vec::with_capacity(ids.len());
         let mut rest = ids;
         while !rest.is_empty() {
@@ -251,6 +271,17 @@ impl TextEncoder {
             })
             .collect())
     }
+}
+
+/// The names of `n_labels` rows: one each, or `LABEL_i` where there are none.
+fn labels_of(file: &str, n_labels: u64, labels: Vec<String>) -> Result<Vec<String>> {
+    if labels.is_empty() {
+        return Ok((0..n_labels).map(|i| format!("LABEL_{i}")).collect());
+    }
+    if labels.len() as u64 != n_labels {
+        return Err(Error::format(file, format!("{} labels are named, the head has {n_labels} rows", labels.len())));
+    }
+    Ok(labels)
 }
 
 /// How many of `texts` fit a batch of `batch_len` ids.

@@ -73,7 +73,7 @@ pub fn sample(logits: &[f32], history: &[u32], params: &SamplingParams) -> Optio
         }
     }
     let best = argmax(logits.iter().copied());
-    if key(logits[best]) >= key(f32::INFINITY) {
+    if !logits[best].is_finite() {
         return None;
     }
     if params.temperature <= 0.0 {

@@ -6,6 +6,7 @@ pub mod gguf_writer;
 pub mod gpu;
 pub mod llama2c;
 pub mod reference;
+pub mod toy;
 
 use std::path::PathBuf;
 

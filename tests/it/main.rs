@@ -6,10 +6,14 @@ mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
 mod gpu_models;
+mod gpu_recording;
+mod gpu_rejections;
 mod hub;
+mod layers;
 mod program;
 mod server;
 mod shaders;
