@@ -1,6 +1,9 @@
 //! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, stop strings, cancelling and
 //! prefix reuse live here; nothing above this file knows tensors.
 
+mod answer;
+mod request;
+
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
@@ -8,194 +11,18 @@ use crate::kernels::sample::BAD_TOKEN;
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::Decoder;
 use crate::model::layers::WeightCount;
-use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, StopFinder, TextStream, Tokenizer};
-use serde::Serialize;
+use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
+use answer::{Answer, step_logprobs};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use web_time::{Instant, SystemTime};
 
-/// A flag that stops work from another thread: Ctrl-C, a closed connection, the page's Stop button.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Asks the work to stop at its next step.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether someone asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// `Err(Error::Cancelled)` once someone asked.
-    pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-}
-
-/// What loading is doing, for a progress bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Bytes of the model from its source to the GPU.
-    Reading,
-    /// Shader variants compiled.
-    Compiling,
-}
-
-/// How far a stage is: bytes while reading, shaders while compiling.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Progress {
-    /// What is being done.
-    pub stage: Stage,
-    /// How many of `total` are done.
-    pub done: u64,
-    /// How many there are.
-    pub total: u64,
-}
-
 pub use crate::kernels::attention::KvType;
-
-/// How a model is loaded.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// Tokens of context to reserve; none means min(the model's, 4096).
-    pub context_len: Option<usize>,
-    /// Element type of the KV cache.
-    pub kv_type: KvType,
-    /// Stops the loading.
-    pub cancel: Cancel,
-}
-
-/// How an answer is generated.
-#[derive(Clone, Debug, Default)]
-pub struct GenerateOptions {
-    /// At most this many tokens; none means until the end token or the end of the context.
-    pub max_tokens: Option<usize>,
-    /// How tokens are chosen.
-    pub sampling: SamplingParams,
-    /// Goes on after an end token, as benchmarks want.
-    pub ignore_end: bool,
-    /// Texts that end the answer; not part of it.
-    pub stop: Vec<String>,
-    /// Also report this many most probable tokens per step.
-    pub logprobs: Option<usize>,
-    /// Stops the generation; what was generated is returned with `FinishReason::Cancelled`.
-    pub cancel: Cancel,
-}
-
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The end token or a stop string.
-    Stop,
-    /// `max_tokens` or the end of the context.
-    Length,
-    /// Someone cancelled.
-    Cancelled,
-}
-
-/// The log-probability of one token.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct TokenLogprob {
-    /// Token id.
-    pub id: u32,
-    /// Natural logarithm of its probability, before any sampling transform.
-    pub logprob: f32,
-}
-
-/// The log-probabilities at one generated position.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepLogprobs {
-    /// The token that was chosen.
-    pub id: u32,
-    /// Its log-probability.
-    pub logprob: f32,
-    /// The most probable tokens, best first.
-    pub top: Vec<TokenLogprob>,
-}
-
-/// How long things took.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Timings {
-    /// Milliseconds from opening the model to being ready.
-    pub load_ms: f64,
-    /// Milliseconds from the prompt to the first token.
-    pub first_token_ms: f64,
-    /// Prompt tokens per second.
-    pub prefill_tokens_per_s: f64,
-    /// Generated tokens per second, after the first.
-    pub decode_tokens_per_s: f64,
-    /// GPU dispatches of one decode step.
-    pub dispatches_per_token: u32,
-}
-
-/// A finished answer: `trice chat --json` prints this.
-#[derive(Clone, Debug, Serialize)]
-pub struct Generation {
-    /// The model's name.
-    pub model: String,
-    /// The prompt as token ids.
-    pub prompt_tokens: Vec<u32>,
-    /// The generated ids, without an end token.
-    pub tokens: Vec<u32>,
-    /// The generated text.
-    pub text: String,
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// How long it took.
-    pub timings: Timings,
-    /// One entry per generated token, when asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logprobs: Option<Vec<StepLogprobs>>,
-}
-
-/// A piece of an answer as it streams.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece<'a> {
-    /// Whole UTF-8 characters; may be empty while a character or a possible stop string is incomplete.
-    pub text: &'a str,
-    /// The ids behind it.
-    pub tokens: &'a [u32],
-    /// Log-probabilities of those ids, when asked for.
-    pub logprobs: &'a [StepLogprobs],
-}
-
-/// Summed negative log-likelihood of some documents.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Perplexity {
-    /// Predicted tokens.
-    pub tokens: u64,
-    /// Sum over them of -ln p.
-    pub sum_nll: f64,
-    /// exp(sum_nll / tokens).
-    pub perplexity: f64,
-}
-
-/// What a loaded model is: for `inspect`, the server and the page.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelInfo {
-    /// What to call it.
-    pub name: String,
-    /// `llama`, `qwen2`, `bert`.
-    pub architecture: String,
-    /// Number of weights.
-    pub n_params: u64,
-    /// Bytes of weights on the GPU.
-    pub weight_bytes: u64,
-    /// Tokens of context reserved.
-    pub context_len: usize,
-    /// Vocabulary size.
-    pub vocab_size: usize,
-    /// Milliseconds the load took.
-    pub load_ms: f64,
-}
+pub use request::{
+    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Stage,
+    StepLogprobs, Timings, TokenLogprob,
+};
 
 /// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
 const DEFAULT_CONTEXT: u32 = 4096;
@@ -545,100 +372,4 @@ fn not_numbers(during: &'static str) -> Error {
 /// The sampler's choice, or what it says where there was none.
 fn checked_token(id: u32) -> Result<u32> {
     if id == BAD_TOKEN { Err(not_numbers("generating")) } else { Ok(id) }
-}
-
-fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs {
-    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
-    let logprob = |id: u32| (f64::from(logits[id as usize] - best) - sum.ln()) as f32;
-    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    ids.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
-    ids.truncate(top);
-    let top = ids.into_iter().map(|id| TokenLogprob { id, logprob: logprob(id) }).collect();
-    StepLogprobs { id, logprob: logprob(id), top }
-}
-
-/// An answer as it grows: ids to text, stop strings, the reasons to end.
-struct Answer<'a> {
-    tokenizer: &'a Tokenizer,
-    stream: TextStream<'a>,
-    stops: StopFinder,
-    cancel: &'a Cancel,
-    ignore_end: bool,
-    max_tokens: usize,
-    on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    tokens: Vec<u32>,
-    text: String,
-    logprobs: Option<Vec<StepLogprobs>>,
-    finish: Option<FinishReason>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(
-        tokenizer: &'a Tokenizer,
-        options: &'a GenerateOptions,
-        max_tokens: usize,
-        on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Self {
-        Self {
-            tokenizer,
-            stream: TextStream::continuing(tokenizer),
-            stops: StopFinder::new(&options.stop),
-            cancel: &options.cancel,
-            ignore_end: options.ignore_end,
-            max_tokens,
-            on_piece,
-            tokens: Vec::new(),
-            text: String::new(),
-            logprobs: options.logprobs.map(|_| Vec::new()),
-            finish: (max_tokens == 0).then_some(FinishReason::Length),
-        }
-    }
-
-    /// Takes the next token; does nothing once the answer has ended.
-    fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) -> Result<()> {
-        if self.finish.is_some() {
-            return Ok(());
-        }
-        let id = checked_token(id)?;
-        if self.cancel.is_cancelled() {
-            self.finish = Some(FinishReason::Cancelled);
-            return Ok(());
-        }
-        if !self.ignore_end && self.tokenizer.is_end(id) {
-            self.finish = Some(FinishReason::Stop);
-            return Ok(());
-        }
-        self.tokens.push(id);
-        let emit = self.stops.push(&self.stream.push(id));
-        if emit.stopped {
-            self.finish = Some(FinishReason::Stop);
-        } else if self.tokens.len() == self.max_tokens {
-            self.finish = Some(FinishReason::Length);
-        }
-        self.hand_out(&emit.text, &[id], logprobs);
-        Ok(())
-    }
-
-    fn hand_out(&mut self, text: &str, tokens: &[u32], logprobs: Option<StepLogprobs>) {
-        self.text.push_str(text);
-        let piece = Piece { text, tokens, logprobs: logprobs.as_slice() };
-        if (self.on_piece)(piece).is_break() {
-            self.finish.get_or_insert(FinishReason::Cancelled);
-        }
-        if let Some(all) = &mut self.logprobs {
-            all.extend(logprobs);
-        }
-    }
-
-    /// Hands out what was held back and gives the whole answer.
-    fn finish(mut self) -> (Vec<u32>, String, FinishReason, Option<Vec<StepLogprobs>>) {
-        let tail = self.stream.finish();
-        let emit = self.stops.push(&tail);
-        let rest = emit.text + &if emit.stopped { String::new() } else { self.stops.finish() };
-        if !rest.is_empty() {
-            self.hand_out(&rest, &[], None);
-        }
-        (self.tokens, self.text, self.finish.unwrap_or(FinishReason::Length), self.logprobs)
-    }
 }

@@ -1,0 +1,187 @@
+//! What a session is asked and what it answers: options, progress, pieces, figures. Plain data, printed as JSON by every
+//! surface; holds no work.
+
+use crate::error::{Error, Result};
+use crate::kernels::attention::KvType;
+use crate::text::SamplingParams;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A flag that stops work from another thread: Ctrl-C, a closed connection, the page's Stop button.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks the work to stop at its next step.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether someone asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// `Err(Error::Cancelled)` once someone asked.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What loading is doing, for a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Bytes of the model from its source to the GPU.
+    Reading,
+    /// Shader variants compiled.
+    Compiling,
+}
+
+/// How far a stage is: bytes while reading, shaders while compiling.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// How many of `total` are done.
+    pub done: u64,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Tokens of context to reserve; none means min(the model's, 4096).
+    pub context_len: Option<usize>,
+    /// Element type of the KV cache.
+    pub kv_type: KvType,
+    /// Stops the loading.
+    pub cancel: Cancel,
+}
+
+/// How an answer is generated.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// At most this many tokens; none means until the end token or the end of the context.
+    pub max_tokens: Option<usize>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Goes on after an end token, as benchmarks want.
+    pub ignore_end: bool,
+    /// Texts that end the answer; not part of it.
+    pub stop: Vec<String>,
+    /// Also report this many most probable tokens per step.
+    pub logprobs: Option<usize>,
+    /// Stops the generation; what was generated is returned with `FinishReason::Cancelled`.
+    pub cancel: Cancel,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The end token or a stop string.
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+    /// Someone cancelled.
+    Cancelled,
+}
+
+/// The log-probability of one token.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TokenLogprob {
+    /// Token id.
+    pub id: u32,
+    /// Natural logarithm of its probability, before any sampling transform.
+    pub logprob: f32,
+}
+
+/// The log-probabilities at one generated position.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepLogprobs {
+    /// The token that was chosen.
+    pub id: u32,
+    /// Its log-probability.
+    pub logprob: f32,
+    /// The most probable tokens, best first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// How long things took.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Timings {
+    /// Milliseconds from opening the model to being ready.
+    pub load_ms: f64,
+    /// Milliseconds from the prompt to the first token.
+    pub first_token_ms: f64,
+    /// Prompt tokens per second.
+    pub prefill_tokens_per_s: f64,
+    /// Generated tokens per second, after the first.
+    pub decode_tokens_per_s: f64,
+    /// GPU dispatches of one decode step.
+    pub dispatches_per_token: u32,
+}
+
+/// A finished answer: `trice chat --json` prints this.
+#[derive(Clone, Debug, Serialize)]
+pub struct Generation {
+    /// The model's name.
+    pub model: String,
+    /// The prompt as token ids.
+    pub prompt_tokens: Vec<u32>,
+    /// The generated ids, without an end token.
+    pub tokens: Vec<u32>,
+    /// The generated text.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// How long it took.
+    pub timings: Timings,
+    /// One entry per generated token, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<StepLogprobs>>,
+}
+
+/// A piece of an answer as it streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Whole UTF-8 characters; may be empty while a character or a possible stop string is incomplete.
+    pub text: &'a str,
+    /// The ids behind it.
+    pub tokens: &'a [u32],
+    /// Log-probabilities of those ids, when asked for.
+    pub logprobs: &'a [StepLogprobs],
+}
+
+/// Summed negative log-likelihood of some documents.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Perplexity {
+    /// Predicted tokens.
+    pub tokens: u64,
+    /// Sum over them of -ln p.
+    pub sum_nll: f64,
+    /// exp(sum_nll / tokens).
+    pub perplexity: f64,
+}
+
+/// What a loaded model is: for `inspect`, the server and the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelInfo {
+    /// What to call it.
+    pub name: String,
+    /// `llama`, `qwen2`, `bert`.
+    pub architecture: String,
+    /// Number of weights.
+    pub n_params: u64,
+    /// Bytes of weights on the GPU.
+    pub weight_bytes: u64,
+    /// Tokens of context reserved.
+    pub context_len: usize,
+    /// Vocabulary size.
+    pub vocab_size: usize,
+    /// Milliseconds the load took.
+    pub load_ms: f64,
+}
