@@ -119,7 +119,8 @@ pub async fn bench_decoder(
     check(options, 1..=1)?;
     let gpu = &session.gpu().clone();
     let bandwidth = read_bandwidth(gpu).await?;
-    let (vocab_size, weights) = (session.info().vocab_size, session.weights_per_token());
+    let vocab_size = session.info().vocab_size;
+    let (layers, head) = (session.layer_weights(), session.head_weight());
     let shapes = [("pp", options.n_prompt, 1), ("tg", 1, options.n_generate)];
     let shapes: Vec<_> = shapes.into_iter().filter(|(_, p, n)| *p > 0 && *n > 0).collect();
     let (total, mut done) = (shapes.len() * (options.repetitions + 1), 0);
@@ -143,11 +144,14 @@ pub async fn bench_decoder(
             on_run(done, total);
         }
         let rate = spread(rates);
-        let gbytes_per_s = (kind == "tg").then(|| rate.median * weights.n_bytes as f64 / 1e9);
+        // A prompt takes the head once, at its last token.
+        let heads_per_token = if kind == "pp" { 1.0 / n_prompt as f64 } else { 1.0 };
+        let weights_per_token = layers.n_weights as f64 + head.n_weights as f64 * heads_per_token;
+        let gbytes_per_s = (kind == "tg").then(|| rate.median * (layers.n_bytes + head.n_bytes) as f64 / 1e9);
         tests.push(BenchTest {
             name: format!("{kind}{}", if kind == "pp" { n_prompt } else { n_generate }),
             tokens_per_s: rate,
-            gflops: rate.median * 2.0 * weights.n_weights as f64 / 1e9,
+            gflops: rate.median * 2.0 * weights_per_token / 1e9,
             gbytes_per_s,
             roof_fraction: gbytes_per_s.map(|rate| rate * 1e9 / bandwidth),
             dispatches_per_token: (kind == "tg").then_some(dispatches),
@@ -181,7 +185,7 @@ pub async fn bench_encoder(
     let test = BenchTest {
         name: format!("pp{n}"),
         tokens_per_s: rate,
-        gflops: rate.median * 2.0 * encoder.weights_per_token().n_weights as f64 / 1e9,
+        gflops: rate.median * 2.0 * encoder.layer_weights().n_weights as f64 / 1e9,
         gbytes_per_s: None,
         roof_fraction: None,
         dispatches_per_token: None,

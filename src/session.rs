@@ -130,9 +130,14 @@ impl Session {
         &self.tokenizer
     }
 
-    /// What one decode step reads of the weights.
-    pub fn weights_per_token(&self) -> WeightCount {
-        self.decoder.weights_per_token()
+    /// What every token is multiplied with: all layers.
+    pub fn layer_weights(&self) -> WeightCount {
+        self.decoder.layer_weights()
+    }
+
+    /// What the last token of a prompt, and every generated one, is multiplied with besides: the head.
+    pub fn head_weight(&self) -> WeightCount {
+        self.decoder.head_weight()
     }
 
     /// Forgets what the cache holds: the next prompt is read whole.

@@ -190,10 +190,16 @@ impl Decoder {
         self.heads.context_len
     }
 
-    /// What one decode step reads of the weights: all layers and the head.
-    pub fn weights_per_token(&self) -> WeightCount {
-        let layers = self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.down]);
-        WeightCount::of(layers.chain([self.head_weights()]))
+    /// What every token is multiplied with: all layers.
+    pub fn layer_weights(&self) -> WeightCount {
+        WeightCount::of(
+            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.down]),
+        )
+    }
+
+    /// What the last column of a step is multiplied with besides: the head.
+    pub fn head_weight(&self) -> WeightCount {
+        WeightCount::of([self.head_weights()])
     }
 
     /// Token ids by position.

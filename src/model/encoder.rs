@@ -166,7 +166,7 @@ impl Encoder {
     }
 
     /// What every token is multiplied with: all layers.
-    pub fn weights_per_token(&self) -> WeightCount {
+    pub fn layer_weights(&self) -> WeightCount {
         WeightCount::of(self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.up, &layer.down]))
     }
 

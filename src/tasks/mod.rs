@@ -183,8 +183,8 @@ impl TextEncoder {
     }
 
     /// What every token is multiplied with.
-    pub fn weights_per_token(&self) -> WeightCount {
-        self.encoder.weights_per_token()
+    pub fn layer_weights(&self) -> WeightCount {
+        self.encoder.layer_weights()
     }
 
     async fn run(&mut self, texts: &[&str], output: Output) -> Result<Vec<Vec<f32>>> {
