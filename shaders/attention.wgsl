@@ -32,7 +32,8 @@ fn main(inv: Invocation) {
         let head = item % params.n_heads;
         let column = min(item / params.n_heads, state.n_tokens - 1u);
         let live = item / params.n_heads < state.n_tokens;
-        let seen = span(column);
+        // Columns past the step see nothing and store nothing.
+        let seen = select(vec2<u32>(0u), span(column), live);
         let cache = (head / params.group) * params.context_len * QUADS;
         let q_base = column * (params.q_stride / 4u) + head * QUADS;
         var query: array<vec4<f32>, QUADS>;

@@ -139,8 +139,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
             let v = logits[i];
             let scaled = (v - best) / sampling.temperature;
             if (key(v) >= cut && exp(scaled) >= sampling.min_p) {
-                let uniform = (f32(pcg(i ^ noise) >> 8u) + 0.5) / 16777216.0;
-                let k = key(scaled - log(-log(uniform)));
+                // 23 bits and a half: never 0 or 1. The floor keeps a coarse log near 1 from making noise infinite.
+                let uniform = (f32(pcg(i ^ noise) >> 9u) + 0.5) / 8388608.0;
+                let k = key(scaled - log(max(-log(uniform), 1e-7)));
                 if (k > keys[local]) {
                     keys[local] = k;
                     ids[local] = i;

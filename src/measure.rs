@@ -169,7 +169,10 @@ pub async fn bench_encoder(
     check(options, 1..=1024)?;
     let gpu = &encoder.gpu().clone();
     let bandwidth = read_bandwidth(gpu).await?;
-    let n = options.n_prompt.clamp(1, encoder.info().context_len);
+    let n = options.n_prompt;
+    if n == 0 {
+        return Ok(report(gpu, &encoder.info().name, bandwidth, Vec::new()));
+    }
     let text = ids(n, encoder.info().vocab_size);
     let texts = vec![text; options.n_batch];
     let mut rates = Vec::new();

@@ -205,7 +205,7 @@ impl Session {
         let decoding = (start.elapsed() - first_token).as_secs_f64();
         let timings = Timings {
             load_ms: self.info.load_ms,
-            first_token_ms: first_token.as_secs_f64() * 1e3,
+            prefill_ms: first_token.as_secs_f64() * 1e3,
             prefill_tokens_per_s: (prompt.len() - reused) as f64 / first_token.as_secs_f64().max(1e-9),
             decode_tokens_per_s: tokens.len().saturating_sub(1) as f64 / decoding.max(1e-9),
             dispatches_per_token: self.decoder.dispatches_per_token(),
@@ -280,7 +280,7 @@ impl Session {
             }
             self.decoder.prefill(&self.gpu, reused + i * chunk_len, chunk)?;
             if i % CHUNKS_PER_WAIT == CHUNKS_PER_WAIT - 1 {
-                self.gpu.flush().await?;
+                self.gpu.flush("reading the prompt").await?;
             }
         }
         self.decoder.prefill_head(&self.gpu)

@@ -148,7 +148,7 @@ function againButton() {
 function figuresOf({ tokens, finish_reason, timings }) {
   const parts = [
     t("per_second", { n: formatNumber(timings.decode_tokens_per_s, timings.decode_tokens_per_s < 10 ? 1 : 0) }),
-    t("first_token", { ms: formatDuration(timings.first_token_ms) }),
+    t("first_token", { ms: formatDuration(timings.prefill_ms) }),
     t("n_tokens", { n: formatNumber(tokens.length) }),
   ];
   if (finish_reason === "cancelled") parts.push(t("stopped"));

@@ -58,7 +58,7 @@ export type Piece = { text: string; tokens: number[]; logprobs?: StepLogprobs[] 
 
 export type Timings = {
   load_ms: number;
-  first_token_ms: number;
+  prefill_ms: number;
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;

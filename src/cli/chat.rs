@@ -158,7 +158,7 @@ impl Chat<'_> {
     fn note_speed(&self, answer: &Generation) {
         if self.context.shows_progress() {
             let timings = &answer.timings;
-            let (first, rate) = (timings.first_token_ms / 1000.0, timings.decode_tokens_per_s);
+            let (first, rate) = (timings.prefill_ms / 1000.0, timings.decode_tokens_per_s);
             self.context
                 .note(&format!("[{} tokens, {rate:.1} tokens/s, first after {first:.2} s]", answer.tokens.len()));
         }

@@ -307,8 +307,7 @@ impl Gpu {
         self.queue.write_buffer(&buffer.0, offset, bytes);
     }
 
-    /// Submits `program` `times` times over, each run one pass in one command buffer, then copies of
-    /// `(from, offset, n_bytes, to)`.
+    /// Submits one run of `program`, one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
     pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
         self.check("running a program")?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -320,23 +319,23 @@ impl Gpu {
         Ok(())
     }
 
-    /// Lets the driver take what was written so far, so that staging memory does not pile up while weights stream.
+    /// Waits until the device has done what was given to it, so that neither staging memory nor its queue piles up.
     #[cfg(not(target_arch = "wasm32"))]
-    pub async fn flush(&self) -> Result<()> {
+    pub async fn flush(&self, during: &'static str) -> Result<()> {
         self.queue.submit([]);
         self.poll()?;
-        self.check("uploading weights")
+        self.check(during)
     }
 
-    /// Lets the driver take what was written so far, so that staging memory does not pile up while weights stream.
+    /// Waits until the device has done what was given to it, so that neither staging memory nor its queue piles up.
     #[cfg(target_arch = "wasm32")]
-    pub async fn flush(&self) -> Result<()> {
+    pub async fn flush(&self, during: &'static str) -> Result<()> {
         let (sender, receiver) = futures_channel::oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             let _ = sender.send(());
         });
         let _ = receiver.await;
-        self.check("uploading weights")
+        self.check(during)
     }
 
     #[cfg(not(target_arch = "wasm32"))]
@@ -402,6 +401,8 @@ impl Gpu {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let program = Program::build(self, recording, on_pipeline);
         if let Some(error) = scope.pop().await {
+            // One of them is broken; which, the driver does not tell. None may be taken for good later.
+            self.pipelines.borrow_mut().clear();
             return Err(Error::Gpu { during: "compiling shaders", reason: error.to_string() });
         }
         self.check("compiling shaders")?;

@@ -198,7 +198,7 @@ async fn load_part(
             for (plane, offset) in repack(dtype, cols as usize, &bytes).iter().zip(layout.chunk(row)) {
                 gpu.write(&buffer, offset, plane);
             }
-            gpu.flush().await?;
+            gpu.flush("uploading weights").await?;
             on_bytes(bytes.len() as u64)?;
             row += n;
             done += n;

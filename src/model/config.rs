@@ -68,6 +68,8 @@ pub struct DecoderConfig {
 pub struct EncoderConfig {
     /// Sizes.
     pub shape: Shape,
+    /// Tokens of a text at most; longer ones are cut.
+    pub max_tokens: u32,
     /// How the model means its token vectors to become one.
     pub pooling: Pooling,
     /// Names of the head's classes; empty where there is no head.
@@ -393,6 +395,16 @@ impl EncoderConfig {
             let what = format!("{n} heads and {kv} kv heads of {head_dim} values in an encoder of width {dim}");
             return Err(Error::unsupported(what));
         }
+        if let Some(class) = facts.json("architectures").and_then(|list| list.get(0)).and_then(Json::as_str) {
+            let other_heads = ["ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"];
+            if other_heads.iter().any(|head| class.ends_with(head)) {
+                return Err(Error::unsupported(format!("{class}: of the heads, ForSequenceClassification runs")));
+            }
+        }
+        let max_tokens = match folder_max_tokens(checkpoint).await? {
+            Some(most) => shape.context_len.min(most),
+            None => shape.context_len,
+        };
         let (pooling, labels) = match facts.config {
             Config::Gguf(metadata) => {
                 let labels = metadata.strings(&facts.gguf("classifier.output_labels"));
@@ -401,7 +413,7 @@ impl EncoderConfig {
             }
             Config::HuggingFace(_) => (folder_pooling(checkpoint).await?, json_labels(&facts)),
         };
-        Ok(Self { shape, pooling, labels })
+        Ok(Self { shape, max_tokens, pooling, labels })
     }
 }
 
@@ -411,6 +423,22 @@ fn gguf_pooling(kind: Option<u64>) -> Result<Pooling> {
         Some(2) => Ok(Pooling::Cls),
         Some(3) => Ok(Pooling::Last),
         Some(other) => Err(Error::unsupported(format!("pooling type {other}"))),
+    }
+}
+
+/// `max_seq_length` of sentence-transformers' `sentence_bert_config.json`: how long the texts were that the model learnt to
+/// embed, where that is less than it has positions for.
+async fn folder_max_tokens(checkpoint: &Checkpoint) -> Result<Option<u32>> {
+    let name = "sentence_bert_config.json";
+    let Some(text) = checkpoint.side_text(name).await? else { return Ok(None) };
+    let json: Json =
+        serde_json::from_slice(&text).map_err(|error| Error::format(name, format!("JSON wanted: {error}")))?;
+    match json.get("max_seq_length") {
+        None | Some(Json::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(most @ 2..=MAX_CONTEXT) => Ok(Some(most as u32)),
+            _ => Err(Error::format(name, format!("max_seq_length is {value}, 2 to {MAX_CONTEXT} was wanted"))),
+        },
     }
 }
 

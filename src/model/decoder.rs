@@ -180,16 +180,6 @@ impl Decoder {
         Ok(())
     }
 
-    /// Hyperparameters.
-    pub fn config(&self) -> &DecoderConfig {
-        &self.config
-    }
-
-    /// Positions of the cache.
-    pub fn context_len(&self) -> u32 {
-        self.heads.context_len
-    }
-
     /// What every token is multiplied with: all layers.
     pub fn layer_weights(&self) -> WeightCount {
         WeightCount::of(

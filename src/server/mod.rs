@@ -65,6 +65,7 @@ pub(crate) fn run(options: ServerOptions) -> anyhow::Result<()> {
 }
 
 async fn serve(options: ServerOptions) -> anyhow::Result<()> {
+    let signals = StopSignals::new()?;
     let listener = bind(&options.host, options.ports.clone()).await?;
     let address = format!("http://{}", listener.local_addr()?);
     writeln!(io::stdout(), "listening on {address}")?;
@@ -79,7 +80,7 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
     let connections = Connections::default();
     let router = routes::router(app);
     let accepting = tokio::spawn(connections.clone().accept(listener, router));
-    let failed = wait_for_stop(&mut engine.loaded, &status, &load_cancel).await;
+    let failed = wait_for_stop(&mut engine.loaded, signals, &status, &load_cancel).await;
     status.enter(Phase::Draining);
     accepting.abort();
     // The task holds the router, and with it a sender of jobs, until it is gone.
@@ -93,6 +94,7 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
 /// Ends at a signal, or with the error of a model that was asked for and does not load.
 async fn wait_for_stop(
     loaded: &mut oneshot::Receiver<trice::Result<()>>,
+    mut signals: StopSignals,
     status: &Status,
     load_cancel: &Cancel,
 ) -> anyhow::Result<()> {
@@ -103,18 +105,14 @@ async fn wait_for_stop(
                 Err(_) => anyhow::bail!("the engine thread stopped"),
             }
             print_ready(status)?;
-            stop_signal().await?;
+            signals.recv().await;
         }
-        result = stop_signal() => {
-            load_cancel.cancel();
-            result?;
-        }
+        () = signals.recv() => load_cancel.cancel(),
     }
     tracing::info!("stopping: waiting for running requests; a second signal stops at once");
-    tokio::spawn(async {
-        if stop_signal().await.is_ok() {
-            std::process::exit(EXIT_INTERRUPTED);
-        }
+    tokio::spawn(async move {
+        signals.recv().await;
+        std::process::exit(EXIT_INTERRUPTED);
     });
     Ok(())
 }
@@ -130,19 +128,40 @@ fn print_ready(status: &Status) -> io::Result<()> {
     }
 }
 
+/// Heard from the first moment to the last: a signal between two listeners would be lost, and with it the stop.
 #[cfg(unix)]
-async fn stop_signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
-#[cfg(not(unix))]
-async fn stop_signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[cfg(windows)]
+struct StopSignals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    async fn recv(&mut self) {
+        let _ = self.0.recv().await;
+    }
 }
 
 /// The first of `ports` that is free.

@@ -116,7 +116,7 @@ pub struct Timings {
     /// Milliseconds from opening the model to being ready.
     pub load_ms: f64,
     /// Milliseconds from the prompt to the first token.
-    pub first_token_ms: f64,
+    pub prefill_ms: f64,
     /// Prompt tokens per second.
     pub prefill_tokens_per_s: f64,
     /// Generated tokens per second, after the first.

@@ -90,7 +90,7 @@ impl TextEncoder {
             context_len: options
                 .context_len
                 .unwrap_or(usize::MAX)
-                .min(shape.context_len as usize)
+                .min(encoder.config().max_tokens as usize)
                 .min(encoder.batch_len()),
             vocab_size: shape.vocab_size as usize,
             load_ms: start.elapsed().as_secs_f64() * 1e3,

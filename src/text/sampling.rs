@@ -104,8 +104,8 @@ pub fn sample(logits: &[f32], history: &[u32], params: &SamplingParams) -> Optio
         if *v < cut || probability(*v) < params.min_p {
             return f32::NEG_INFINITY;
         }
-        let uniform = ((pcg(i as u32 ^ noise) >> 8) as f32 + 0.5) / 16_777_216.0;
-        (v - best) / params.temperature - (-uniform.ln()).ln()
+        let uniform = ((pcg(i as u32 ^ noise) >> 9) as f32 + 0.5) / 8_388_608.0;
+        (v - best) / params.temperature - (-uniform.ln()).max(1e-7).ln()
     });
     Some(argmax(drawn) as u32)
 }
@@ -147,6 +147,13 @@ mod tests {
         let firsts = (0..n).filter(|seed| sample(&logits, &[], &SamplingParams { seed: *seed, ..params }) == Some(0));
         let share = firsts.count() as f32 / n as f32;
         assert!((share - 0.75).abs() < 0.03, "{share}");
+    }
+
+    #[test]
+    fn noise_is_finite_for_every_hash() {
+        // The largest and the smallest draw: a token that is a million times less likely never wins on noise alone.
+        let noise = |draw: u32| -(-((draw as f32 + 0.5) / 8_388_608.0).ln()).max(1e-7).ln();
+        assert!(noise(0) > -3.0 && noise((1 << 23) - 1) < 16.2, "{} {}", noise(0), noise((1 << 23) - 1));
     }
 
     #[test]

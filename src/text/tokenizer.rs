@@ -216,11 +216,6 @@ impl Tokenizer {
         self.marks.bos.filter(|bos| self.marks.prefix.contains(bos))
     }
 
-    /// What stands before and after a document.
-    pub fn document_marks(&self) -> (&[u32], &[u32]) {
-        (&self.marks.prefix, &self.marks.suffix)
-    }
-
     /// Whether this token ends an answer.
     pub fn is_end(&self, id: u32) -> bool {
         self.marks.ends.binary_search(&id).is_ok()

@@ -43,9 +43,14 @@ pub fn open_folder(path: &str) -> Checkpoint {
     let folder = super::shared(path).unwrap();
     let open = |file: &Path| -> Rc<dyn Source> { Rc::new(FileSource::open(file).unwrap()) };
     let mut side = BTreeMap::new();
-    for name in
-        ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "1_Pooling/config.json"]
-    {
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+    ] {
         if folder.join(name).exists() {
             side.insert(name.to_owned(), open(&folder.join(name)));
         }

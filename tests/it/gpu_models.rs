@@ -118,6 +118,8 @@ fn minilm_gives_its_vectors_alone_and_in_a_batch() {
     let reference = json(&folder.join("reference.json"));
     let checkpoint = open_folder("models/all-MiniLM-L6-v2");
     let mut encoder = block_on(TextEncoder::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap();
+    // sentence_bert_config.json: it learnt from 256 tokens at most, although it has 512 positions.
+    assert_eq!(encoder.encode(&"word ".repeat(1000)).unwrap().len(), 256);
     let sentences = reference["sentences"].as_array().unwrap();
     let texts: Vec<&str> = sentences.iter().map(|s| s["text"].as_str().unwrap()).collect();
     let batch = block_on(encoder.embed(&texts, None, Scaling::Unit)).unwrap();

@@ -52,9 +52,39 @@ fn source() -> Vec<File> {
         let path = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
         let module = path.split(['/', '.']).next().unwrap().to_owned();
         let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
-        File { path, module, lines: text.lines().map(code).collect() }
+        File { path, module, lines: join_lists(text.lines().map(code)) }
     };
     paths.iter().map(read).collect()
+}
+
+/// An import whose list goes on over several lines stands in its first one; the others stay, empty, so that numbers hold.
+fn join_lists(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    let mut open: Option<usize> = None;
+    for line in lines {
+        let is_import = line.trim_start().starts_with("use ") || line.trim_start().starts_with("pub use ");
+        let is_open = !line.contains(';');
+        match open {
+            Some(first) => {
+                joined[first].push_str(&line);
+                joined.push(String::new());
+                open = is_open.then_some(first);
+            }
+            None => {
+                open = (is_import && is_open).then_some(joined.len());
+                joined.push(line);
+            }
+        }
+    }
+    joined
+}
+
+#[test]
+fn imports_over_several_lines_are_read() {
+    let lines = ["use crate::{", "    gpu::Gpu,", "    session::Session,", "};", "let x = 1;"].map(str::to_owned);
+    let joined = join_lists(lines.into_iter());
+    assert_eq!(joined.len(), 5);
+    assert_eq!(imports(&joined[0]).collect::<Vec<_>>(), ["gpu", "session", ""]);
 }
 
 fn level(module: &str) -> Option<usize> {
