@@ -122,8 +122,13 @@ impl Server {
         signal(&self.child, name);
     }
 
-    /// Waits for the end: the exit code and the rest of the log.
+    /// Waits for the end: the exit code and the rest of the log. A server that does not end fails the test, not the run.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let start = std::time::Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < HANG, "the server does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let mut log = String::new();
         self.stderr.read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)
