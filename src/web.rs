@@ -150,6 +150,9 @@ impl Engine {
     async fn with_model<T>(&self, work: impl AsyncFnOnce(&mut Model, Cancel) -> Result<T>) -> Result<T> {
         let mut model = self.model.take().ok_or_else(no_model)?;
         let cancel = self.begin();
+        if let Model::Encoder(encoder) = &mut model {
+            encoder.set_cancel(cancel.clone());
+        }
         let result = work(&mut model, cancel).await;
         self.model.replace(Some(model));
         result

@@ -10,8 +10,10 @@ import { formatDuration, formatNumber, sentence, t } from "./strings.js";
 
 const slot = slots.chat;
 
-/** @type {Message[]} */
+/** The turns that are answered. @type {Message[]} */
 let messages = [];
+/** What was asked last: in `messages` once it is answered, so that no failed question goes to the model again. @type {Message | null} */
+let question = null;
 /** The answer under way. @type {AbortController | null} */
 let answering = null;
 
@@ -20,13 +22,13 @@ async function send(text) {
   if (answering || text.trim() === "") return;
   byId("message").value = "";
   fitComposer();
-  messages.push({ role: "user", content: text });
+  question = { role: "user", content: text };
   byId("conversation").append(el("div", { class: "user", role: "article", "aria-label": t("you") }, text));
-  await answer();
+  await answer(question);
 }
 
-/** Answers the last message. */
-async function answer() {
+/** Answers a question. @param {Message} asked */
+async function answer(asked) {
   const controller = new AbortController();
   answering = controller;
   showState();
@@ -36,11 +38,13 @@ async function answer() {
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
-    const prompt = nextPrompt();
+    const prompt = promptOf(asked);
     view.begin(prompt.prompt ?? "");
     const options = { ...samplingOptions(), signal: controller.signal };
     const generation = await model.generate(prompt, options, (piece) => view.add(piece));
-    messages.push({ role: "assistant", content: generation.text });
+    // Stopped before the first word: not answered.
+    const isAnswered = generation.finish_reason !== "cancelled" || generation.text !== "";
+    if (isAnswered) messages.push(asked, { role: "assistant", content: generation.text });
     view.finish(generation);
     announce(t("finished"));
   } catch (error) {
@@ -60,12 +64,16 @@ function continues() {
   return Boolean(choice.isDemo) || slot.model?.info.has_template === false;
 }
 
-/** The conversation, or the last text where that is only continued. @returns {import("./engine.js").Prompt} */
-function nextPrompt() {
-  if (continues()) return { prompt: messages[messages.length - 1].content, raw: true };
+/**
+ * The conversation with the question, or the question alone where it is only continued.
+ * @param {Message} asked
+ * @returns {import("./engine.js").Prompt}
+ */
+function promptOf(asked) {
+  if (continues()) return { prompt: asked.content, raw: true };
   /** @type {Message[]} */
   const system = settings.system ? [{ role: "system", content: settings.system }] : [];
-  return { messages: [...system, ...messages] };
+  return { messages: [...system, ...messages, asked] };
 }
 
 /** Whether the model must be loaded again. @param {any} error */
@@ -74,10 +82,10 @@ function isLost(error) {
 }
 
 async function regenerate() {
-  if (answering) return;
-  if (messages[messages.length - 1]?.role === "assistant") messages.pop();
+  if (answering || !question) return;
+  if (messages.at(-2) === question) messages.splice(-2);
   byId("conversation").lastElementChild?.remove();
-  await answer();
+  await answer(question);
 }
 
 function stop() {
@@ -174,8 +182,8 @@ function showNewest() {
 function showState() {
   byId("send").hidden = answering !== null;
   byId("stop").hidden = answering === null;
-  byId("welcome").hidden = messages.length > 0;
-  byId("new-chat").hidden = messages.length === 0;
+  byId("welcome").hidden = question !== null;
+  byId("new-chat").hidden = question === null;
   byId("new-chat").disabled = answering !== null;
 }
 
@@ -193,6 +201,7 @@ function showModel() {
 
 function newChat() {
   messages = [];
+  question = null;
   byId("conversation").replaceChildren();
   showState();
   byId("message").focus();
@@ -212,10 +221,9 @@ function onKey(event) {
     event.preventDefault();
     send(field.value);
   } else if (event.key === "ArrowUp" && field.value === "") {
-    const last = messages.findLast(({ role }) => role === "user");
-    if (!last) return;
+    if (!question) return;
     event.preventDefault();
-    field.value = last.content;
+    field.value = question.content;
     fitComposer();
   }
 }

@@ -39,6 +39,8 @@ function textClassification(model) {
 function zeroShotClassification(model) {
   /** @param {string | string[]} texts @param {string[]} labels @param {{template?: string, multiLabel?: boolean}} [options] */
   return async (texts, labels, options = {}) => {
+    // Without labels the model's own head would answer, which is another task.
+    if (labels.length === 0) throw new TypeError("labels must hold one label at least");
     const sequences = [texts].flat();
     const lists = await model.classify(sequences, { labels, ...options });
     const results = lists.map((list, i) => ({

@@ -69,10 +69,9 @@ async fn classify_all(
     top: usize,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
-    let cancel = interrupt.arm();
+    encoder.set_cancel(interrupt.arm());
     let bar = Bar::new(context);
     for (batch, chunk) in texts.chunks(TEXTS_PER_BATCH).enumerate() {
-        cancel.check()?;
         let first = batch * TEXTS_PER_BATCH;
         bar.count("Classifying", first as u64, texts.len() as u64);
         let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();

@@ -29,10 +29,9 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
         let mut encoder = model::load_encoder(context, name, &interrupt).await?;
-        let cancel = interrupt.arm();
+        encoder.set_cancel(interrupt.arm());
         let bar = Bar::new(context);
         for (batch, chunk) in request.texts.chunks(TEXTS_PER_BATCH).enumerate() {
-            cancel.check()?;
             let first = batch * TEXTS_PER_BATCH;
             bar.count("Embedding", first as u64, request.texts.len() as u64);
             let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();

@@ -102,7 +102,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
         None => format!("{error:#}"),
     };
     eprintln!("error: {}", one_line(&message));
-    ExitCode::from(if error.is::<Usage>() { EXIT_USAGE } else { EXIT_FAILED })
+    let is_usage = error.is::<Usage>() || matches!(error.downcast_ref(), Some(trice::Error::Invalid { .. }));
+    ExitCode::from(if is_usage { EXIT_USAGE } else { EXIT_FAILED })
 }
 
 /// The reader of our output has seen enough (`trice chat | head -1`): that is no failure.

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
+use trice::gpu::Gpu;
 use trice::session::Cancel;
 
 /// Templates and shaders are compiled recursively on this thread.
@@ -116,6 +117,18 @@ enum Health {
     Broken,
 }
 
+/// An error may be the request's own doing, such as outputs that are not numbers: only the device's state counts.
+fn health_after(error: &trice::Error, gpu: &Gpu) -> Health {
+    if gpu.check("after a failed request").is_err() {
+        tracing::error!("{error}; loading again");
+        return Health::Broken;
+    }
+    if matches!(error, trice::Error::Gpu { .. }) {
+        tracing::error!("{error}");
+    }
+    Health::Sound
+}
+
 /// Runs one job. A panic costs this request, not the server.
 fn perform(models: &mut Models, job: Job) -> Health {
     if job.cancel.is_cancelled() {
@@ -127,11 +140,8 @@ fn perform(models: &mut Models, job: Job) -> Health {
     };
     let run = AssertUnwindSafe(|| pollster::block_on(work::perform(model, job)));
     match catch_unwind(run) {
-        Ok(Err(trice::Error::Gpu { during, reason })) => {
-            tracing::error!("GPU, {during}: {reason}; loading again");
-            Health::Broken
-        }
-        Ok(_) => Health::Sound,
+        Ok(Ok(())) => Health::Sound,
+        Ok(Err(error)) => health_after(&error, model.gpu()),
         // The answer's channel closed with the panic, which the client sees as an error.
         Err(_) => Health::Broken,
     }

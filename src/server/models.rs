@@ -24,6 +24,16 @@ pub(crate) struct Decoder {
     pieces: Option<Rc<[Vec<u8>]>>,
 }
 
+impl Loaded {
+    /// The device it is on.
+    pub(crate) fn gpu(&self) -> &Gpu {
+        match self {
+            Self::Decoder(decoder) => decoder.session.gpu(),
+            Self::Encoder(encoder) => encoder.gpu(),
+        }
+    }
+}
+
 impl Decoder {
     /// The bytes of every token. A table, because the session is busy generating when they are needed.
     pub(crate) fn pieces(&mut self) -> Rc<[Vec<u8>]> {

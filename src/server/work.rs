@@ -8,12 +8,9 @@ use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
-use trice::session::{Cancel, FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
+use trice::session::{FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::Message;
-
-/// Texts per call of the encoder: between two calls a client that is gone is noticed.
-const TEXTS_PER_CALL: usize = 64;
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
@@ -96,10 +93,12 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
             result
         }
         (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
-            answer(embed(encoder, &texts, &cancel).await, reply)
+            encoder.set_cancel(cancel);
+            answer(embed(encoder, &texts).await, reply)
         }
         (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
-            answer(classify(encoder, &texts, &options, &cancel).await, reply)
+            encoder.set_cancel(cancel);
+            answer(classify(encoder, &texts, &options).await, reply)
         }
         (_, work) => {
             work.fail(&ApiError::invalid("model", "this model does not do that"));
@@ -211,31 +210,18 @@ fn steps(logprobs: &[StepLogprobs], pieces: Option<&Rc<[Vec<u8>]>>) -> Vec<Step>
     logprobs.iter().map(step).collect()
 }
 
-async fn embed(encoder: &mut TextEncoder, texts: &[String], cancel: &Cancel) -> trice::Result<Embedded> {
+async fn embed(encoder: &mut TextEncoder, texts: &[String]) -> trice::Result<Embedded> {
     let tokens = count_tokens(encoder, texts)?;
-    let mut vectors = Vec::with_capacity(texts.len());
-    for chunk in texts.chunks(TEXTS_PER_CALL) {
-        cancel.check()?;
-        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        // OpenAI's vectors have length 1.
-        vectors.extend(encoder.embed(&chunk, None, Scaling::Unit).await?);
-    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    // OpenAI's vectors have length 1.
+    let vectors = encoder.embed(&texts, None, Scaling::Unit).await?;
     Ok(Embedded { vectors, tokens })
 }
 
-async fn classify(
-    encoder: &mut TextEncoder,
-    texts: &[String],
-    options: &ClassifyOptions,
-    cancel: &Cancel,
-) -> trice::Result<Classified> {
+async fn classify(encoder: &mut TextEncoder, texts: &[String], options: &ClassifyOptions) -> trice::Result<Classified> {
     let tokens = count_tokens(encoder, texts)?;
-    let mut labels = Vec::with_capacity(texts.len());
-    for chunk in texts.chunks(TEXTS_PER_CALL) {
-        cancel.check()?;
-        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        labels.extend(encoder.classify(&chunk, options).await?);
-    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let labels = encoder.classify(&texts, options).await?;
     Ok(Classified { labels, tokens })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{FetchRequest, LocalFuture, Source, check_range, fetch};
 use crate::error::{Error, Result};
+use std::cell::OnceCell;
 use std::io;
 
 /// A server that does not know ranges is asked once for the whole file, up to this many bytes.
@@ -12,8 +13,8 @@ pub struct HttpSource {
     url: String,
     token: Option<String>,
     len: u64,
-    /// The whole file, where the server does not know ranges.
-    whole: Option<Vec<u8>>,
+    /// The whole file, once the server has shown that it does not know ranges.
+    whole: OnceCell<Vec<u8>>,
 }
 
 impl HttpSource {
@@ -22,7 +23,7 @@ impl HttpSource {
         let reply = fetch::get(&FetchRequest { url, token, range: Some(0..1) }).await?;
         check_status(url, reply.status)?;
         refuse_html(url, reply.content_type.as_deref())?;
-        let mut source = Self { url: url.to_owned(), token: token.map(str::to_owned), len: 0, whole: None };
+        let mut source = Self::with_len(url, token, 0);
         if reply.status == 206 {
             let total = reply.content_range.as_deref().and_then(total_in);
             source.len = match total {
@@ -38,13 +39,13 @@ impl HttpSource {
         }
         let whole = reply.bytes(MAX_WHOLE_BYTES as usize).await?;
         source.len = whole.len() as u64;
-        source.whole = Some(whole);
+        source.whole = whole.into();
         Ok(source)
     }
 
     /// A file whose length is known, from a hub's listing.
     pub fn with_len(url: &str, token: Option<&str>, len: u64) -> Self {
-        Self { url: url.to_owned(), token: token.map(str::to_owned), len, whole: None }
+        Self { url: url.to_owned(), token: token.map(str::to_owned), len, whole: OnceCell::new() }
     }
 
     async fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
@@ -59,19 +60,26 @@ impl HttpSource {
             let reason = format!("{} bytes wanted, the server now has {}", self.len, total.unwrap_or(0));
             return Err(Error::format(&self.url, reason));
         }
-        // A server without ranges sends the file from its beginning.
-        let (skipped, limit) = if reply.status == 206 { (0, len as u64) } else { (offset, self.len) };
-        if reply.status != 206 && limit > MAX_WHOLE_BYTES {
+        if reply.status == 206 {
+            let bytes = reply.bytes(len).await?;
+            self.check_len(&bytes, offset, len)?;
+            return Ok(bytes);
+        }
+        // 200: the range was ignored and the whole file follows. It is kept, so that it comes only once.
+        if self.len > MAX_WHOLE_BYTES {
             return Err(Error::unsupported(format!("{}: the server does not send parts of files (Range)", self.url)));
         }
-        let mut bytes = reply.bytes(limit as usize).await?;
-        bytes.drain(..(skipped as usize).min(bytes.len()));
-        bytes.truncate(len);
-        if bytes.len() < len {
-            let reason = format!("{len} bytes wanted at {offset}, {} came", bytes.len());
-            return Err(Error::io(&self.url, io::Error::new(io::ErrorKind::UnexpectedEof, reason)));
+        let whole = reply.bytes(self.len as usize).await?;
+        self.check_len(&whole, 0, self.len as usize)?;
+        Ok(part(self.whole.get_or_init(|| whole), offset, len))
+    }
+
+    fn check_len(&self, bytes: &[u8], offset: u64, len: usize) -> Result<()> {
+        if bytes.len() == len {
+            return Ok(());
         }
-        Ok(bytes)
+        let reason = format!("{len} bytes wanted at {offset}, {} came", bytes.len());
+        Err(Error::io(&self.url, io::Error::new(io::ErrorKind::UnexpectedEof, reason)))
     }
 }
 
@@ -87,12 +95,17 @@ impl Source for HttpSource {
     fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             check_range(self, offset, len)?;
-            match &self.whole {
-                Some(whole) => Ok(whole[offset as usize..offset as usize + len].to_vec()),
+            match self.whole.get() {
+                Some(whole) => Ok(part(whole, offset, len)),
                 None => self.fetch(offset, len).await,
             }
         })
     }
+}
+
+/// A range that lies within `whole`.
+fn part(whole: &[u8], offset: u64, len: usize) -> Vec<u8> {
+    whole[offset as usize..offset as usize + len].to_vec()
 }
 
 /// The total in `bytes 0-0/123`.

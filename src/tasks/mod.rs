@@ -126,6 +126,12 @@ impl TextEncoder {
         &self.gpu
     }
 
+    /// Gives the calls from now on another flag, in place of the one it was loaded with: it stops `embed`, `classify` and
+    /// the like between their batches, with `Cancelled`. A flag that is set stays set: each request wants its own.
+    pub fn set_cancel(&mut self, cancel: Cancel) {
+        self.cancel = cancel;
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info

@@ -149,6 +149,23 @@ fn gpu_cancelling_leaves_the_session_good() {
 }
 
 #[test]
+fn gpu_a_cancelled_encoder_works_again_with_a_fresh_flag() {
+    let Some(gpu) = test_gpu() else { return };
+    let mut encoder = encoder(&gpu, &Toy::classifier(2));
+    let wanted = block_on(encoder.embed(&["a b c"], None, Scaling::Unit)).unwrap();
+    let cancel = Cancel::default();
+    encoder.set_cancel(cancel.clone());
+    assert_eq!(block_on(encoder.embed(&["a b c"], None, Scaling::Unit)).unwrap(), wanted);
+    cancel.cancel();
+    let embedded = block_on(encoder.embed(&["a b c"], None, Scaling::Unit));
+    assert!(matches!(embedded, Err(Error::Cancelled)), "{embedded:?}");
+    let classified = block_on(encoder.classify(&["a b c"], &ClassifyOptions::default()));
+    assert!(matches!(classified, Err(Error::Cancelled)), "{classified:?}");
+    encoder.set_cancel(Cancel::default());
+    assert_eq!(block_on(encoder.embed(&["a b c"], None, Scaling::Unit)).unwrap(), wanted);
+}
+
+#[test]
 fn gpu_cancelling_a_load_leaves_the_device_good() {
     let Some(gpu) = test_gpu() else { return };
     for stage in [Stage::Reading, Stage::Compiling] {

@@ -240,6 +240,20 @@ fn a_server_that_ignores_ranges_starts_over() {
 }
 
 #[test]
+fn a_server_that_ignores_ranges_sends_a_file_once() {
+    let weights = weights();
+    let server = Server::start(&[("m.gguf", &weights, Some(Fault::IgnoresRange))]);
+    let url = format!("{}/elsewhere/m.gguf", server.endpoint);
+    let source = HttpSource::with_len(&url, None, weights.len() as u64);
+    for (offset, value) in [(8, 2_u32), (399_996, 99_999), (0, 0)] {
+        assert_eq!(pollster::block_on(source.read(offset, 4)).unwrap(), value.to_le_bytes());
+    }
+    assert_eq!(server.log().len(), 1);
+    let longer = HttpSource::with_len(&url, None, weights.len() as u64 + 4);
+    assert!(matches!(pollster::block_on(longer.read(8, 4)), Err(Error::Io { .. })), "the file is another one");
+}
+
+#[test]
 fn wrong_answers_are_refused_and_leave_nothing() {
     let weights = weights();
     let cases = [(Fault::WrongHash, "its bytes hash to"), (Fault::Html, "HTML page")];

@@ -1,10 +1,12 @@
 //! The server: what it refuses, how it answers, and that a client that leaves is noticed.
 
+use crate::common::toy::{DIM, Toy};
 use crate::program::{Reply, Server, folder_with, has_gpu, json as run_json, last_error, post, run};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::sync::mpsc;
 use std::thread;
+use trice::format::DType;
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -244,6 +246,25 @@ fn sigterm_ends_the_server_cleanly() {
     assert_eq!(server.get("/nope").status, 404);
     server.signal("TERM");
     assert_eq!(server.wait().0, Some(0));
+}
+
+/// Finite weights whose products are not numbers: the same request fails every time, on a device that is well.
+#[cfg(unix)]
+#[test]
+fn gpu_outputs_that_are_no_numbers_do_not_reload_the_models() {
+    let broken = Toy::bert().weights("blk.1.layer_output_norm.weight", DType::F32, &[DIM], &[3e38; 64]);
+    let folder = folder_with(&[("toy.gguf", &broken.gguf())]);
+    let path = folder.path().join("toy.gguf").display().to_string();
+    let Some(server) = loaded(&[&path]) else { return };
+    let body = json!({"model": path, "input": "a b"}).to_string();
+    for _ in 0..2 {
+        assert_refused("embeddings", &server.post("/v1/embeddings", &body), 500);
+        assert_eq!(server.get("/health").status, 200);
+    }
+    server.signal("TERM");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("not numbers") && !log.contains("loading again"), "{log}");
 }
 
 fn completion(prompt: &str, extra: Value) -> String {
