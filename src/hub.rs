@@ -206,8 +206,7 @@ async fn open_cached(
     match (options.offline, path.exists()) {
         (true, true) => {}
         (true, false) => {
-            let path = path.display();
-            return Err(Error::invalid(format!("{path}: it is not in the cache, and the network is off")));
+            return Err(Error::io(path.display().to_string(), not_cached()));
         }
         (false, _) => download::fetch(file, &path, options.token_for(&file.url), progress).await?,
     }
@@ -243,13 +242,18 @@ async fn open_ranged(file: &RemoteFile, options: &HubOptions) -> Result<Rc<dyn S
     })
 }
 
+#[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
+fn not_cached() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in the cache, and the network is off")
+}
+
 /// The files of a repository; natively the last answer is kept for when the hub cannot be reached.
 #[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
 async fn list_repo(repo: &str, revision: &str, options: &HubOptions) -> Result<listing::Listing> {
     let cache = cache::Cache::new(options)?;
     let kept = cache.folder(&format!("hf:{repo}@{revision}")).join(".listing.json");
     let asked = match options.offline {
-        true => Err(Error::invalid(format!("hf:{repo}: it is not in the cache, and the network is off"))),
+        true => Err(Error::io(format!("hf:{repo}"), not_cached())),
         false => listing::fetch(repo, revision, options).await,
     };
     match asked {

@@ -10,7 +10,7 @@ use super::work::{self, Work};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use trice::gpu::Gpu;
 use trice::session::Cancel;
@@ -37,6 +37,9 @@ pub(crate) struct Engine {
     thread: JoinHandle<()>,
 }
 
+/// How long the end of the program waits for the engine to let go of the GPU.
+const JOIN_TIME: Duration = Duration::from_secs(10);
+
 impl Engine {
     /// Starts loading.
     pub(crate) fn start(options: ServerOptions, status: Status) -> io::Result<Self> {
@@ -52,6 +55,14 @@ impl Engine {
     /// Waits until the thread has let go of the GPU; every sender of jobs must be gone.
     pub(crate) fn join(self) {
         drop(self.jobs);
+        let start = Instant::now();
+        while !self.thread.is_finished() {
+            if start.elapsed() > JOIN_TIME {
+                tracing::warn!("the engine thread is still at work; ending without it");
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         if self.thread.join().is_err() {
             tracing::error!("the engine thread panicked");
         }
