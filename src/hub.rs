@@ -244,7 +244,7 @@ async fn open_ranged(file: &RemoteFile, options: &HubOptions) -> Result<Rc<dyn S
 
 #[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
 fn not_cached() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in the cache, and the network is off")
+    std::io::Error::new(std::io::ErrorKind::NetworkUnreachable, "it is not in the cache, and the network is off")
 }
 
 /// The files of a repository; natively the last answer is kept for when the hub cannot be reached.
