@@ -64,7 +64,8 @@ pub(crate) fn reading<'a>(
     }
 }
 
-fn compiling<'a>(progress: &'a mut dyn FnMut(Progress)) -> impl FnMut(usize, usize) + 'a {
+/// Tells of every shader compiled.
+pub(crate) fn compiling<'a>(progress: &'a mut dyn FnMut(Progress)) -> impl FnMut(usize, usize) + 'a {
     move |done, total| progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 })
 }
 
@@ -103,15 +104,7 @@ impl Session {
         options.cancel.check()?;
         let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
         let read_latency = read_latency(gpu, &decoder).await?;
-        let info = ModelInfo {
-            name: checkpoint.name().to_owned(),
-            architecture: model.architecture,
-            n_params: checkpoint.n_params(),
-            weight_bytes: checkpoint.weight_bytes(),
-            context_len: context_len as usize,
-            vocab_size: model.vocab_size as usize,
-            load_ms: start.elapsed().as_secs_f64() * 1e3,
-        };
+        let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
         Ok(Self { gpu: gpu.clone(), decoder, tokenizer, template, info, cached: Vec::new(), read_backs, read_latency })
     }
 

@@ -7,9 +7,9 @@ struct Params {
     granules: u32,     // of 32 weights, per row
     x_stride: u32,     // vec4s per column of x
     y_stride: u32,     // floats per column of y
-    norm: u32,
-    bias: u32,
-    eps: f32,
+    norm: u32,         // the prologue's norm weight, its start in `vectors` in vec4s
+    bias: u32,         // the bias, likewise
+    eps: f32,          // of the prologue's norm
     out_column: u32,   // 0: y holds the same columns as x; 1: y holds the last column alone
     pad0: u32,
     pad1: u32,

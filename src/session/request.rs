@@ -2,11 +2,14 @@
 //! surface; holds no work.
 
 use crate::error::{Error, Result};
+use crate::format::Checkpoint;
 use crate::kernels::attention::KvType;
+use crate::model::config::Shape;
 use crate::text::SamplingParams;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A flag that stops work from another thread: Ctrl-C, a closed connection, the page's Stop button.
 #[derive(Clone, Debug, Default)]
@@ -184,4 +187,19 @@ pub struct ModelInfo {
     pub vocab_size: usize,
     /// Milliseconds the load took.
     pub load_ms: f64,
+}
+
+impl ModelInfo {
+    /// What `checkpoint` holds, loaded in `took` with room for `context_len` tokens.
+    pub(crate) fn new(checkpoint: &Checkpoint, shape: &Shape, context_len: usize, took: Duration) -> Self {
+        Self {
+            name: checkpoint.name().to_owned(),
+            architecture: shape.architecture.clone(),
+            n_params: checkpoint.n_params(),
+            weight_bytes: checkpoint.weight_bytes(),
+            context_len,
+            vocab_size: shape.vocab_size as usize,
+            load_ms: took.as_secs_f64() * 1e3,
+        }
+    }
 }

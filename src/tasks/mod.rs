@@ -6,7 +6,7 @@ use crate::gpu::Gpu;
 use crate::model::config::EncoderConfig;
 use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
 use crate::model::layers::WeightCount;
-use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, Stage, check_vocabulary, reading};
+use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, check_vocabulary, compiling, reading};
 use crate::text::Tokenizer;
 use serde::Serialize;
 use std::rc::Rc;
@@ -76,25 +76,11 @@ impl TextEncoder {
             Some(_) => Output::Logits,
             None => Output::Embedding(encoder.config().pooling, Scaling::Raw),
         };
-        encoder
-            .compile(gpu, output, &mut |done, total| {
-                progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 });
-            })
-            .await?;
+        encoder.compile(gpu, output, &mut compiling(progress)).await?;
         options.cancel.check()?;
-        let info = ModelInfo {
-            name: checkpoint.name().to_owned(),
-            architecture: shape.architecture,
-            n_params: checkpoint.n_params(),
-            weight_bytes: checkpoint.weight_bytes(),
-            context_len: options
-                .context_len
-                .unwrap_or(usize::MAX)
-                .min(encoder.config().max_tokens as usize)
-                .min(encoder.batch_len()),
-            vocab_size: shape.vocab_size as usize,
-            load_ms: start.elapsed().as_secs_f64() * 1e3,
-        };
+        let most = encoder.batch_len().min(encoder.config().max_tokens as usize);
+        let context_len = options.context_len.unwrap_or(most).min(most);
+        let info = ModelInfo::new(checkpoint, &shape, context_len, start.elapsed());
         let mut this = Self { gpu: gpu.clone(), encoder, tokenizer, info, cancel: options.cancel.clone() };
         this.check_labels()?;
         Ok(this)
