@@ -1,7 +1,7 @@
 //! How fast a model runs, and how fast the device could: what `trice bench` and `web/bench.html` print.
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Recording};
+use crate::gpu::Gpu;
 use crate::kernels::roof::{READ_THREADS, read};
 use crate::session::{GenerateOptions, Session};
 use crate::tasks::TextEncoder;
@@ -73,7 +73,7 @@ pub async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     let n_bytes = READ_BYTES.min(gpu.info().max_binding_bytes) / 16 * 16;
     let x = gpu.buffer("bandwidth test", n_bytes)?;
     let y = gpu.buffer("bandwidth test", u64::from(READ_THREADS) * 4)?;
-    let mut rec = Recording::new(gpu.caps());
+    let mut rec = gpu.recording();
     // Several reads in one submit, so that its cost does not count.
     const READS: usize = 4;
     for _ in 0..READS {

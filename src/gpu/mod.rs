@@ -7,7 +7,7 @@ pub mod tensor;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use shader::{Caps, Kernel, Variant, compose};
+use shader::{Caps, Choices, Kernel, Variant, compose};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -163,6 +163,7 @@ pub struct Gpu {
     info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    choices: Choices,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
 }
@@ -209,7 +210,7 @@ impl Gpu {
             }
         }));
         let info = infos[index].clone();
-        Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
+        Ok(Self { info, device, queue, choices: Choices::default(), pipelines: RefCell::default(), trouble })
     }
 
     /// What it is.
@@ -231,7 +232,27 @@ impl Gpu {
 
     /// What shaders must know of it.
     pub fn caps(&self) -> Caps {
-        Caps { subgroups: self.info.subgroups, browser: BROWSER }
+        Caps {
+            subgroups: self.info.subgroups,
+            min_lanes: if self.info.subgroups { self.info.subgroup_size.0 } else { 0 },
+            browser: BROWSER,
+        }
+    }
+
+    /// The same device with other shaders chosen.
+    pub fn with_choices(mut self, choices: Choices) -> Self {
+        self.choices = choices;
+        self
+    }
+
+    /// Which shaders serve it.
+    pub fn choices(&self) -> Choices {
+        self.choices
+    }
+
+    /// An empty list of dispatches for this device.
+    pub fn recording(&self) -> Recording {
+        Recording::new(self.caps(), self.choices)
     }
 
     /// `Err` once the driver has reported anything wrong or the device is gone.

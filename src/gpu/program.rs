@@ -1,7 +1,7 @@
 //! Record once, replay: a `Recording` is a list of dispatches as data, a `Program` the same list with compiled pipelines and
 //! bind groups. Nothing here knows a model.
 
-use super::shader::{Access, Caps, Kernel, Variant};
+use super::shader::{Access, Caps, Choices, Kernel, Variant};
 use super::{Buffer, Gpu, Pipeline};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
@@ -28,18 +28,24 @@ struct Dispatch {
 #[derive(Debug)]
 pub struct Recording {
     caps: Caps,
+    choices: Choices,
     dispatches: Vec<Dispatch>,
 }
 
 impl Recording {
     /// An empty list for a device.
-    pub fn new(caps: Caps) -> Self {
-        Self { caps, dispatches: Vec::new() }
+    pub fn new(caps: Caps, choices: Choices) -> Self {
+        Self { caps, choices, dispatches: Vec::new() }
     }
 
     /// What the device can do: kernels choose their variants by it.
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Which of several right shaders to take.
+    pub fn choices(&self) -> Choices {
+        self.choices
     }
 
     /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings.
@@ -195,8 +201,7 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
     entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| entry(i as u32 + 1, *access)));
     let label = Some(kernel.name);
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-    let module = device
-        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
+    let module = module(device, wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -206,8 +211,21 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
         })),
         module: &module,
         entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Workgroup memory is written before it is read.
+            zero_initialize_workgroup_memory: false,
+            ..wgpu::PipelineCompilationOptions::default()
+        },
         cache: None,
     });
     Pipeline { pipeline, layout }
+}
+
+/// A module without bounds checks on buffers and without bounded loops: they cost up to half of a kernel's time.
+#[expect(unsafe_code, reason = "indices are below the sizes that Rust checks before it records a dispatch")]
+fn module(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    // SAFETY: every index in a kernel comes from params, the state or a token id. Params are made from the shapes of the very
+    // buffers bound; the host keeps positions below the context; ids are checked by the host or made by the sampler; `embed`
+    // and the sampler skip ids out of range. Loops run to counts in params. Browsers ignore this and check.
+    unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

@@ -36,7 +36,7 @@ pub fn all(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut variants = matmul::variants(caps);
     variants.extend(attention::variants(caps));
     variants.extend(elementwise::variants(caps));
-    variants.extend(sample::variants());
+    variants.extend(sample::variants(caps));
     variants.extend(roof::variants());
     variants
 }

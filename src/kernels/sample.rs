@@ -115,10 +115,6 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
 }
 
 /// Every variant these functions record.
-pub(super) fn variants() -> Vec<(&'static Kernel, Variant)> {
-    let mut all: Vec<(&'static Kernel, Variant)> = vec![(&SAMPLE, sample_variant())];
-    for subgroups in [false, true] {
-        all.push((&NLL, nll_variant(&Caps { subgroups, browser: false })));
-    }
-    all
+pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
+    vec![(&SAMPLE, sample_variant()), (&NLL, nll_variant(caps))]
 }

@@ -2,15 +2,14 @@
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
-use super::layers::{Linear, Loader, Norm, WeightCount};
+use super::layers::{Input, Linear, Loader, Norm, WeightCount};
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Program, Recording};
 use crate::kernels::Pass;
-use crate::kernels::attention::{Heads, KvType, Span, attention, rope_append};
-use crate::kernels::elementwise::gate;
+use crate::kernels::attention::{Heads, KvType, Qkv, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::text::SamplingParams;
@@ -41,6 +40,8 @@ struct Scratch {
     qkv: Columns,
     q: Columns,
     attended: Columns,
+    /// Where attention over a long context leaves its parts.
+    splits: Splits,
     gate_up: Columns,
     gated: Columns,
 }
@@ -214,7 +215,7 @@ impl Decoder {
     }
 
     fn record(&self, gpu: &Gpu, body: impl FnOnce(&Self, &mut Pass<'_>)) -> Recording {
-        let mut rec = Recording::new(gpu.caps());
+        let mut rec = gpu.recording();
         body(self, &mut Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors });
         rec
     }
@@ -224,19 +225,21 @@ impl Decoder {
         embed(pass, &self.embedding.weights, Ids::ByPosition(&self.history), &s.x, Store::Set);
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = self.cache.layer(i);
-            layer.qkv.record_normed(pass, &layer.attn_norm, &s.x, &s.normed, &s.qkv);
-            rope_append(pass, &self.heads, self.config.rope, &s.qkv, &self.angles, &s.q, cache);
-            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.attended);
-            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
-            layer.gate_up.record_normed(pass, &layer.ffn_norm, &s.x_next, &s.normed, &s.gate_up);
-            gate(pass, Activation::Silu, &s.gate_up, &s.gated);
-            layer.down.record(pass, &s.gated, &s.x, Activation::Identity, Some(&s.x_next));
+            let qkv = Qkv { heads: &self.heads, rope: self.config.rope, angles: &self.angles, q: &s.q, cache };
+            let x = Input::normed(pass, &layer.attn_norm, &s.x, &s.normed);
+            layer.qkv.record_qkv(pass, x, qkv, &s.qkv);
+            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.splits, &s.attended);
+            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
+            let x = Input::normed(pass, &layer.ffn_norm, &s.x_next, &s.normed);
+            layer.gate_up.record_gated(pass, x, Activation::Silu, &s.gate_up, &s.gated);
+            layer.down.record(pass, Input::new(&s.gated), &s.x, Activation::Identity, Some(&s.x_next));
         }
     }
 
     /// The last column's residual stream → `self.logits`.
     fn head(&self, pass: &mut Pass<'_>, s: &Scratch) {
-        self.head_weights().record_last(pass, &self.output_norm, &s.x, &self.logits);
+        let x = Input::last(&self.output_norm, &s.x);
+        self.head_weights().record(pass, x, &self.logits, Activation::Identity, None);
     }
 
     /// `self.logits` → the next id of the history.
@@ -325,7 +328,8 @@ impl Decoder {
             let recording = self.record(gpu, |decoder, pass| {
                 decoder.forward(pass, &scratch);
                 decoder.output_norm.record(pass, &scratch.x, &scratch.normed);
-                decoder.head_weights().record(pass, &scratch.normed, &logits, Activation::Identity, None);
+                let x = Input::new(&scratch.normed);
+                decoder.head_weights().record(pass, x, &logits, Activation::Identity, None);
                 nll(pass, &logits, &decoder.history, &decoder.scores);
             });
             let program = gpu.program(&recording, &mut |_, _| {}).await?;
@@ -405,6 +409,7 @@ impl Scratch {
             qkv: columns("qkv", q_dim + 2 * kv_dim)?,
             q: columns("q", q_dim)?,
             attended: columns("attended", q_dim)?,
+            splits: Splits::NONE,
             gate_up: columns("gate_up", 2 * shape.ffn_dim)?,
             gated: columns("gated", shape.ffn_dim)?,
         })
