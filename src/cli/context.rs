@@ -19,6 +19,7 @@ pub(crate) enum Output {
 pub(crate) struct Context {
     pub(crate) output: Output,
     device: Option<String>,
+    variants: Vec<String>,
     quiet: bool,
 }
 
@@ -28,6 +29,7 @@ impl Context {
             output: if global.json { Output::Json } else { Output::Text },
             // An empty TRICE_DEVICE is the usual way to unset it for one command.
             device: global.device.filter(|device| !device.is_empty()),
+            variants: global.variants,
             quiet: global.quiet,
         }
     }
@@ -39,7 +41,12 @@ impl Context {
 
     /// Opens the GPU asked for.
     pub(crate) async fn open_gpu(&self) -> trice::Result<Rc<Gpu>> {
-        Ok(Rc::new(Gpu::open(self.device()).await?))
+        let gpu = Gpu::open(self.device()).await?;
+        let mut choices = gpu.choices();
+        for assignment in &self.variants {
+            choices.set(assignment)?;
+        }
+        Ok(Rc::new(gpu.with_choices(choices)))
     }
 
     /// Whether progress bars are of use to anyone.

@@ -1,18 +1,20 @@
 //! The only home of `wgpu`: adapter and device, buffers, pipelines, read-back. Everything above speaks of buffers,
 //! recordings and programs. Errors of the driver become `Error::Gpu` here and nowhere else.
 
+pub mod choices;
 pub mod program;
 pub mod shader;
 pub mod tensor;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use shader::{Caps, Choices, Kernel, Variant, compose};
+use shader::{Caps, Kernel, Variant, compose};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+pub use choices::{Choices, OneColumn};
 pub use program::{Program, Recording};
 pub use tensor::Matrix;
 

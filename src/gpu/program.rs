@@ -1,8 +1,8 @@
 //! Record once, replay: a `Recording` is a list of dispatches as data, a `Program` the same list with compiled pipelines and
 //! bind groups. Nothing here knows a model.
 
-use super::shader::{Access, Caps, Choices, Kernel, Variant};
-use super::{Buffer, Gpu, Pipeline};
+use super::shader::{Access, Caps, Kernel, Variant};
+use super::{Buffer, Choices, Gpu, Pipeline};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -35,32 +35,6 @@ impl Caps {
     }
 }
 
-/// Which of several right shaders serve this device: measured by `kernels::tune`, or forced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choices {
-    /// How a product with one column is shared out.
-    pub one_column: OneColumn,
-    /// Columns of a register tile of products with many.
-    pub tile_columns: u32,
-    /// Threads of a workgroup of tiles.
-    pub tile_threads: u32,
-}
-
-/// How a product with one column is shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OneColumn {
-    /// The lanes of a team share the granules of a quad of rows.
-    Team,
-    /// A thread walks a quad of rows alone: a register tile with one column.
-    Tile,
-}
-
-impl Default for Choices {
-    fn default() -> Self {
-        Self { one_column: OneColumn::Team, tile_columns: 8, tile_threads: 64 }
-    }
-}
-
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

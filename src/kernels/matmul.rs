@@ -4,9 +4,9 @@
 use super::attention::Qkv;
 use super::{Pass, VectorOffset, WORKGROUP, groups_for};
 use crate::format::DType;
-use crate::gpu::Buffer;
-use crate::gpu::shader::{Access, Caps, Choices, Kernel, OneColumn, Variant, params};
+use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::{Buffer, Choices, OneColumn};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] =

@@ -1,0 +1,70 @@
+//! Which of several right shaders serve a device. Plain data: `kernels::tune` measures it, `--variant` and tests force it.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A choice for every point where shaders differ in speed only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Choices {
+    /// How a product with one column is shared out.
+    pub one_column: OneColumn,
+    /// Columns of a register tile of products with many: 4, 8 or 16.
+    pub tile_columns: u32,
+    /// Threads of a workgroup of tiles: 32 or 64.
+    pub tile_threads: u32,
+}
+
+/// How a product with one column is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OneColumn {
+    /// The lanes of a team share the granules of a quad of rows: neighbouring lanes read neighbouring bytes.
+    Team,
+    /// A thread walks a quad of rows alone: a register tile with one column.
+    Tile,
+}
+
+impl Default for Choices {
+    /// What suits GPUs: measuring is what suits this one.
+    fn default() -> Self {
+        Self { one_column: OneColumn::Team, tile_columns: 8, tile_threads: 64 }
+    }
+}
+
+impl Choices {
+    /// Takes `NAME=CHOICE`, such as `one-column=tile`.
+    ///
+    /// # Errors
+    /// `Invalid` with the names and choices there are.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let invalid = || {
+            let known = "one-column=team|tile, tile-columns=4|8|16, tile-threads=32|64";
+            Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
+        };
+        match assignment.split_once('=').ok_or_else(invalid)? {
+            ("one-column", "team") => self.one_column = OneColumn::Team,
+            ("one-column", "tile") => self.one_column = OneColumn::Tile,
+            ("tile-columns", value @ ("4" | "8" | "16")) => self.tile_columns = value.parse().map_err(|_| invalid())?,
+            ("tile-threads", value @ ("32" | "64")) => self.tile_threads = value.parse().map_err(|_| invalid())?,
+            _ => return Err(invalid()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_change_one_choice_and_others_are_refused() {
+        let mut choices = Choices::default();
+        choices.set("one-column=tile").unwrap();
+        choices.set("tile-columns=16").unwrap();
+        assert_eq!(choices, Choices { one_column: OneColumn::Tile, tile_columns: 16, ..Choices::default() });
+        for wrong in ["one-column", "one-column=", "tile-columns=5", "tile-columns=99999999999", "=", "speed=fast"] {
+            assert!(choices.set(wrong).unwrap_err().to_string().contains("tile-columns=4|8|16"), "{wrong}");
+        }
+    }
+}
