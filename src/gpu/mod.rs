@@ -4,6 +4,8 @@
 pub mod program;
 pub mod shader;
 pub mod tensor;
+pub mod timing;
+pub mod work;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -13,8 +15,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-pub use program::{Program, Recording};
+pub use program::{Label, Program, Recording};
 pub use tensor::Matrix;
+pub use work::{Cost, Extent, Work};
 
 /// What an adapter is and can do: `trice devices` and the page's device panel print it.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +34,8 @@ pub struct DeviceInfo {
     pub kind: String,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Timestamps of what runs on it.
+    pub timestamps: bool,
     /// Subgroup operations in shaders.
     pub subgroups: bool,
     /// Smallest and largest subgroup.
@@ -83,6 +88,7 @@ impl DeviceInfo {
             }
             .into(),
             f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -231,7 +237,7 @@ impl Gpu {
 
     /// What shaders must know of it.
     pub fn caps(&self) -> Caps {
-        Caps { subgroups: self.info.subgroups, browser: BROWSER }
+        Caps { subgroups: self.info.subgroups, f16: self.info.f16, browser: BROWSER }
     }
 
     /// `Err` once the driver has reported anything wrong or the device is gone.

@@ -1,6 +1,6 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{Pass, WORKGROUP, groups_for};
+use super::{Pass, WORKGROUP, cost, groups_for};
 use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
@@ -169,7 +169,8 @@ pub fn rope_append(
     };
     let n_groups = groups_for(n_heads * heads.head_dim / 2 * qkv.n_columns);
     let buffers = [pass.state, &qkv.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, n_groups);
+    let work = cost::rope_append(heads, rope);
+    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, n_groups, work);
 }
 
 /// y[column][head] = softmax(q·Kᵀ / √head_dim)·V over the column's span.
@@ -191,7 +192,8 @@ pub fn attention(pass: &mut Pass<'_>, heads: &Heads, span: Span<'_>, q: &Columns
     };
     let variant = attention_variant(pass.rec.caps(), heads, slot);
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, &y.buffer];
-    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, (heads.n_heads * q.n_columns).div_ceil(ITEMS));
+    let work = cost::attention(heads, matches!(span, Span::Segment(_)));
+    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, (heads.n_heads * q.n_columns).div_ceil(ITEMS), work);
 }
 
 /// Every variant these functions record, at a few head sizes.

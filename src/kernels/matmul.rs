@@ -1,10 +1,11 @@
 //! Products of weights and activations: `matvec.wgsl` for one column, `matmul.wgsl` for many, `embed.wgsl` for rows by id.
 
-use super::{Pass, VectorOffset, WORKGROUP, groups_for};
+use super::{Pass, VectorOffset, WORKGROUP, cost, groups_for};
 use crate::format::DType;
 use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::work::Work;
 
 const BINDINGS: &[Access] =
     &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
@@ -120,6 +121,16 @@ pub struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
+    /// The same for the cost model, with an RMS norm of x where `norm` says so.
+    fn extras(&self, norm: bool) -> cost::Extras {
+        cost::Extras {
+            norm,
+            bias: self.bias.is_some(),
+            activation: self.activation != Activation::Identity,
+            residual: self.residual.is_some(),
+        }
+    }
+
     fn fill(&self, variant: Variant) -> Variant {
         let choice = |is_some| if is_some { "add" } else { "none" };
         variant
@@ -159,7 +170,9 @@ pub fn matvec(
         }
         params.out_column = u32::from(y.n_columns < x.n_columns);
         let variant = matvec_variant(pass.rec.caps(), weights.parts[part].dtype, slot, &epilogue);
-        dispatch(pass, &MATVEC, variant, weights, part, params, (x, y), &epilogue, params.n_rows.div_ceil(ROWS));
+        let work = cost::matvec(&part_weights(weights, part), epilogue.extras(prologue.is_some()));
+        let n_groups = params.n_rows.div_ceil(ROWS);
+        dispatch(pass, &MATVEC, variant, weights, part, params, (x, y), &epilogue, n_groups, work);
     }
 }
 
@@ -171,8 +184,15 @@ pub fn matmul(pass: &mut Pass<'_>, weights: &Matrix, x: &Columns, y: &Columns, e
         let params = matmul_params(weights, part, x, y, &epilogue);
         let variant = matmul_variant(weights.parts[part].dtype, &epilogue);
         let tiles = params.n_rows.div_ceil(4) * (x.n_columns / TILE_COLUMNS);
-        dispatch(pass, &MATMUL, variant, weights, part, params, (x, y), &epilogue, groups_for(tiles));
+        let work = cost::matmul(&part_weights(weights, part), epilogue.extras(false));
+        dispatch(pass, &MATMUL, variant, weights, part, params, (x, y), &epilogue, groups_for(tiles), work);
     }
+}
+
+/// The shape of a part, for the cost model.
+fn part_weights(weights: &Matrix, part: usize) -> cost::Weights {
+    let part = &weights.parts[part];
+    cost::Weights { n_rows: part.n_rows, n_cols: weights.n_cols, dtype: part.dtype }
 }
 
 fn check_shapes(weights: &Matrix, x: &Columns, y: &Columns) {
@@ -206,10 +226,11 @@ fn dispatch(
     (x, y): (&Columns, &Columns),
     epilogue: &Epilogue<'_>,
     n_groups: u32,
+    work: Work,
 ) {
     let residual = epilogue.residual.map_or(pass.vectors, |columns| &columns.buffer);
     let buffers = [pass.state, &weights.parts[part].buffer, &x.buffer, pass.vectors, residual, &y.buffer];
-    pass.rec.dispatch(kernel, variant, params, &buffers, n_groups);
+    pass.rec.dispatch(kernel, variant, params, &buffers, n_groups, work);
 }
 
 /// Where `embed` finds the row ids.
@@ -242,7 +263,7 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
         Ids::ByPosition(buffer) => (buffer, 1),
         Ids::ByColumn(buffer) => (buffer, 0),
     };
-    for part in &weights.parts {
+    for (i, part) in weights.parts.iter().enumerate() {
         let params = EmbedParams {
             planes: part.planes,
             n_rows: part.n_rows,
@@ -256,7 +277,8 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
         };
         let n_groups = groups_for(weights.granules() * 8 * y.n_columns);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
-        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups);
+        let work = cost::embed(&part_weights(weights, i), store, i == 0);
+        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups, work);
     }
 }
 
