@@ -118,6 +118,11 @@ impl Session {
         &self.info
     }
 
+    /// The model itself, for measuring it: what runs it directly must `forget` first.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer

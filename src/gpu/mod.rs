@@ -5,6 +5,8 @@ pub mod choices;
 pub mod program;
 pub mod shader;
 pub mod tensor;
+pub mod timing;
+pub mod work;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -15,8 +17,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 pub use choices::{Choices, OneColumn};
-pub use program::{Program, Recording};
+pub use program::{Label, Program, Recording};
 pub use tensor::Matrix;
+pub use work::{Cost, Extent, Work};
 
 /// What an adapter is and can do: `trice devices` and the page's device panel print it.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +36,8 @@ pub struct DeviceInfo {
     pub kind: String,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Timestamps of what runs on it.
+    pub timestamps: bool,
     /// Subgroup operations in shaders.
     pub subgroups: bool,
     /// Smallest and largest subgroup.
@@ -85,6 +90,7 @@ impl DeviceInfo {
             }
             .into(),
             f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -236,6 +242,7 @@ impl Gpu {
     pub fn caps(&self) -> Caps {
         Caps {
             subgroups: self.info.subgroups,
+            f16: self.info.f16,
             min_lanes: if self.info.subgroups { self.info.subgroup_size.0 } else { 0 },
             browser: BROWSER,
         }

@@ -2,6 +2,7 @@
 //! bind groups. Nothing here knows a model.
 
 use super::shader::{Access, Caps, Kernel, Variant};
+use super::work::{Cost, Extent, Work};
 use super::{Buffer, Choices, Gpu, Pipeline};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ const PARAMS_SLOT: u64 = 256;
 /// Workgroups along one axis that every device takes.
 const MAX_GROUPS: u32 = 65_535;
 
-/// One kernel run: which variant, with which params, over which buffers, how many workgroups.
+/// One kernel run: which variant, with which params, over which buffers, how many workgroups, and what it has to do.
 #[derive(Debug)]
 struct Dispatch {
     kernel: &'static Kernel,
@@ -22,6 +23,7 @@ struct Dispatch {
     params: Vec<u8>,
     buffers: Vec<Buffer>,
     n_groups: u32,
+    work: Work,
 }
 
 /// A list of dispatches in order, not yet compiled.
@@ -48,7 +50,8 @@ impl Recording {
         self.choices
     }
 
-    /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings.
+    /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings, `work` by
+    /// `kernels::cost`.
     ///
     /// # Panics
     /// When the number of buffers or the size of the params is not the kernel's: a programmer's error.
@@ -59,6 +62,7 @@ impl Recording {
         params: P,
         buffers: &[&Buffer],
         n_groups: u32,
+        work: Work,
     ) {
         assert_eq!(buffers.len(), kernel.bindings.len(), "{}: buffers", kernel.name);
         assert_eq!(size_of::<P>(), kernel.params.size, "{}: params", kernel.name);
@@ -68,6 +72,7 @@ impl Recording {
             params: bytemuck::bytes_of(&params).to_vec(),
             buffers: buffers.iter().map(|&buffer| buffer.clone()).collect(),
             n_groups,
+            work,
         });
     }
 
@@ -86,6 +91,11 @@ impl Recording {
         self.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect::<HashSet<_>>().len()
     }
 
+    /// What all of it has to do on `extent`.
+    pub fn cost(&self, extent: &Extent) -> Cost {
+        self.dispatches.iter().map(|dispatch| dispatch.work.evaluate(extent)).sum()
+    }
+
     /// The list as text, a line per dispatch: kernel, variant, workgroups. For golden tests and for people.
     pub fn describe(&self) -> String {
         let mut text = String::new();
@@ -100,6 +110,17 @@ struct Step {
     pipeline: Rc<Pipeline>,
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
+    label: Label,
+    work: Work,
+}
+
+/// Which shader a dispatch runs: the profiler groups by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Its variant: `q4_0 subgroup WG=64`.
+    pub variant: String,
 }
 
 /// A compiled recording: each run is one compute pass over the same bind groups.
@@ -118,6 +139,21 @@ impl Program {
         self.steps.len()
     }
 
+    /// The shader of every dispatch, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.steps.iter().map(|step| &step.label)
+    }
+
+    /// What all of them have to do on `extent`.
+    pub fn cost(&self, extent: &Extent) -> Cost {
+        self.steps.iter().map(|step| step.work.evaluate(extent)).sum()
+    }
+
+    /// What every dispatch has to do on `extent`, in order.
+    pub fn costs(&self, extent: &Extent) -> Vec<Cost> {
+        self.steps.iter().map(|step| step.work.evaluate(extent)).collect()
+    }
+
     pub(super) fn build(gpu: &Gpu, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Self> {
         let (n_kinds, mut seen) = (recording.n_variants(), HashSet::new());
         let params = gpu.uniform("params", PARAMS_SLOT * recording.dispatches.len() as u64);
@@ -132,7 +168,9 @@ impl Program {
             }
             check_bindings(gpu, dispatch)?;
             let bind_group = bind(gpu, &pipeline.layout, dispatch, &params, at as u64);
-            steps.push(Step { pipeline, bind_group, grid: fold_grid(dispatch.n_groups) });
+            let label = Label { kernel: dispatch.kernel.name, variant: dispatch.variant.label() };
+            let (grid, work) = (fold_grid(dispatch.n_groups), dispatch.work);
+            steps.push(Step { pipeline, bind_group, grid, label, work });
         }
         gpu.write(&params, 0, &slots);
         Ok(Self { steps })
@@ -140,11 +178,20 @@ impl Program {
 
     pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for step in &self.steps {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[]);
-            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
-        }
+        self.steps.iter().for_each(|step| step.encode(&mut pass));
+    }
+
+    /// The dispatches at `which` alone, in that order.
+    pub(super) fn encode_some(&self, pass: &mut wgpu::ComputePass<'_>, which: &[usize]) {
+        which.iter().for_each(|i| self.steps[*i].encode(pass));
+    }
+}
+
+impl Step {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
 

@@ -17,6 +17,8 @@ use std::fmt::Write;
 pub struct Caps {
     /// Subgroup operations.
     pub subgroups: bool,
+    /// 16-bit floats.
+    pub f16: bool,
     /// Lanes of the smallest subgroup; 0 without subgroups.
     pub min_lanes: u32,
     /// The text goes to a browser (which wants `enable subgroups;`), not to naga (which refuses it).
@@ -93,6 +95,7 @@ pub(crate) use params;
 pub struct Variant {
     slots: Vec<(&'static str, String)>,
     consts: Vec<(&'static str, u32)>,
+    computes_in_f16: bool,
 }
 
 impl Variant {
@@ -119,9 +122,20 @@ impl Variant {
         self
     }
 
+    /// Its text computes with 16-bit floats. Weights and caches that only hold them are words, which every device unpacks.
+    pub fn in_f16(mut self) -> Self {
+        self.computes_in_f16 = true;
+        self
+    }
+
     /// The team slot for this device: `subgroup` where it has them, else `workgroup`.
     pub fn team(self, caps: &Caps) -> Self {
         self.slot("team", if caps.subgroups { "subgroup" } else { "workgroup" }).size("LANES", caps.share_lanes())
+    }
+
+    /// Whether it runs only where shaders have 16-bit floats.
+    pub fn computes_in_f16(&self) -> bool {
+        self.computes_in_f16
     }
 
     /// A short label: `q4_0 subgroup HD=64`.
@@ -154,6 +168,9 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "activation/none",
     "activation/silu",
     "activation/tanh",
+    "arith/dot8",
+    "arith/f16",
+    "arith/f32",
     "bias/add",
     "bias/none",
     "common/append",
@@ -209,6 +226,9 @@ pub fn compose(kernel: &Kernel, variant: &Variant, caps: &Caps) -> String {
     let mut text = String::new();
     if caps.browser && variant.choice("team") == Some("subgroup") {
         text.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+    }
+    if variant.computes_in_f16 {
+        text.push_str("enable f16;\n");
     }
     for (name, value) in &variant.consts {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");

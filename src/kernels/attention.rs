@@ -1,6 +1,6 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{Pass, WORKGROUP, groups_for};
+use super::{Pass, WORKGROUP, cost, groups_for};
 use crate::error::Result;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
@@ -216,7 +216,14 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
     };
     let n_groups = groups_for(heads.qkv_rows() / 4 * x.n_columns);
     let buffers = [pass.state, &x.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, n_groups);
+    pass.rec.dispatch(
+        &ROPE_APPEND,
+        rope_variant(heads, rope),
+        params,
+        &buffers,
+        n_groups,
+        cost::rope_append(heads, rope),
+    );
 }
 
 /// Where attention over long spans leaves its parts.
@@ -274,12 +281,15 @@ pub fn attention(
     let rows = variant.value("ROWS").unwrap_or(1);
     let n_items = n_queries.div_ceil(rows) * heads.n_kv_heads * n_splits;
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
-    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, n_items.div_ceil(ITEMS));
+    let work = cost::attention(heads, matches!(span, Span::Segment(_)));
+    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, n_items.div_ceil(ITEMS), work);
     if let Some(parts) = parts {
         let params =
             AttentionMergeParams { n_heads: heads.n_heads, n_splits: *n_splits, y_stride: y.stride(), pad0: 0 };
         let n_groups = groups_for(heads.n_heads * heads.head_dim / 4 * q.n_columns);
-        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &[pass.state, parts, &y.buffer], n_groups);
+        let buffers = [pass.state, parts, &y.buffer];
+        let work = cost::attention_merge(heads, *n_splits);
+        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &buffers, n_groups, work);
     }
 }
 

@@ -2,10 +2,10 @@
 //! by id.
 
 use super::attention::Qkv;
-use super::{Pass, VectorOffset, WORKGROUP, groups_for};
+use super::{Pass, VectorOffset, WORKGROUP, cost, groups_for};
 use crate::format::DType;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
-use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::tensor::{Columns, Matrix, Part};
 use crate::gpu::{Buffer, Choices, OneColumn};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
@@ -220,6 +220,17 @@ impl Output<'_> {
         }
     }
 
+    /// The same for the cost model.
+    fn end(&self) -> cost::End<'_> {
+        match self {
+            Self::Plain { activation, residual, .. } => {
+                cost::End::Plain { activation: *activation != Activation::Identity, residual: residual.is_some() }
+            }
+            Self::Gated { .. } => cost::End::Gated,
+            Self::Qkv(qkv) => cost::End::Qkv(qkv.heads, qkv.rope),
+        }
+    }
+
     /// Quads of rows that `n_rows` of a part make.
     fn n_quads(&self, n_rows: u32) -> u32 {
         match self {
@@ -255,6 +266,13 @@ fn variant(caps: &Caps, dtype: DType, shape: Shape, is_normed: bool, has_bias: b
         Shape::Tile { columns, threads } => {
             variant.size("WG", threads).size("COLS", columns).size("LOADS", 8 / caps.share_lanes())
         }
+    }
+}
+
+impl Part {
+    /// The same for the cost model.
+    fn weights(&self, n_cols: u32) -> cost::Weights {
+        cost::Weights { n_rows: self.n_rows, n_cols, dtype: self.dtype }
     }
 }
 
@@ -306,7 +324,9 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
             }
         };
         let variant = variant(pass.rec.caps(), part.dtype, shape, norm.is_some(), bias.is_some());
-        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, n_groups);
+        let columns = if n_columns == 1 { cost::ColumnsAtWork::One } else { cost::ColumnsAtWork::All };
+        let work = cost::product(&part.weights(weights.n_cols), norm.is_some(), bias.is_some(), output.end(), columns);
+        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, n_groups, work);
     }
 }
 
@@ -340,7 +360,7 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
         Ids::ByPosition(buffer) => (buffer, 1),
         Ids::ByColumn(buffer) => (buffer, 0),
     };
-    for part in &weights.parts {
+    for (i, part) in weights.parts.iter().enumerate() {
         let params = EmbedParams {
             planes: part.planes,
             n_rows: part.n_rows,
@@ -354,7 +374,8 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
         };
         let n_groups = groups_for(weights.granules() * 8 * y.n_columns);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
-        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups);
+        let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
+        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups, work);
     }
 }
 

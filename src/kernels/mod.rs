@@ -2,6 +2,7 @@
 //! shapes, no model. Order of reading: matmul, attention, elementwise, sample.
 
 pub mod attention;
+pub mod cost;
 pub mod elementwise;
 pub mod matmul;
 pub mod roof;
@@ -37,6 +38,6 @@ pub fn all(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     variants.extend(attention::variants(caps));
     variants.extend(elementwise::variants(caps));
     variants.extend(sample::variants(caps));
-    variants.extend(roof::variants());
+    variants.extend(roof::variants(caps));
     variants
 }

@@ -1,6 +1,6 @@
 //! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
 
-use super::{Pass, WORKGROUP};
+use super::{Pass, WORKGROUP, cost};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu};
@@ -99,7 +99,8 @@ fn sample_variant() -> Variant {
 /// position) and advances the state of `pass`.
 pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history: &Buffer, context_len: u32) {
     let params = SampleParams { n_cols: logits.n_values, context_len, pad0: 0, pad1: 0 };
-    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &[sampling, &logits.buffer, history, pass.state], 1);
+    let buffers = [sampling, &logits.buffer, history, pass.state];
+    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &buffers, 1, cost::sample(logits.n_values));
 }
 
 fn nll_variant(caps: &Caps) -> Variant {
@@ -111,7 +112,8 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
     let params = NllParams { n_cols: logits.n_values, stride: logits.stride(), pad0: 0, pad1: 0 };
     let variant = nll_variant(pass.rec.caps());
     let buffers = [pass.state, &logits.buffer, history, y];
-    pass.rec.dispatch(&NLL, variant, params, &buffers, logits.n_columns.div_ceil(COLUMNS));
+    let n_groups = logits.n_columns.div_ceil(COLUMNS);
+    pass.rec.dispatch(&NLL, variant, params, &buffers, n_groups, cost::nll(logits.n_values));
 }
 
 /// Every variant these functions record.

@@ -262,13 +262,24 @@ impl Decoder {
         self.programs.as_ref().ok_or(Error::Gpu { during: "running a model", reason: "it was not compiled".into() })
     }
 
+    /// What a prompt's last chunk runs, for measuring: the chunk, the head, the choice. Chunks before it run the first alone.
+    pub(crate) fn prompt_programs(&self) -> Result<[&Program; 3]> {
+        let programs = self.programs()?;
+        Ok([&programs.chunk, &programs.chunk_head, &programs.sample])
+    }
+
+    /// What a decode step runs, for measuring.
+    pub(crate) fn decode_program(&self) -> Result<&Program> {
+        Ok(&self.programs()?.decode)
+    }
+
     /// Sets how the next tokens are chosen.
     pub fn set_sampling(&self, gpu: &Gpu, sampling: &SamplingParams) {
         write_sampling(gpu, &self.sampling, sampling);
     }
 
     /// Puts the next step at `position`, with `n_tokens` columns.
-    fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+    pub(crate) fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
         gpu.write(&self.state, 0, bytemuck::cast_slice(&[position as u32, n_tokens as u32, 0, 0]));
     }
 

@@ -6,7 +6,7 @@ use super::layers::{Input, Linear, Loader, Norm, WeightCount};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::gpu::{Buffer, Cost, Extent, Gpu, Program, Recording};
 use crate::kernels::Pass;
 use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
@@ -64,9 +64,21 @@ struct Scratch {
 }
 
 /// A program with where it leaves its results.
-struct Run {
-    program: Program,
+pub(crate) struct Run {
+    pub(crate) program: Program,
     output: Columns,
+    /// Its first dispatches work per token, those after them per text.
+    n_per_token: usize,
+}
+
+impl Run {
+    /// What every dispatch has to do on texts of these lengths.
+    pub(crate) fn costs(&self, lens: &[u64]) -> Vec<Cost> {
+        let mut costs = self.program.costs(&Extent::texts(lens));
+        costs.truncate(self.n_per_token);
+        costs.extend(self.program.costs(&Extent::pooled(lens)).split_off(self.n_per_token));
+        costs
+    }
 }
 
 /// An encoder on the GPU.
@@ -187,6 +199,13 @@ impl Encoder {
 
     /// Runs `batch`, at most `MAX_TEXTS` texts of ids and `batch_len` ids in all: one vector per text.
     pub async fn run(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<Vec<Vec<f32>>> {
+        let run = self.stage(gpu, batch, output).await?;
+        gpu.submit(&run.program, None)?;
+        run.output.read(gpu, batch.len()).await
+    }
+
+    /// Writes `batch` to the device and returns what will run it.
+    pub(crate) async fn stage(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<&Run> {
         let n_tokens: usize = batch.iter().map(|ids| ids.len()).sum();
         let Some(bucket) = BUCKETS.into_iter().find(|bucket| n_tokens <= *bucket as usize) else {
             let available = self.batch_len() as u64;
@@ -195,9 +214,7 @@ impl Encoder {
         assert!((1..=MAX_TEXTS).contains(&batch.len()), "texts of a batch");
         self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
         self.write_batch(gpu, batch, n_tokens);
-        let run = &self.runs[&(bucket, output)];
-        gpu.submit(&run.program, None)?;
-        run.output.read(gpu, batch.len()).await
+        Ok(&self.runs[&(bucket, output)])
     }
 
     fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {
@@ -231,9 +248,10 @@ impl Encoder {
         let mut rec = gpu.recording();
         let mut pass = Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors };
         self.forward(&mut pass, &scratch);
+        let n_per_token = rec.len();
         let results = self.finish(gpu, &mut rec, &scratch, output)?;
         let program = gpu.program(&rec, on_pipeline).await?;
-        self.runs.insert((bucket, output), Run { program, output: results });
+        self.runs.insert((bucket, output), Run { program, output: results, n_per_token });
         Ok(())
     }
 

@@ -118,6 +118,11 @@ impl TextEncoder {
         self.cancel = cancel;
     }
 
+    /// The model itself, for measuring it.
+    pub(crate) fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info

@@ -14,10 +14,10 @@ const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
 const CAPS: [Caps; 4] = [
-    Caps { subgroups: false, min_lanes: 0, browser: false },
-    Caps { subgroups: true, min_lanes: 4, browser: false },
-    Caps { subgroups: true, min_lanes: 8, browser: false },
-    Caps { subgroups: true, min_lanes: 32, browser: false },
+    Caps { subgroups: false, f16: false, min_lanes: 0, browser: false },
+    Caps { subgroups: true, f16: false, min_lanes: 4, browser: false },
+    Caps { subgroups: true, f16: true, min_lanes: 8, browser: false },
+    Caps { subgroups: true, f16: true, min_lanes: 32, browser: false },
 ];
 
 fn all() -> Vec<(Caps, &'static Kernel, Variant)> {
@@ -30,7 +30,7 @@ fn validate(kernel: &Kernel, variant: &Variant, text: &str) -> (Module, ModuleIn
     let name = format!("{} [{}]", kernel.name, variant.label());
     let module =
         naga::front::wgsl::parse_str(text).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
@@ -152,7 +152,7 @@ fn files_hold_no_preprocessor_no_enable_and_folders_no_entry_point() {
 
 #[test]
 fn browsers_get_their_enable_line_and_naga_does_not() {
-    let caps = Caps { subgroups: true, min_lanes: 8, browser: true };
+    let caps = Caps { subgroups: true, f16: true, min_lanes: 8, browser: true };
     let (kernel, variant) = kernels::all(&caps).into_iter().find(|(kernel, _)| kernel.name == "matvec").unwrap();
     assert!(compose(kernel, &variant, &caps).starts_with("enable subgroups;\n"));
     let native = Caps { browser: false, ..caps };
