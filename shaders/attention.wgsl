@@ -46,17 +46,11 @@ fn main(inv: Invocation) {
         let tile = ((first + i) / params.n_kv_heads) % tiles;
         let split = (first + i) / (params.n_kv_heads * tiles);
         let cache = kv_head * params.context_len * QUADS;
-        var begin = 0xFFFFFFFFu;
-        var end = 0u;
         #repeat r ROWS
         let query_$r = tile * ROWS + $ru;
         let column_$r = query_$r / params.group;
         let head_$r = kv_head * params.group + query_$r % params.group;
         let seen_$r = seen_by(column_$r, split);
-        if (seen_$r.x < seen_$r.y) {
-            begin = min(begin, seen_$r.x);
-            end = max(end, seen_$r.y);
-        }
         let q_base_$r = min(column_$r, state.n_tokens - 1u) * (params.q_stride / 4u) + head_$r * QUADS;
         #repeat l LOADS
         let q_$r_$l = q[q_base_$r + min($lu * LANES + share_lane(inv), QUADS - 1u)] * params.scale;
@@ -67,53 +61,67 @@ fn main(inv: Invocation) {
         #end
         var best = vec4<f32>(NOTHING);
         var total = vec4<f32>(0.0);
-        for (var block = begin; block < end; block += n_lanes(inv)) {
-            let p = block + lane(inv);
-            let k_base = cache + min(p, end - 1u) * QUADS;
-            var score = vec4<f32>(NOTHING);
+        // Queries whose spans begin alike go together, from that begin on: what stands beside a text must not change its sums.
+        var next = 0u;
+        loop {
+            var begin = 0xFFFFFFFFu;
+            var end = 0u;
             #repeat r ROWS
-            var score_$r = 0.0;
+            if (seen_$r.x < seen_$r.y && seen_$r.x >= next) { begin = min(begin, seen_$r.x); }
             #end
-            #repeat l LOADS
-            #repeat j LANES
-            if ($lu * LANES + $ju < QUADS) {
-                let quad = unpack_quad(k[k_base + $lu * LANES + $ju]);
+            #repeat r ROWS
+            if (seen_$r.x == begin) { end = max(end, seen_$r.y); }
+            #end
+            if (begin == 0xFFFFFFFFu) { break; }
+            next = begin + 1u;
+            for (var block = begin; block < end; block += n_lanes(inv)) {
+                let p = block + lane(inv);
+                let k_base = cache + min(p, end - 1u) * QUADS;
+                var score = vec4<f32>(NOTHING);
                 #repeat r ROWS
-                score_$r += dot(quad, shared_$j(q_$r_$l));
+                var score_$r = 0.0;
                 #end
-            }
-            #end
-            #end
-            #repeat r ROWS
-            let is_seen_$r = p >= seen_$r.x && p < seen_$r.y;
-            score[$r] = select(NOTHING, score_$r, is_seen_$r);
-            #end
-            let top = max(best, team_max4(inv, score));
-            let keep = exp(best - top);
-            var e = vec4<f32>(0.0);
-            #repeat r ROWS
-            e[$r] = select(0.0, exp(score[$r] - top[$r]), is_seen_$r);
-            #end
-            total = total * keep + e;
-            best = top;
-            #repeat s SLICES
-            #repeat r ROWS
-            sum_$r_$s *= keep[$r];
-            #end
-            #end
-            publish(inv, e);
-            let n = min(n_lanes(inv), end - block);
-            for (var j = 0u; j < n; j++) {
-                let weight = hear(e, j);
-                let v_base = cache + (block + j) * QUADS;
+                #repeat l LOADS
+                #repeat j LANES
+                if ($lu * LANES + $ju < QUADS) {
+                    let quad = unpack_quad(k[k_base + $lu * LANES + $ju]);
+                    #repeat r ROWS
+                    score_$r += dot(quad, shared_$j(q_$r_$l));
+                    #end
+                }
+                #end
+                #end
+                #repeat r ROWS
+                let is_seen_$r = seen_$r.x == begin && p < seen_$r.y;
+                score[$r] = select(NOTHING, score_$r, is_seen_$r);
+                #end
+                let top = max(best, team_max4(inv, score));
+                let keep = exp(best - top);
+                var e = vec4<f32>(0.0);
+                #repeat r ROWS
+                e[$r] = select(0.0, exp(score[$r] - top[$r]), is_seen_$r);
+                #end
+                total = total * keep + e;
+                best = top;
                 #repeat s SLICES
-                let v_$s = unpack_quad(v[v_base + min(lane(inv) + $su * n_lanes(inv), QUADS - 1u)]);
                 #repeat r ROWS
-                sum_$r_$s += weight[$r] * v_$s;
+                sum_$r_$s *= keep[$r];
                 #end
                 #end
+                publish(inv, e);
+                let n = min(n_lanes(inv), end - block);
+                for (var j = 0u; j < n; j++) {
+                    let weight = hear(e, j);
+                    let v_base = cache + (block + j) * QUADS;
+                    #repeat s SLICES
+                    let v_$s = unpack_quad(v[v_base + min(lane(inv) + $su * n_lanes(inv), QUADS - 1u)]);
+                    #repeat r ROWS
+                    sum_$r_$s += weight[$r] * v_$s;
+                    #end
+                    #end
+                }
+                release();
             }
-            release();
         }
         total = team_sum4(inv, total);
         #repeat r ROWS

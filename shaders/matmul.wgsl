@@ -15,8 +15,9 @@ fn main(inv: Invocation) {
     let column_tiles = select((state.n_tokens + COLS - 1u) / COLS, 1u, params.only_last == 1u);
     let group = linear_group(inv.group, inv.n_groups);
     let first = (group / column_tiles) * WG;
-    if (first >= n_quads()) { return; }
     let quad = first + inv.local;
+    // Whole teams leave: those that stay have all their lanes to load x.
+    if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
     let column = select((group % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
     let rows = rows_of(min(quad, n_quads() - 1u));
     let lane = share_lane(inv);

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 pub use choices::{Choices, OneColumn};
-pub use program::{Label, Program, Recording};
+pub use program::{Label, Program, Recording, Run};
 pub use tensor::Matrix;
 pub use work::{Cost, Extent, Work};
 
@@ -339,9 +339,19 @@ impl Gpu {
 
     /// Submits one run of `program`, one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
     pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
+        self.submit_runs(&[program.whole()], copy)
+    }
+
+    /// Submits several runs in order, all in one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
+    pub fn submit_runs(&self, runs: &[Run<'_>], copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
         self.check("running a program")?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        program.encode(&mut encoder);
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for run in runs {
+                run.encode(&mut pass);
+            }
+        }
         if let Some((from, offset, n_bytes, to)) = copy {
             encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
         }

@@ -176,14 +176,31 @@ impl Program {
         Ok(Self { steps })
     }
 
-    pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        self.steps.iter().for_each(|step| step.encode(&mut pass));
+    /// All of it.
+    pub fn whole(&self) -> Run<'_> {
+        Run { steps: &self.steps }
+    }
+
+    /// All of it but the last dispatch.
+    pub fn without_last(&self) -> Run<'_> {
+        Run { steps: &self.steps[..self.steps.len() - 1] }
     }
 
     /// The dispatches at `which` alone, in that order.
     pub(super) fn encode_some(&self, pass: &mut wgpu::ComputePass<'_>, which: &[usize]) {
         which.iter().for_each(|i| self.steps[*i].encode(pass));
+    }
+}
+
+/// Dispatches of a program, to be run in order.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    steps: &'a [Step],
+}
+
+impl Run<'_> {
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.steps.iter().for_each(|step| step.encode(pass));
     }
 }
 

@@ -7,12 +7,13 @@ use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::gpu::{Buffer, Gpu, Program, ReadBack, Recording};
 use crate::kernels::Pass;
-use crate::kernels::attention::{Heads, KvType, Qkv, Span, Splits, attention};
+use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::text::SamplingParams;
+use std::ops::Range;
 
 /// Columns of a prefill chunk.
 const CHUNK: u32 = 128;
@@ -52,16 +53,19 @@ struct Programs {
     chunk: Program,
     /// Logits of the chunk's last column.
     chunk_head: Program,
-    /// One token.
-    step: Program,
-    /// Logits of that token.
-    step_head: Program,
     /// The next token from the logits.
     sample: Program,
-    /// `step`, `step_head` and `sample` in one: the decode loop.
-    decode: Program,
+    /// One token through all layers and the head, then the next one: the decode loop. The first for short contexts, the
+    /// last for all of it.
+    steps: Vec<Step>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
+}
+
+/// A decode step for contexts of up to `n_positions`: attention is split into as many parts as those may need.
+struct Step {
+    n_positions: usize,
+    program: Program,
 }
 
 /// A decoder on the GPU with its cache and programs.
@@ -151,12 +155,10 @@ impl Decoder {
     /// Compiles the programs; `on_pipeline` hears how many shaders are done, of how many.
     pub async fn compile(&mut self, gpu: &Gpu, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<()> {
         let many = Scratch::new(gpu, &self.config, CHUNK)?;
-        let one = Scratch::new(gpu, &self.config, 1)?;
+        let mut one = Scratch::new(gpu, &self.config, 1)?;
         let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
         let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
         let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
-        let step = self.record(gpu, |decoder, pass| decoder.forward(pass, &one));
-        let step_head = self.record(gpu, |decoder, pass| decoder.head(pass, &one));
         let sampler = self.record(gpu, |decoder, pass| decoder.choose(pass));
         let quiet = &mut |_, _| {};
         // Both recordings with shaders of their own report; the others find all theirs compiled.
@@ -169,12 +171,17 @@ impl Decoder {
                 on_pipeline(n_first + n_done, n_all);
             })
             .await?;
+        let mut steps = vec![Step { n_positions: SPLIT as usize, program: decode }];
+        for n_splits in split_counts(self.heads.context_len) {
+            one.splits = Splits::new(gpu, &self.heads, 1, n_splits)?;
+            let recording = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
+            let program = gpu.program(&recording, quiet).await?;
+            steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+        }
         self.programs = Some(Programs {
             chunk,
-            decode,
+            steps,
             chunk_head: gpu.program(&chunk_head, quiet).await?,
-            step: gpu.program(&step, quiet).await?,
-            step_head: gpu.program(&step_head, quiet).await?,
             sample: gpu.program(&sampler, quiet).await?,
             score: None,
         });
@@ -198,9 +205,9 @@ impl Decoder {
         &self.history
     }
 
-    /// Dispatches of one decode step.
-    pub fn dispatches_per_token(&self) -> u32 {
-        self.programs.as_ref().map_or(0, |programs| programs.decode.n_dispatches() as u32)
+    /// Dispatches of one decode step in a context of `n_positions`.
+    pub fn dispatches_per_token(&self, n_positions: usize) -> u32 {
+        self.step(n_positions).map_or(0, |program| program.n_dispatches() as u32)
     }
 
     /// The decode step as text, a line per dispatch.
@@ -268,9 +275,12 @@ impl Decoder {
         Ok([&programs.chunk, &programs.chunk_head, &programs.sample])
     }
 
-    /// What a decode step runs, for measuring.
-    pub(crate) fn decode_program(&self) -> Result<&Program> {
-        Ok(&self.programs()?.decode)
+    /// The decode step whose token sees `n_positions` positions.
+    pub(crate) fn step(&self, n_positions: usize) -> Result<&Program> {
+        let steps = &self.programs()?.steps;
+        let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
+        let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
+        fits.map(|step| &step.program).ok_or_else(missing)
     }
 
     /// Sets how the next tokens are chosen.
@@ -296,20 +306,21 @@ impl Decoder {
     }
 
     /// Chooses a token from the logits and appends it to the history; copies `n` ids from `first` when asked.
-    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
+    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &ReadBack)>) -> Result<()> {
         gpu.submit(&self.programs()?.sample, self.history_copy(copy))
     }
 
-    /// One decode step: the last token through all layers, the next one appended to the history.
-    pub fn decode(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
-        gpu.submit(&self.programs()?.decode, self.history_copy(copy))
+    /// Decode steps that choose the tokens at `positions`, in one submit, and copy them to `to`. A step is the last token
+    /// through all layers, then the next one appended to the history.
+    pub fn decode(&self, gpu: &Gpu, positions: Range<usize>, to: &ReadBack) -> Result<()> {
+        let copy = self.history_copy(Some((positions.start, positions.len(), to)));
+        let runs: Result<Vec<_>> = positions.map(|position| Ok(self.step(position)?.whole())).collect();
+        gpu.submit_runs(&runs?, copy)
     }
 
-    /// One decode step that stops at the logits.
-    pub fn decode_to_logits(&self, gpu: &Gpu) -> Result<()> {
-        let programs = self.programs()?;
-        gpu.submit(&programs.step, None)?;
-        gpu.submit(&programs.step_head, None)
+    /// A decode step that stops at the logits of the token at `position`.
+    pub fn decode_to_logits(&self, gpu: &Gpu, position: usize) -> Result<()> {
+        gpu.submit_runs(&[self.step(position)?.without_last()], None)
     }
 
     /// The logits of the last step, `(vocab_size)`.
@@ -319,8 +330,8 @@ impl Decoder {
 
     fn history_copy<'a>(
         &'a self,
-        copy: Option<(usize, usize, &'a crate::gpu::ReadBack)>,
-    ) -> Option<(&'a Buffer, u64, u64, &'a crate::gpu::ReadBack)> {
+        copy: Option<(usize, usize, &'a ReadBack)>,
+    ) -> Option<(&'a Buffer, u64, u64, &'a ReadBack)> {
         copy.map(|(first, n, to)| (&self.history, first as u64 * 4, n as u64 * 4, to))
     }
 
@@ -361,6 +372,14 @@ impl Decoder {
         }
         Ok(scores)
     }
+}
+
+/// Parts of attention in the decode steps for contexts longer than one part: few enough steps to record them all, and never
+/// more than four times the parts that a context needs.
+fn split_counts(context_len: u32) -> Vec<u32> {
+    let most = context_len.div_ceil(SPLIT);
+    let counts = std::iter::successors(Some(4u32), |n| n.checked_mul(4)).take_while(|n| *n < most);
+    if most > 1 { counts.chain([most]).collect() } else { Vec::new() }
 }
 
 /// The factors of a GGUF's `rope_freqs` tensor: Llama 3's scaling, worked out by the converter.
