@@ -2,6 +2,7 @@
 //! `devices` and the page's benchmark print.
 
 pub mod bench;
+mod plan;
 pub mod profile;
 pub mod roofs;
 

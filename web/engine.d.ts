@@ -62,6 +62,8 @@ export type Timings = {
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;
+  submits_per_token: number;
+  read_backs_per_token: number;
 };
 
 /** What `trice chat --json` prints. */
@@ -99,6 +101,7 @@ export type DeviceInfo = {
   driver: string;
   kind: string;
   f16: boolean;
+  timestamps: boolean;
   subgroups: boolean;
   subgroup_size: [number, number];
   max_binding_bytes: number;

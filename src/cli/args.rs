@@ -307,12 +307,12 @@ A kernel's roof is the read bandwidth or the rate of 32-bit floats, whichever it
 pub(crate) struct ProfileArgs {
     /// Path, hf:owner/repo[:quant], URL, builtin:NAME or random:SHAPE[:QUANT]
     pub(crate) model: String,
-    /// Tokens of prompt to profile; for an encoder, tokens per text; 0 leaves the prompt out
-    #[arg(short = 'p', long, value_name = "TOKENS", default_value_t = 128)]
-    pub(crate) prompt_tokens: u32,
-    /// Tokens of context at which to profile a decode step; 0 leaves it out
-    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 128)]
-    pub(crate) context_tokens: u32,
+    /// Tokens of prompt to profile (for an encoder, per text); 0 leaves the prompt out; default: the smaller of 128 and half the context
+    #[arg(short = 'p', long, value_name = "TOKENS")]
+    pub(crate) prompt_tokens: Option<u32>,
+    /// Tokens of context at which to profile a decode step; 0 leaves it out; default as for -p
+    #[arg(short = 'n', long, value_name = "TOKENS")]
+    pub(crate) context_tokens: Option<u32>,
     /// Texts at once, for an encoder
     #[arg(short = 'b', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,

@@ -6,6 +6,7 @@ use super::progress::Bar;
 use serde::Serialize;
 use trice::gpu::{DeviceInfo, Gpu};
 use trice::measure::Roofs;
+use trice::measure::roofs::Roof;
 
 /// What `devices --json` prints.
 #[derive(Serialize)]
@@ -82,4 +83,19 @@ fn print_roofs(context: &Context, roofs: &Roofs) -> anyhow::Result<()> {
         }
     }
     roofs.failures.iter().try_for_each(|failure| context.print(&format!("   not measured      {failure}")))
+}
+
+/// The roofs that a model's work is compared with, in a line.
+pub(super) fn roofs_line(roofs: &Roofs) -> String {
+    let figure = |value: Option<f64>, unit: &str| value.map_or("?".to_owned(), |value| format!("{value:.1} {unit}"));
+    let (read, f32) = (figure(roofs.read_gbytes_per_s, "GB/s"), figure(roofs.f32_gflops, "GFLOP/s"));
+    format!("{read} read, {f32} on 32-bit floats")
+}
+
+/// `34 % read`: how much of which roof is reached.
+pub(super) fn roof_share(roof: Option<Roof>, fraction: Option<f64>) -> String {
+    match (roof, fraction) {
+        (Some(roof), Some(fraction)) => format!("{:.0} % {}", fraction * 100.0, roof.name()),
+        _ => "-".to_owned(),
+    }
 }

@@ -2,12 +2,16 @@
 
 use super::args::ProfileArgs;
 use super::context::{Context, Output};
+use super::devices::{roof_share, roofs_line};
 use super::interrupt::Interrupt;
 use super::model;
 use super::progress::Bar;
 use trice::measure::profile::{Clock, KernelTime, Phase};
 use trice::measure::{ProfileOptions, ProfileReport, profile_decoder, profile_encoder};
 use trice::model::config::Kind;
+
+/// Tokens that are profiled when nobody says how many, where the context holds twice as many.
+const TOKENS: usize = 128;
 
 pub(crate) fn run(context: &Context, args: &ProfileArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
@@ -19,10 +23,10 @@ pub(crate) fn run(context: &Context, args: &ProfileArgs) -> anyhow::Result<()> {
 }
 
 async fn profile(context: &Context, args: &ProfileArgs, interrupt: &Interrupt) -> anyhow::Result<ProfileReport> {
-    let options = ProfileOptions {
-        n_prompt: args.prompt_tokens as usize,
-        n_context: args.context_tokens as usize,
-        n_batch: args.batch as usize,
+    let options = |context_len: usize| {
+        let tokens = |asked: Option<u32>| asked.map_or(TOKENS.min(context_len / 2), |n| n as usize);
+        let (n_prompt, n_context) = (tokens(args.prompt_tokens), tokens(args.context_tokens));
+        ProfileOptions { n_prompt, n_context, n_batch: args.batch as usize }
     };
     let bar = Bar::new(context);
     let mut on_phase = |done: usize, total: usize| bar.count("Measuring", done as u64, total as u64);
@@ -30,11 +34,13 @@ async fn profile(context: &Context, args: &ProfileArgs, interrupt: &Interrupt) -
         Kind::Decoder => {
             let mut session = model::load_session(context, &args.model, &args.load, interrupt).await?;
             interrupt.disarm();
+            let options = options(session.info().context_len);
             Ok(profile_decoder(&mut session, &options, &mut on_phase).await?)
         }
         Kind::Encoder => {
             let mut encoder = model::load_encoder(context, &args.model, interrupt).await?;
             interrupt.disarm();
+            let options = options(2 * encoder.info().context_len);
             Ok(profile_encoder(&mut encoder, &options, &mut on_phase).await?)
         }
     }
@@ -42,9 +48,7 @@ async fn profile(context: &Context, args: &ProfileArgs, interrupt: &Interrupt) -
 
 fn print(context: &Context, report: &ProfileReport) -> anyhow::Result<()> {
     context.print(&format!("{} on {} ({})", report.model, report.device, report.backend))?;
-    let figure = |value: Option<f64>, unit: &str| value.map_or("?".to_owned(), |value| format!("{value:.1} {unit}"));
-    let (read, f32) = (figure(report.roofs.read_gbytes_per_s, "GB/s"), figure(report.roofs.f32_gflops, "GFLOP/s"));
-    context.print(&format!("roofs: {read} read, {f32} f32"))?;
+    context.print(&format!("roofs: {}", roofs_line(&report.roofs)))?;
     for failure in &report.roofs.failures {
         context.note(&format!("not measured: {failure}"));
     }
@@ -75,10 +79,7 @@ fn print_phase(context: &Context, phase: &Phase) -> anyhow::Result<()> {
 }
 
 fn print_kernel(context: &Context, kernel: &KernelTime) -> anyhow::Result<()> {
-    let roof = match (kernel.roof, kernel.roof_fraction) {
-        (Some(roof), Some(fraction)) => format!("{:.0} % {}", fraction * 100.0, roof.name()),
-        _ => "-".to_owned(),
-    };
+    let roof = roof_share(kernel.roof, kernel.roof_fraction);
     context.print(&format!(
         "{:7.2} {:5.1} % {:6} {:8.2} {:8.2} {roof:>12}  {} [{}]",
         kernel.ms,

@@ -11,7 +11,7 @@ pub mod work;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use shader::{Caps, Kernel, Variant, compose};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -174,6 +174,16 @@ pub struct Gpu {
     choices: Choices,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
+    traffic: Cell<Traffic>,
+}
+
+/// What passed between host and device since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Results waited for.
+    pub read_backs: u64,
 }
 
 impl Gpu {
@@ -218,7 +228,15 @@ impl Gpu {
             }
         }));
         let info = infos[index].clone();
-        Ok(Self { info, device, queue, choices: Choices::default(), pipelines: RefCell::default(), trouble })
+        Ok(Self {
+            info,
+            device,
+            queue,
+            choices: Choices::default(),
+            pipelines: RefCell::default(),
+            trouble,
+            traffic: Cell::default(),
+        })
     }
 
     /// What it is.
@@ -236,6 +254,22 @@ impl Gpu {
     pub fn without_subgroups(mut self) -> Self {
         self.info.subgroups = false;
         self
+    }
+
+    /// The same device without timestamps: how devices that have none are profiled.
+    pub fn without_timestamps(mut self) -> Self {
+        self.info.timestamps = false;
+        self
+    }
+
+    /// What has passed between host and device so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    fn count(&self, submits: u64, read_backs: u64) {
+        let Traffic { submits: s, read_backs: r } = self.traffic.get();
+        self.traffic.set(Traffic { submits: s + submits, read_backs: r + read_backs });
     }
 
     /// What shaders must know of it.
@@ -355,6 +389,7 @@ impl Gpu {
         if let Some((from, offset, n_bytes, to)) = copy {
             encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
         }
+        self.count(1, 0);
         self.queue.submit([encoder.finish()]);
         Ok(())
     }
@@ -397,6 +432,7 @@ impl Gpu {
 
     /// Waits for what was copied to `from` and returns its first `n_bytes`.
     pub async fn fetch(&self, from: &ReadBack, n_bytes: u64) -> Result<Vec<u8>> {
+        self.count(0, 1);
         let (sender, receiver) = futures_channel::oneshot::channel();
         from.0.map_async(wgpu::MapMode::Read, .., move |outcome| {
             let _ = sender.send(outcome);
@@ -428,6 +464,7 @@ impl Gpu {
         let to = self.read_back(n_bytes);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&buffer.0, offset, &to.0, 0, n_bytes);
+        self.count(1, 0);
         self.queue.submit([encoder.finish()]);
         self.fetch(&to, n_bytes).await
     }

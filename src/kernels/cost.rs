@@ -199,3 +199,140 @@ pub fn arith(element: Element, n_steps: u64) -> Work {
     };
     Work { fixed: cost(4 * per_lane * n_steps, 0, 0), ..Work::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attention::KvType;
+    use super::*;
+    use crate::gpu::work::Extent;
+
+    const Q4_0: Weights = Weights { n_rows: 96, n_cols: 64, dtype: DType::Q4_0 };
+    /// Blocks of 32 weights in 18 bytes.
+    const Q4_0_BYTES: u64 = 96 * (64 / 32) * 18;
+
+    /// 6 heads of 8 values over 2 of keys and values.
+    const HEADS: Heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: 8, context_len: 100, kv_type: KvType::F16 };
+
+    fn at(work: &Work, position: u64, n_tokens: u64) -> Cost {
+        work.evaluate(&Extent::causal(position, n_tokens))
+    }
+
+    const PLAIN: End<'static> = End::Plain { activation: false, residual: false };
+
+    #[test]
+    fn one_column_reads_the_weights_for_itself() {
+        let plain = product(&Q4_0, false, false, PLAIN, ColumnsAtWork::One);
+        let wanted = cost(2 * 96 * 64, Q4_0_BYTES + 64 * 4, 96 * 4);
+        // The same for a decode step and for the last of a chunk's columns.
+        assert_eq!((at(&plain, 7, 1), at(&plain, 0, 128)), (wanted, wanted));
+        let end = End::Plain { activation: true, residual: true };
+        let flops = 2 * 96 * 64 + 3 * 96 + 4 * 64;
+        let read = Q4_0_BYTES + (64 + 64) * 4 + (96 + 96) * 4;
+        assert_eq!(at(&product(&Q4_0, true, true, end, ColumnsAtWork::One), 7, 1), cost(flops, read, 96 * 4));
+    }
+
+    #[test]
+    fn many_columns_read_the_weights_once() {
+        let end = End::Plain { activation: false, residual: true };
+        let work = product(&Q4_0, false, true, end, ColumnsAtWork::All);
+        // A chunk is recorded for 128 columns and run with 5.
+        let flops = 5 * (2 * 96 * 64 + 2 * 96);
+        assert_eq!(at(&work, 30, 5), cost(flops, Q4_0_BYTES + 96 * 4 + 5 * (64 + 96) * 4, 5 * 96 * 4));
+    }
+
+    #[test]
+    fn gate_and_up_leave_half_as_many_values() {
+        // 48 gates and 48 ups: a function and a factor for each of 48 outputs.
+        let work = product(&Q4_0, false, false, End::Gated, ColumnsAtWork::One);
+        assert_eq!(at(&work, 0, 1), cost(2 * 96 * 64 + 2 * 48, Q4_0_BYTES + 64 * 4, 48 * 4));
+    }
+
+    #[test]
+    fn q_k_and_v_are_rotated_and_stored_on_the_way() {
+        // 48 rows of q, 16 of k, 16 of v. Rotating 64 values takes 32 pairs × 6; 4 angles of 2 floats; the cache in 2 bytes.
+        let weights = Weights { n_rows: 80, ..Q4_0 };
+        let work = product(&weights, false, false, End::Qkv(&HEADS, Rope::Neox), ColumnsAtWork::One);
+        let read = 80 * (64 / 32) * 18 + 64 * 4 + 8 * 4;
+        assert_eq!(at(&work, 9, 1), cost(2 * 80 * 64 + 32 * 6, read, 48 * 4 + 2 * 16 * 2));
+    }
+
+    #[test]
+    fn formats_differ_in_bytes_alone() {
+        for (dtype, n_bytes) in [(DType::F32, 96 * 64 * 4), (DType::F16, 96 * 64 * 2), (DType::Q8_0, 96 * 2 * 34)] {
+            let work = product(&Weights { dtype, ..Q4_0 }, false, false, PLAIN, ColumnsAtWork::One);
+            assert_eq!(at(&work, 0, 1), cost(2 * 96 * 64, n_bytes + 64 * 4, 96 * 4), "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn merging_reads_every_part() {
+        // 3 parts of 6 heads: 8 sums, a maximum and a total each.
+        let n = 3 * 6 * (8 + 2);
+        assert_eq!(at(&attention_merge(&HEADS, 3), 9, 2), cost(2 * 2 * n, 2 * 4 * n, 2 * 48 * 4));
+    }
+
+    #[test]
+    fn embed_reads_a_row_per_column() {
+        let row = 2 * 18;
+        assert_eq!(at(&embed(&Q4_0, Store::Set, true), 9, 3), cost(0, 3 * (4 + row), 3 * 64 * 4));
+        assert_eq!(at(&embed(&Q4_0, Store::Add, true), 9, 3), cost(3 * 64, 3 * (4 + row + 64 * 4), 3 * 64 * 4));
+        assert_eq!(at(&embed(&Q4_0, Store::Set, false), 9, 3), Cost::default());
+    }
+
+    #[test]
+    fn norms_and_gates_touch_every_value() {
+        assert_eq!(at(&norm(64, false), 0, 3), cost(3 * 4 * 64, 64 * 4 + 3 * 64 * 4, 3 * 64 * 4));
+        assert_eq!(at(&norm(64, true), 0, 3), cost(3 * 7 * 64, 2 * 64 * 4 + 3 * 64 * 4, 3 * 64 * 4));
+        assert_eq!(at(&gate(64), 0, 3), cost(3 * 2 * 64, 3 * 2 * 64 * 4, 3 * 64 * 4));
+    }
+
+    #[test]
+    fn rope_append_rotates_and_stores() {
+        // q 48 values, k and v 16 each; 4 pairs of cosine and sine; the cache in 2 bytes.
+        let (read, written) = (48 + 16 + 16, 48 * 4 + 2 * 16 * 2);
+        assert_eq!(at(&rope_append(&HEADS, Rope::Neox), 9, 1), cost((48 + 16) / 2 * 6, (read + 8) * 4, written));
+        let work = rope_append(&Heads { kv_type: KvType::F32, ..HEADS }, Rope::None);
+        assert_eq!(at(&work, 9, 2), cost(0, 2 * read * 4, 2 * (48 * 4 + 2 * 16 * 4)));
+    }
+
+    #[test]
+    fn attention_grows_with_what_is_seen() {
+        let work = attention(&HEADS, false);
+        // A decode step at position 9 sees 10: per head and position 8·2 for the score, 4 for the softmax, 8·2 for the value.
+        let flops = 10 * 6 * (16 + 4 + 16) + 48;
+        assert_eq!(at(&work, 9, 1), cost(flops, 10 * 2 * 16 * 2 + 48 * 4, 48 * 4));
+        // Three columns at positions 9, 10, 11 see 10 + 11 + 12; the cache of 12 is read once.
+        let flops = (10 + 11 + 12) * 6 * 36 + 3 * 48;
+        assert_eq!(at(&work, 9, 3), cost(flops, 12 * 2 * 16 * 2 + 3 * 48 * 4, 3 * 48 * 4));
+    }
+
+    #[test]
+    fn attention_of_texts_sees_each_text_alone() {
+        let work = attention(&Heads { kv_type: KvType::F32, ..HEADS }, true);
+        let flops = (3 * 3 + 5 * 5) * 6 * 36 + 8 * 48;
+        let read = 8 * 2 * 16 * 4 + 8 * (48 * 4 + 2 * 4);
+        assert_eq!(work.evaluate(&Extent::texts(&[3, 5])), cost(flops, read, 8 * 48 * 4));
+    }
+
+    #[test]
+    fn pool_reads_every_token_or_one() {
+        let texts = Extent::pooled(&[3, 5]);
+        let mean = pool(64, Pooling::Mean, Scaling::Raw).evaluate(&texts);
+        assert_eq!(mean, cost((8 + 2) * 64, 8 * 64 * 4 + 2 * 8, 2 * 64 * 4));
+        let first = pool(64, Pooling::Cls, Scaling::Unit).evaluate(&texts);
+        assert_eq!(first, cost(2 * 3 * 64, 2 * (64 * 4 + 8), 2 * 64 * 4));
+    }
+
+    #[test]
+    fn sample_and_nll_read_the_logits() {
+        assert_eq!(at(&sample(1000), 5, 1), cost(1000, 1000 * 4, 4));
+        assert_eq!(at(&nll(1000), 5, 3), cost(3 * 4 * 1000, 3 * (1000 + 1) * 4, 3 * 4));
+    }
+
+    #[test]
+    fn roofs_do_what_they_say() {
+        assert_eq!(at(&read(4096), 0, 1), cost(0, 4096, 0));
+        assert_eq!(at(&arith(Element::F32, 10), 0, 1), cost(10 * 4 * 2, 0, 0));
+        assert_eq!(at(&arith(Element::Dot8, 10), 0, 1), cost(10 * 4 * (4 + 4), 0, 0));
+    }
+}

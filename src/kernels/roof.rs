@@ -27,8 +27,14 @@ pub const READ_THREADS: u32 = 1 << 18;
 /// Threads that compute: enough to fill any GPU.
 pub const ARITH_THREADS: u32 = 1 << 16;
 
-/// Steps that the loop of `arith` takes at a time, so that the loop itself does not count.
-pub const UNROLL: u32 = 8;
+/// Steps that the loop of `arith` takes at a time.
+pub const STEPS: u32 = 4;
+
+/// Values that a thread of `arith` steps.
+const CHAINS: u32 = 8;
+
+/// What the factor of `arith` begins from: a quarter, so that floats neither grow nor vanish.
+const FACTOR: u32 = 64;
 
 params! {
     /// Params of `read.wgsl`.
@@ -44,9 +50,9 @@ params! {
     /// Params of `arith.wgsl`.
     ArithParams {
         n_steps: u32,
+        w: u32,
         pad0: u32,
         pad1: u32,
-        pad2: u32,
     }
 }
 
@@ -75,9 +81,8 @@ fn read_variant() -> Variant {
     Variant::new().size("WG", WORKGROUP)
 }
 
-fn arith_variant(element: Element, chains: u32) -> Variant {
+fn arith_variant(element: Element) -> Variant {
     let variant = Variant::new().slot("arith", element.slot()).size("WG", WORKGROUP);
-    let variant = variant.size("CHAINS", chains).size("UNROLL", UNROLL);
     if element == Element::F16 { variant.in_f16() } else { variant }
 }
 
@@ -87,23 +92,20 @@ pub fn read(rec: &mut Recording, x: &Buffer, y: &Buffer) {
     rec.dispatch(&READ, read_variant(), params, &[x, y], groups_for(READ_THREADS), cost::read(x.n_bytes()));
 }
 
-/// `n_threads` threads take `n_steps` (a multiple of `UNROLL`) in each of `chains` chains; `y` takes as many words as threads.
-pub fn arith(rec: &mut Recording, element: Element, chains: u32, n_steps: u32, n_threads: u32, y: &Buffer) {
-    assert!(n_steps.is_multiple_of(UNROLL), "steps of arithmetic");
-    let params = ArithParams { n_steps, pad0: 0, pad1: 0, pad2: 0 };
-    let work = cost::arith(element, u64::from(n_threads) * u64::from(chains) * u64::from(n_steps));
-    rec.dispatch(&ARITH, arith_variant(element, chains), params, &[y], groups_for(n_threads), work);
+/// `n_threads` threads take `n_steps` (a multiple of `STEPS`) with each of their values; `y` takes as many words as threads.
+pub fn arith(rec: &mut Recording, element: Element, n_steps: u32, n_threads: u32, y: &Buffer) {
+    assert!(n_steps.is_multiple_of(STEPS), "steps of arithmetic");
+    let params = ArithParams { n_steps, w: FACTOR, pad0: 0, pad1: 0 };
+    let work = cost::arith(element, u64::from(n_threads) * u64::from(CHAINS) * u64::from(n_steps));
+    rec.dispatch(&ARITH, arith_variant(element), params, &[y], groups_for(n_threads), work);
 }
-
-/// Chains that are tried: few where registers are scarce, many where latency is long.
-pub const CHAINS: [u32; 3] = [2, 4, 8];
 
 /// Every variant these functions record on a device of `caps`.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut all: Vec<(&'static Kernel, Variant)> = vec![(&READ, read_variant())];
     for element in [Element::F32, Element::F16, Element::Dot8] {
         if element != Element::F16 || caps.f16 {
-            all.extend(CHAINS.map(|chains| (&ARITH, arith_variant(element, chains))));
+            all.push((&ARITH, arith_variant(element)));
         }
     }
     all

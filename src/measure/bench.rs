@@ -1,9 +1,11 @@
-//! How fast a model runs, and how fast the device could: what `trice bench` and `web/bench.html` print.
+//! How fast a model runs, and what share of the device's roof that is: what `trice bench` and `web/bench.html` print.
 
+use super::plan;
+use super::roofs::{Roof, Roofs};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
-use crate::session::{GenerateOptions, Session};
-use crate::tasks::TextEncoder;
+use crate::gpu::{Cost, Gpu};
+use crate::session::{GenerateOptions, Session, Timings};
+use crate::tasks::{Scaling, TextEncoder};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use web_time::Instant;
@@ -39,14 +41,24 @@ pub struct BenchTest {
     pub name: String,
     /// Tokens per second.
     pub tokens_per_s: Spread,
-    /// 10⁹ floating-point operations of weights per second, at the median.
+    /// 10⁹ operations per second, at the median.
     pub gflops: f64,
-    /// 10⁹ bytes of weights read per second, at the median; of decoding only, where every token reads them all.
+    /// 10⁹ bytes moved per second, at the median.
     pub gbytes_per_s: Option<f64>,
-    /// `gbytes_per_s` over the device's measured read bandwidth.
+    /// What of the roof is reached, at the median.
     pub roof_fraction: Option<f64>,
+    /// The roof that this work stands under: reading, or computing on 32-bit floats.
+    pub roof: Option<Roof>,
+    /// Operations per token, by `kernels::cost`.
+    pub flops_per_token: f64,
+    /// Bytes that a token must move at the least, by `kernels::cost`.
+    pub bytes_per_token: f64,
     /// Dispatches of one decode step.
     pub dispatches_per_token: Option<u32>,
+    /// Submits per generated token.
+    pub submits_per_token: Option<f64>,
+    /// Times the host waited for the device, per generated token.
+    pub read_backs_per_token: Option<f64>,
 }
 
 /// What `bench --json` prints.
@@ -59,7 +71,9 @@ pub struct BenchReport {
     /// `vulkan`, `metal`, `dx12`, `webgpu`.
     pub backend: String,
     /// The device's read bandwidth, 10⁹ bytes per second.
-    pub read_gbytes_per_s: f64,
+    pub read_gbytes_per_s: Option<f64>,
+    /// All that the device does at best.
+    pub roofs: Roofs,
     /// The tests.
     pub tests: Vec<BenchTest>,
 }
@@ -79,6 +93,37 @@ fn check(options: &BenchOptions, n_batch: std::ops::RangeInclusive<usize>) -> Re
     Ok(())
 }
 
+/// What the runs of one test gave.
+struct Measured {
+    name: String,
+    rates: Vec<f64>,
+    /// What `n_tokens` tokens have to do.
+    cost: Cost,
+    n_tokens: usize,
+}
+
+impl Measured {
+    fn test(self, roofs: &Roofs) -> BenchTest {
+        let rate = spread(self.rates);
+        let per_token = |n: u64| n as f64 / self.n_tokens as f64;
+        let (flops_per_token, bytes_per_token) = (per_token(self.cost.flops), per_token(self.cost.n_bytes()));
+        let share = roofs.share(&self.cost, self.n_tokens as f64 / rate.median);
+        BenchTest {
+            name: self.name,
+            tokens_per_s: rate,
+            gflops: rate.median * flops_per_token / 1e9,
+            gbytes_per_s: Some(rate.median * bytes_per_token / 1e9),
+            roof_fraction: share.map(|(_, fraction)| fraction),
+            roof: share.map(|(roof, _)| roof),
+            flops_per_token,
+            bytes_per_token,
+            dispatches_per_token: None,
+            submits_per_token: None,
+            read_backs_per_token: None,
+        }
+    }
+}
+
 /// Measures a decoder: prefill of `n_prompt` tokens, decoding of `n_generate`; `on_run(done, total)` hears of every run.
 pub async fn bench_decoder(
     session: &mut Session,
@@ -87,46 +132,57 @@ pub async fn bench_decoder(
 ) -> Result<BenchReport> {
     check(options, 1..=1)?;
     let gpu = &session.gpu().clone();
-    let bandwidth = super::roofs::read_bandwidth(gpu).await?;
-    let vocab_size = session.info().vocab_size;
-    let (layers, head) = (session.layer_weights(), session.head_weight());
-    let shapes = [("pp", options.n_prompt, 1), ("tg", 1, options.n_generate)];
-    let shapes: Vec<_> = shapes.into_iter().filter(|(_, p, n)| *p > 0 && *n > 0).collect();
-    let (total, mut done) = (shapes.len() * (options.repetitions + 1), 0);
+    let roofs = Roofs::measure(gpu).await;
+    let n_tests = usize::from(options.n_prompt > 0) + usize::from(options.n_generate > 0);
+    let (total, mut done) = (n_tests * (options.repetitions + 1), 0);
+    let mut on_run = || {
+        done += 1;
+        on_run(done, total);
+    };
     let mut tests = Vec::new();
-    for (kind, n_prompt, n_generate) in shapes {
-        let prompt = super::ids(n_prompt, vocab_size);
-        let mut rates = Vec::new();
-        let mut dispatches = 0;
-        for run in 0..=options.repetitions {
-            session.forget();
-            // One token more than measured: the first one is the prefill's.
-            let n = n_generate + usize::from(kind == "tg");
-            let request = GenerateOptions { max_tokens: Some(n), ignore_end: true, ..GenerateOptions::default() };
-            let answer = session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(())).await?;
-            let timings = answer.timings;
-            dispatches = timings.dispatches_per_token;
-            if run > 0 {
-                rates.push(if kind == "pp" { timings.prefill_tokens_per_s } else { timings.decode_tokens_per_s });
-            }
-            done += 1;
-            on_run(done, total);
-        }
-        let rate = spread(rates);
-        // A prompt takes the head once, at its last token.
-        let heads_per_token = if kind == "pp" { 1.0 / n_prompt as f64 } else { 1.0 };
-        let weights_per_token = layers.n_weights as f64 + head.n_weights as f64 * heads_per_token;
-        let gbytes_per_s = (kind == "tg").then(|| rate.median * (layers.n_bytes + head.n_bytes) as f64 / 1e9);
+    if options.n_prompt > 0 {
+        let (n, name) = (options.n_prompt, format!("pp{}", options.n_prompt));
+        let timings = generate(session, n, 1, options.repetitions, &mut on_run).await?;
+        let rates = timings.iter().map(|timings| timings.prefill_tokens_per_s).collect();
+        let cost = plan::prefill(gpu, session.decoder(), n)?.cost();
+        tests.push(Measured { name, rates, cost, n_tokens: n }.test(&roofs));
+    }
+    if options.n_generate > 0 {
+        let (n, name) = (options.n_generate, format!("tg{}", options.n_generate));
+        // One token more than measured: the first one is the prefill's.
+        let timings = generate(session, 1, n + 1, options.repetitions, &mut on_run).await?;
+        let rates = timings.iter().map(|timings| timings.decode_tokens_per_s).collect();
+        // A step costs more by the same amount for each position before it: the mean is that of the first and the last.
+        let step = |context: usize| Ok(plan::decode(gpu, session.decoder(), context)?.cost());
+        let cost = step(2)? + step(n + 1)?;
+        let last = timings[timings.len() - 1];
         tests.push(BenchTest {
-            name: format!("{kind}{}", if kind == "pp" { n_prompt } else { n_generate }),
-            tokens_per_s: rate,
-            gflops: rate.median * 2.0 * weights_per_token / 1e9,
-            gbytes_per_s,
-            roof_fraction: gbytes_per_s.map(|rate| rate * 1e9 / bandwidth),
-            dispatches_per_token: (kind == "tg").then_some(dispatches),
+            dispatches_per_token: Some(last.dispatches_per_token),
+            submits_per_token: Some(last.submits_per_token),
+            read_backs_per_token: Some(last.read_backs_per_token),
+            ..Measured { name, rates, cost, n_tokens: 2 }.test(&roofs)
         });
     }
-    Ok(report(gpu, &session.info().name, bandwidth, tests))
+    Ok(report(gpu, &session.info().name, roofs, tests))
+}
+
+/// Generates `n` tokens after a prompt of `n_prompt`, `repetitions` times after once for nothing.
+async fn generate(
+    session: &mut Session,
+    n_prompt: usize,
+    n: usize,
+    repetitions: usize,
+    on_run: &mut dyn FnMut(),
+) -> Result<Vec<Timings>> {
+    let prompt = super::ids(n_prompt, session.info().vocab_size);
+    let request = GenerateOptions { max_tokens: Some(n), ignore_end: true, ..GenerateOptions::default() };
+    let mut all = Vec::new();
+    for _ in 0..=repetitions {
+        session.forget();
+        all.push(session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(())).await?.timings);
+        on_run();
+    }
+    Ok(all.split_off(1))
 }
 
 /// Measures an encoder: `n_batch` texts of `n_prompt` tokens at once; `on_run(done, total)` hears of every run.
@@ -137,41 +193,36 @@ pub async fn bench_encoder(
 ) -> Result<BenchReport> {
     check(options, 1..=1024)?;
     let gpu = &encoder.gpu().clone();
-    let bandwidth = super::roofs::read_bandwidth(gpu).await?;
+    let roofs = Roofs::measure(gpu).await;
     let n = options.n_prompt;
     if n == 0 {
-        return Ok(report(gpu, &encoder.info().name, bandwidth, Vec::new()));
+        return Ok(report(gpu, &encoder.info().name, roofs, Vec::new()));
     }
-    let text = super::ids(n, encoder.info().vocab_size);
-    let texts = vec![text; options.n_batch];
+    let texts = vec![super::ids(n, encoder.info().vocab_size); options.n_batch];
     let mut rates = Vec::new();
     for run in 0..=options.repetitions {
         let start = Instant::now();
-        encoder.embed_ids(&texts, None, crate::tasks::Scaling::Unit).await?;
+        encoder.embed_ids(&texts, None, Scaling::Unit).await?;
         if run > 0 {
             rates.push((n * options.n_batch) as f64 / start.elapsed().as_secs_f64());
         }
         on_run(run + 1, options.repetitions + 1);
     }
-    let rate = spread(rates);
-    let test = BenchTest {
-        name: format!("pp{n}"),
-        tokens_per_s: rate,
-        gflops: rate.median * 2.0 * encoder.layer_weights().n_weights as f64 / 1e9,
-        gbytes_per_s: None,
-        roof_fraction: None,
-        dispatches_per_token: None,
-    };
-    Ok(report(gpu, &encoder.info().name, bandwidth, vec![test]))
+    // Every text costs the same, in whichever batch; weights count once for all that fit one.
+    let n_texts = options.n_batch.min(encoder.texts_per_batch(n));
+    let cost = plan::batch(gpu, encoder, n, n_texts).await?.cost();
+    let test = Measured { name: format!("pp{n}"), rates, cost, n_tokens: n * n_texts }.test(&roofs);
+    Ok(report(gpu, &encoder.info().name, roofs, vec![test]))
 }
 
-fn report(gpu: &Gpu, model: &str, bandwidth: f64, tests: Vec<BenchTest>) -> BenchReport {
+fn report(gpu: &Gpu, model: &str, roofs: Roofs, tests: Vec<BenchTest>) -> BenchReport {
     let info = gpu.info();
     BenchReport {
         model: model.to_owned(),
         device: info.name.clone(),
         backend: info.backend.clone(),
-        read_gbytes_per_s: bandwidth / 1e9,
+        read_gbytes_per_s: roofs.read_gbytes_per_s,
+        roofs,
         tests,
     }
 }

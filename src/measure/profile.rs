@@ -1,13 +1,13 @@
 //! Where the time of a model goes: every dispatch timed and compared with what it has to do and with the device's roofs.
 //! Kernels are timed by the device's own clock where that can be believed, else by the host's around many runs of each.
 
+use super::plan::{self, Plan, Run, STEPS};
 use super::roofs::{Roof, Roofs};
 use crate::error::{Error, Result};
-use crate::gpu::{Cost, Extent, Gpu, Label, Program};
+use crate::gpu::{Cost, Gpu, Label};
 use crate::model::decoder::Decoder;
-use crate::model::encoder::{MAX_TEXTS, Output};
 use crate::session::Session;
-use crate::tasks::{Scaling, TextEncoder};
+use crate::tasks::TextEncoder;
 use crate::text::SamplingParams;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -110,32 +110,11 @@ const BUDGET: f64 = 1.0;
 /// Repetitions of a measurement at most.
 const MAX_RUNS: usize = 16;
 
-/// Decode steps between waits of the host, as the decode loop keeps several in flight.
-const STEPS: usize = 8;
-
 /// Seconds of the host's clock that a kernel's runs take at least.
 const LONG_ENOUGH: f64 = 0.01;
 
 /// Dispatches in a pass that the host's clock times at most, so that no driver takes it for a hang.
 const MAX_DISPATCHES: usize = 1 << 14;
-
-/// A program as it is run: from which state, and what each of its dispatches then has to do.
-struct Run<'a> {
-    program: &'a Program,
-    costs: Vec<Cost>,
-    /// Writes the state.
-    prepare: Box<dyn Fn() + 'a>,
-}
-
-/// Runs in a row that make a phase.
-struct Plan<'a> {
-    name: &'static str,
-    n_tokens: usize,
-    context: usize,
-    runs: Vec<Run<'a>>,
-    /// How often a real run repeats before the host waits.
-    n_times: usize,
-}
 
 /// Profiles a decoder: a prompt of `n_prompt` tokens, then a decode step in a context of `n_context` tokens;
 /// `on_phase(done, total)` hears of every part measured, the first of which is the device's roofs.
@@ -160,10 +139,10 @@ pub async fn profile_decoder(
     on_phase(1, 3);
     let ids = super::ids(longest, session.info().vocab_size);
     let decoder = session.decoder();
-    decoder.set_sampling(&gpu, &SamplingParams { temperature: 0.0, ..SamplingParams::default() });
+    decoder.set_sampling(&gpu, &SamplingParams::default());
     fill_cache(&gpu, decoder, &ids)?;
     let mut phases = Vec::new();
-    let plans = [prefill_plan(&gpu, decoder, options.n_prompt)?, decode_plan(&gpu, decoder, options.n_context)?];
+    let plans = [plan::prefill(&gpu, decoder, options.n_prompt)?, plan::decode(&gpu, decoder, options.n_context)?];
     for (i, plan) in plans.iter().enumerate() {
         if plan.n_tokens > 0 {
             phases.push(measure(&gpu, &roofs, plan).await?);
@@ -179,24 +158,14 @@ pub async fn profile_encoder(
     options: &ProfileOptions,
     on_phase: &mut dyn FnMut(usize, usize),
 ) -> Result<ProfileReport> {
-    let (gpu, name, pooling) = (encoder.gpu().clone(), encoder.info().name.clone(), encoder.pooling());
-    let (n, vocab_size, longest) = (options.n_prompt, encoder.info().vocab_size, encoder.info().context_len);
-    let limit = |what: &str, needed: usize, available: usize| {
-        let (needed, available) = (needed as u64, available as u64);
-        if needed > available { Err(Error::Limit { what: what.into(), needed, available }) } else { Ok(()) }
-    };
-    limit("tokens of context for a text", n, longest)?;
-    limit("texts of a batch", options.n_batch, MAX_TEXTS)?;
+    let gpu = encoder.gpu().clone();
+    let (n, n_texts, name) = (options.n_prompt, options.n_batch, encoder.info().name.clone());
+    // Before the seconds that the roofs take: what does not fit is refused at once.
+    let plan = if n > 0 { Some(plan::batch(&gpu, encoder, n, n_texts).await?) } else { None };
     let roofs = Roofs::measure(&gpu).await;
     on_phase(1, 2);
     let mut phases = Vec::new();
-    if n > 0 && options.n_batch > 0 {
-        let ids = super::ids(n, vocab_size);
-        let texts = vec![ids.as_slice(); options.n_batch];
-        let run = encoder.encoder().stage(&gpu, &texts, Output::Embedding(pooling, Scaling::Unit)).await?;
-        let costs = run.costs(&vec![n as u64; options.n_batch]);
-        let runs = vec![Run { program: &run.program, costs, prepare: Box::new(|| ()) }];
-        let plan = Plan { name: "batch", n_tokens: n * options.n_batch, context: 0, runs, n_times: 1 };
+    if let Some(plan) = plan {
         phases.push(measure(&gpu, &roofs, &plan).await?);
     }
     on_phase(2, 2);
@@ -209,31 +178,6 @@ fn fill_cache(gpu: &Gpu, decoder: &Decoder, ids: &[u32]) -> Result<()> {
         decoder.prefill(gpu, i * decoder.chunk_len(), chunk)?;
     }
     Ok(())
-}
-
-/// A prompt: its chunks, the head, the first token.
-fn prefill_plan<'a>(gpu: &'a Gpu, decoder: &'a Decoder, n_tokens: usize) -> Result<Plan<'a>> {
-    let mut runs = Vec::new();
-    for position in (0..n_tokens).step_by(decoder.chunk_len()) {
-        let n = decoder.chunk_len().min(n_tokens - position);
-        let extent = Extent::causal(position as u64, n as u64);
-        let is_last = position + n == n_tokens;
-        let programs = decoder.prompt_programs()?;
-        for program in programs.into_iter().take(if is_last { usize::MAX } else { 1 }) {
-            let prepare = Box::new(move || decoder.set_state(gpu, position, n));
-            runs.push(Run { program, costs: program.costs(&extent), prepare });
-        }
-    }
-    Ok(Plan { name: "prefill", n_tokens, context: 0, runs, n_times: 1 })
-}
-
-/// A decode step after `context` tokens.
-fn decode_plan<'a>(gpu: &'a Gpu, decoder: &'a Decoder, context: usize) -> Result<Plan<'a>> {
-    let position = context.saturating_sub(1);
-    let program = decoder.step(position + 1)?;
-    let costs = program.costs(&Extent::causal(position as u64, 1));
-    let run = Run { program, costs, prepare: Box::new(move || decoder.set_state(gpu, position, 1)) };
-    Ok(Plan { name: "decode", n_tokens: usize::from(context > 0), context: position, runs: vec![run], n_times: STEPS })
 }
 
 fn report(gpu: &Gpu, model: &str, roofs: Roofs, phases: Vec<Phase>) -> ProfileReport {

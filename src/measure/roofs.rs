@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::gpu::{Cost, Extent, Gpu, Program, Recording};
-use crate::kernels::roof::{ARITH_THREADS, CHAINS, Element, READ_THREADS, UNROLL, arith, read};
+use crate::kernels::roof::{ARITH_THREADS, Element, READ_THREADS, STEPS, arith, read};
 use serde::Serialize;
 use web_time::Instant;
 
@@ -107,7 +107,7 @@ impl Roofs {
 }
 
 /// The device's read bandwidth in bytes per second.
-pub(super) async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
+async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     let n_bytes = read_bytes(gpu);
     let x = gpu.buffer("bandwidth test", n_bytes)?;
     let y = gpu.buffer("bandwidth test", u64::from(READ_THREADS) * 4)?;
@@ -115,20 +115,11 @@ pub(super) async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     Ok(n_bytes as f64 * per_second(gpu, 1, 1024, &record).await?)
 }
 
-/// Operations per second on `element`, with the number of chains that suits the device best.
+/// Operations per second on `element`.
 async fn arithmetic(gpu: &Gpu, element: Element) -> Result<f64> {
     let y = gpu.buffer("arithmetic test", u64::from(ARITH_THREADS) * 4)?;
-    let mut best = 0.0f64;
-    for chains in CHAINS {
-        let record = |rec: &mut Recording, n: u32| arith(rec, element, chains, n * UNROLL, ARITH_THREADS, &y);
-        let ops = cost_of(gpu, &record).flops;
-        let rate = per_second(gpu, 1, 1 << 20, &record).await? * ops as f64;
-        if std::env::var_os("ROOFS_DEBUG").is_some() {
-            println!("{element:?} chains {chains}: {:.2}", rate / 1e9);
-        }
-        best = best.max(rate);
-    }
-    Ok(best)
+    let record = |rec: &mut Recording, n: u32| arith(rec, element, n * STEPS, ARITH_THREADS, &y);
+    Ok(cost_of(gpu, &record).flops as f64 * per_second(gpu, 1, 1 << 20, &record).await?)
 }
 
 /// What `record` has to do for one unit.
@@ -142,7 +133,7 @@ fn cost_of(gpu: &Gpu, record: &dyn Fn(&mut Recording, u32)) -> Cost {
 async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
     let y = gpu.buffer("dispatch test", 1024)?;
     let mut rec = gpu.recording();
-    (0..N_EMPTY).for_each(|_| arith(&mut rec, Element::F32, CHAINS[0], UNROLL, 64, &y));
+    (0..N_EMPTY).for_each(|_| arith(&mut rec, Element::F32, 0, 64, &y));
     let program = gpu.program(&rec, &mut |_, _| {}).await?;
     Ok(fastest(gpu, &program).await? / N_EMPTY as f64)
 }
@@ -151,7 +142,7 @@ async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
 async fn read_back(gpu: &Gpu) -> Result<f64> {
     let y = gpu.buffer("read-back test", 1024)?;
     let mut rec = gpu.recording();
-    arith(&mut rec, Element::F32, CHAINS[0], UNROLL, 64, &y);
+    arith(&mut rec, Element::F32, 0, 64, &y);
     let program = gpu.program(&rec, &mut |_, _| {}).await?;
     let to = gpu.read_back(4);
     let mut times = Vec::new();
