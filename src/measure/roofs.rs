@@ -79,6 +79,8 @@ impl Roofs {
             }
             Err(error) => {
                 roofs.failures.push(format!("{what}: {error}"));
+                // The error is told: a model on the same device shall not be stopped by it.
+                let _ = gpu.begin("measuring the device");
                 None
             }
         };
