@@ -25,10 +25,10 @@ fn main(
     var h = start(thread + 7u);
     // Four steps at a time, so that the loop does not count.
     for (var i = 0u; i < params.n_steps; i += 4u) {
-        a = step(a, w); b = step(b, w); c = step(c, w); d = step(d, w); e = step(e, w); f = step(f, w); g = step(g, w); h = step(h, w);
-        a = step(a, w); b = step(b, w); c = step(c, w); d = step(d, w); e = step(e, w); f = step(f, w); g = step(g, w); h = step(h, w);
-        a = step(a, w); b = step(b, w); c = step(c, w); d = step(d, w); e = step(e, w); f = step(f, w); g = step(g, w); h = step(h, w);
-        a = step(a, w); b = step(b, w); c = step(c, w); d = step(d, w); e = step(e, w); f = step(f, w); g = step(g, w); h = step(h, w);
+        a = next(a, w); b = next(b, w); c = next(c, w); d = next(d, w); e = next(e, w); f = next(f, w); g = next(g, w); h = next(h, w);
+        a = next(a, w); b = next(b, w); c = next(c, w); d = next(d, w); e = next(e, w); f = next(f, w); g = next(g, w); h = next(h, w);
+        a = next(a, w); b = next(b, w); c = next(c, w); d = next(d, w); e = next(e, w); f = next(f, w); g = next(g, w); h = next(h, w);
+        a = next(a, w); b = next(b, w); c = next(c, w); d = next(d, w); e = next(e, w); f = next(f, w); g = next(g, w); h = next(h, w);
     }
     y[thread] = kept(a) ^ kept(b) ^ kept(c) ^ kept(d) ^ kept(e) ^ kept(f) ^ kept(g) ^ kept(h);
 }

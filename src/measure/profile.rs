@@ -4,6 +4,7 @@
 use super::plan::{self, Plan, Run, STEPS};
 use super::roofs::{Roof, Roofs};
 use crate::error::{Error, Result};
+use crate::gpu::timing::Stamped;
 use crate::gpu::{Cost, Gpu, Label};
 use crate::model::decoder::Decoder;
 use crate::session::Session;
@@ -195,10 +196,15 @@ struct Group {
 }
 
 async fn measure(gpu: &Gpu, roofs: &Roofs, plan: &Plan<'_>) -> Result<Phase> {
-    let wall = wall(gpu, plan).await?;
-    let (clock, groups) = match stamped_groups(gpu, plan).await? {
-        Some(groups) => (Clock::Device, groups),
-        None => (Clock::Host, clocked_groups(gpu, plan).await?),
+    // In turn, so that what else the machine does meets both alike.
+    let once = async || Ok((wall(gpu, plan).await?, stamp(gpu, plan).await?));
+    let runs = repeat(once, |(wall, _)| *wall).await?;
+    let wall = runs.iter().map(|(wall, _)| wall).sum::<f64>() / runs.len() as f64;
+    let stamped: Vec<Vec<Stamped>> = runs.into_iter().map(|(_, stamped)| stamped).collect();
+    let (clock, groups) = if gpu.info().timestamps && stamped.iter().flatten().all(is_believable) {
+        (Clock::Device, stamped_groups(plan, &stamped))
+    } else {
+        (Clock::Host, clocked_groups(gpu, plan).await?)
     };
     let total: f64 = groups.values().map(|group| group.seconds).sum();
     let cost: Cost = groups.values().map(|group| group.cost).sum();
@@ -254,48 +260,43 @@ async fn repeat<T>(mut once: impl AsyncFnMut() -> Result<T>, seconds: impl Fn(&T
 
 /// Seconds of a real run of `plan`, by the host's clock.
 async fn wall(gpu: &Gpu, plan: &Plan<'_>) -> Result<f64> {
-    let once = async || {
-        gpu.flush("profiling").await?;
-        let start = Instant::now();
-        for run in &plan.runs {
-            (run.prepare)();
-            for _ in 0..plan.n_times {
-                gpu.submit(run.program, None)?;
-            }
+    gpu.flush("profiling").await?;
+    let start = Instant::now();
+    for run in &plan.runs {
+        (run.prepare)();
+        for _ in 0..plan.n_times {
+            gpu.submit(run.program, None)?;
         }
-        gpu.flush("profiling").await?;
-        Ok(start.elapsed().as_secs_f64() / plan.n_times as f64)
-    };
-    let times = repeat(once, |seconds| *seconds).await?;
-    Ok(times.iter().sum::<f64>() / times.len() as f64)
+    }
+    gpu.flush("profiling").await?;
+    Ok(start.elapsed().as_secs_f64() / plan.n_times as f64)
 }
 
-/// The phase's kernels by the device's clock; none where it has none or shows nonsense.
-async fn stamped_groups(gpu: &Gpu, plan: &Plan<'_>) -> Result<Option<HashMap<Label, Group>>> {
+/// Every dispatch of `plan` by the device's clock; nothing where it has none.
+async fn stamp(gpu: &Gpu, plan: &Plan<'_>) -> Result<Vec<Stamped>> {
+    let mut all = Vec::new();
+    for run in plan.runs.iter().filter(|_| gpu.info().timestamps) {
+        (run.prepare)();
+        all.push(gpu.stamp(run.program).await?);
+    }
+    Ok(all)
+}
+
+/// The phase's kernels by the device's clock, the mean over several times that it was stamped.
+fn stamped_groups(plan: &Plan<'_>, times: &[Vec<Stamped>]) -> HashMap<Label, Group> {
     let mut groups = HashMap::new();
-    if !gpu.info().timestamps {
-        return Ok(None);
-    }
-    for run in &plan.runs {
-        let once = async || {
-            (run.prepare)();
-            gpu.stamp(run.program).await
-        };
-        let stamped = repeat(once, |stamped| stamped.dispatches.iter().sum()).await?;
-        if !stamped.iter().all(|stamped| is_believable(&stamped.dispatches, stamped.wall)) {
-            return Ok(None);
-        }
+    for (r, run) in plan.runs.iter().enumerate() {
         for (i, (label, cost)) in run.program.labels().zip(&run.costs).enumerate() {
-            let sum: f64 = stamped.iter().map(|stamped| stamped.dispatches[i]).sum();
-            add(&mut groups, label, sum / stamped.len() as f64, *cost);
+            let sum: f64 = times.iter().map(|stamped| stamped[r].dispatches[i]).sum();
+            add(&mut groups, label, sum / times.len() as f64, *cost);
         }
     }
-    Ok(Some(groups))
+    groups
 }
 
 /// Whether a device's times can be true: none negative, together no longer than the run by the host's clock, and no small
 /// part of it.
-fn is_believable(dispatches: &[f64], wall: f64) -> bool {
+fn is_believable(Stamped { dispatches, wall }: &Stamped) -> bool {
     let total: f64 = dispatches.iter().sum();
     dispatches.iter().all(|seconds| *seconds >= 0.0) && total <= wall * 1.05 && total >= wall * 0.02
 }
@@ -361,4 +362,51 @@ fn bottleneck(phase: &str, wall: f64, total: f64, kernels: &[KernelTime]) -> Str
         _ => String::new(),
     };
     format!("{phase}: {} of the time in {}{roof}", percent(longest.share), name.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamped(dispatches: &[f64]) -> Stamped {
+        Stamped { dispatches: dispatches.to_vec(), wall: 1.0 }
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_true_is_not_believed() {
+        assert!(is_believable(&stamped(&[0.5, 0.4])));
+        // A coarse clock shows nothing for some.
+        assert!(is_believable(&stamped(&[0.0, 0.1])));
+        for wrong in [&[0.0, 0.0][..], &[0.9, -0.1], &[0.9, 0.3], &[0.001, 0.001]] {
+            assert!(!is_believable(&stamped(wrong)), "{wrong:?}");
+        }
+    }
+
+    fn kernel(ms: f64, share: f64, roof: Option<(Roof, f64)>) -> KernelTime {
+        KernelTime {
+            kernel: "matvec",
+            variant: "q4_0 subgroup WG=64".into(),
+            count: 1,
+            ms,
+            share,
+            gflops: 0.0,
+            gbytes_per_s: 0.0,
+            roof: roof.map(|(roof, _)| roof),
+            roof_fraction: roof.map(|(_, fraction)| fraction),
+        }
+    }
+
+    #[test]
+    fn the_bottleneck_is_the_longest_kernel_or_the_gap() {
+        let kernels = [kernel(71.0, 0.71, Some((Roof::Read, 0.34)))];
+        let words = bottleneck("decode", 0.11, 0.1, &kernels);
+        assert_eq!(words, "decode: 71 % of the time in matvec q4_0 subgroup, at 34 % of the read roof");
+        let words = bottleneck("decode", 0.4, 0.1, &kernels);
+        assert_eq!(words, "decode: 75 % of the time between kernels: dispatching, submitting and waiting");
+        assert_eq!(
+            bottleneck("decode", 0.1, 0.1, &[kernel(100.0, 1.0, None)]),
+            "decode: 100 % of the time in matvec q4_0 subgroup"
+        );
+        assert_eq!(bottleneck("decode", 0.1, 0.0, &[]), "decode: nothing was dispatched");
+    }
 }

@@ -40,6 +40,15 @@ fn gpu_roofs_are_positive_and_finite() {
     assert_eq!(roofs.f16_gflops.is_some_and(|figure| figure.is_finite() && figure > 0.0), has_f16, "{roofs:?}");
 }
 
+#[test]
+fn gpu_a_lost_device_has_no_roofs_and_says_why() {
+    let Some(gpu) = raw_gpu() else { return };
+    gpu.destroy();
+    let roofs = block_on(Roofs::measure(&gpu));
+    assert!(roofs.read_gbytes_per_s.is_none() && roofs.f32_gflops.is_none(), "{roofs:?}");
+    assert!(roofs.failures.len() >= 5, "{:?}", roofs.failures);
+}
+
 /// How many dispatches of a kernel a phase holds.
 fn count(phase: &Phase, kernel: &str) -> usize {
     phase.kernels.iter().filter(|time| time.kernel == kernel).map(|time| time.count).sum()
