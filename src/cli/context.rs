@@ -1,6 +1,7 @@
 //! What every command needs: where results and notes go, and which GPU to use.
 
 use super::args::Global;
+use super::tuned::open_gpu;
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::rc::Rc;
@@ -39,14 +40,14 @@ impl Context {
         self.device.as_deref()
     }
 
+    /// The shaders forced by `--variant`.
+    pub(crate) fn variants(&self) -> &[String] {
+        &self.variants
+    }
+
     /// Opens the GPU asked for.
     pub(crate) async fn open_gpu(&self) -> trice::Result<Rc<Gpu>> {
-        let gpu = Gpu::open(self.device()).await?;
-        let mut choices = gpu.choices();
-        for assignment in &self.variants {
-            choices.set(assignment)?;
-        }
-        Ok(Rc::new(gpu.with_choices(choices)))
+        Ok(Rc::new(open_gpu(self.device(), &self.variants).await?))
     }
 
     /// Whether progress bars are of use to anyone.

@@ -32,6 +32,18 @@ impl Default for Choices {
     }
 }
 
+impl std::fmt::Display for Choices {
+    /// As `--variant` takes them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let one_column = match self.one_column {
+            OneColumn::Team => "team",
+            OneColumn::Tile => "tile",
+        };
+        let Self { tile_columns, tile_threads, .. } = self;
+        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads}")
+    }
+}
+
 impl Choices {
     /// Takes `NAME=CHOICE`, such as `one-column=tile`.
     ///
@@ -63,6 +75,9 @@ mod tests {
         choices.set("one-column=tile").unwrap();
         choices.set("tile-columns=16").unwrap();
         assert_eq!(choices, Choices { one_column: OneColumn::Tile, tile_columns: 16, ..Choices::default() });
+        let mut again = Choices::default();
+        choices.to_string().split(' ').for_each(|assignment| again.set(assignment).unwrap());
+        assert_eq!(again, choices);
         for wrong in ["one-column", "one-column=", "tile-columns=5", "tile-columns=99999999999", "=", "speed=fast"] {
             assert!(choices.set(wrong).unwrap_err().to_string().contains("tile-columns=4|8|16"), "{wrong}");
         }

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 pub use choices::{Choices, OneColumn};
-pub use program::{Label, Program, Recording, Run};
+pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;
 pub use work::{Cost, Extent, Work};
 
@@ -171,7 +171,7 @@ pub struct Gpu {
     info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    choices: Choices,
+    choices: Cell<Choices>,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
     traffic: Cell<Traffic>,
@@ -232,7 +232,7 @@ impl Gpu {
             info,
             device,
             queue,
-            choices: Choices::default(),
+            choices: Cell::default(),
             pipelines: RefCell::default(),
             trouble,
             traffic: Cell::default(),
@@ -283,19 +283,29 @@ impl Gpu {
     }
 
     /// The same device with other shaders chosen.
-    pub fn with_choices(mut self, choices: Choices) -> Self {
-        self.choices = choices;
+    pub fn with_choices(self, choices: Choices) -> Self {
+        self.choose(choices);
         self
+    }
+
+    /// Chooses other shaders for what is recorded from now on.
+    pub fn choose(&self, choices: Choices) {
+        self.choices.set(choices);
     }
 
     /// Which shaders serve it.
     pub fn choices(&self) -> Choices {
-        self.choices
+        self.choices.get()
     }
 
     /// An empty list of dispatches for this device.
     pub fn recording(&self) -> Recording {
-        Recording::new(self.caps(), self.choices)
+        self.recording_with(self.choices())
+    }
+
+    /// The same with other shaders chosen.
+    pub fn recording_with(&self, choices: Choices) -> Recording {
+        Recording::new(self.caps(), choices)
     }
 
     /// `Err` once the driver has reported anything wrong or the device is gone.

@@ -1,10 +1,10 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{Pass, WORKGROUP, cost, groups_for};
+use super::{Pass, WORKGROUP, cost};
 use crate::error::Result;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, Grid};
 
 /// Rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
@@ -214,16 +214,9 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
         pad1: 0,
         pad2: 0,
     };
-    let n_groups = groups_for(heads.qkv_rows() / 4 * x.n_columns);
+    let grid = Grid::threads(x.n_columns, heads.qkv_rows() / 4, WORKGROUP);
     let buffers = [pass.state, &x.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    pass.rec.dispatch(
-        &ROPE_APPEND,
-        rope_variant(heads, rope),
-        params,
-        &buffers,
-        n_groups,
-        cost::rope_append(heads, rope),
-    );
+    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, grid, cost::rope_append(heads, rope));
 }
 
 /// Where attention over long spans leaves its parts.
@@ -279,17 +272,23 @@ pub fn attention(
     let n_queries = heads.group() * q.n_columns;
     let variant = attention_variant(pass.rec.caps(), heads, slot, n_queries);
     let rows = variant.value("ROWS").unwrap_or(1);
-    let n_items = n_queries.div_ceil(rows) * heads.n_kv_heads * n_splits;
+    let grid = Grid::Columns {
+        n_columns: q.n_columns,
+        per_column: heads.group(),
+        per_tile: rows,
+        times: heads.n_kv_heads * n_splits,
+        per_group: ITEMS,
+    };
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
     let work = cost::attention(heads, matches!(span, Span::Segment(_)));
-    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, n_items.div_ceil(ITEMS), work);
+    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
     if let Some(parts) = parts {
         let params =
             AttentionMergeParams { n_heads: heads.n_heads, n_splits: *n_splits, y_stride: y.stride(), pad0: 0 };
-        let n_groups = groups_for(heads.n_heads * heads.head_dim / 4 * q.n_columns);
+        let grid = Grid::threads(q.n_columns, heads.n_heads * heads.head_dim / 4, WORKGROUP);
         let buffers = [pass.state, parts, &y.buffer];
         let work = cost::attention_merge(heads, *n_splits);
-        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &buffers, n_groups, work);
+        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &buffers, grid, work);
     }
 }
 

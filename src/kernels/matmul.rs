@@ -2,11 +2,11 @@
 //! by id.
 
 use super::attention::Qkv;
-use super::{Pass, VectorOffset, WORKGROUP, cost, groups_for};
+use super::{Pass, VectorOffset, WORKGROUP, cost};
 use crate::format::DType;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
-use crate::gpu::{Buffer, Choices, OneColumn};
+use crate::gpu::{Buffer, Choices, Grid, OneColumn};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] =
@@ -316,17 +316,18 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
             }
         }
         let quads = output.n_quads(part.n_rows);
-        let n_groups = match shape {
-            Shape::Team => quads.div_ceil(QUADS_PER_GROUP),
+        let grid = match shape {
+            Shape::Team => Grid::Fixed(quads.div_ceil(QUADS_PER_GROUP)),
             Shape::Tile { columns, threads } => {
                 assert!(n_columns.is_multiple_of(columns), "columns come in whole tiles of {columns}");
-                quads.div_ceil(threads) * (n_columns / columns)
+                let times = quads.div_ceil(threads);
+                Grid::Columns { n_columns, per_column: 1, per_tile: columns, times, per_group: 1 }
             }
         };
         let variant = variant(pass.rec.caps(), part.dtype, shape, norm.is_some(), bias.is_some());
         let columns = if n_columns == 1 { cost::ColumnsAtWork::One } else { cost::ColumnsAtWork::All };
         let work = cost::product(&part.weights(weights.n_cols), norm.is_some(), bias.is_some(), output.end(), columns);
-        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, n_groups, work);
+        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, grid, work);
     }
 }
 
@@ -372,10 +373,10 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             pad1: 0,
             pad2: 0,
         };
-        let n_groups = groups_for(weights.granules() * 8 * y.n_columns);
+        let grid = Grid::threads(y.n_columns, weights.granules() * 8, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
         let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
-        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups, work);
+        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, grid, work);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod elementwise;
 pub mod matmul;
 pub mod roof;
 pub mod sample;
+pub mod tune;
 
 use crate::gpu::shader::{Caps, Kernel, Variant};
 use crate::gpu::{Buffer, Recording};

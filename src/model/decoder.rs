@@ -290,6 +290,10 @@ impl Decoder {
 
     /// Puts the next step at `position`, with `n_tokens` columns.
     pub(crate) fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+        if let Some(programs) = &self.programs {
+            let chunks = [Some(&programs.chunk), programs.score.as_ref()];
+            chunks.into_iter().flatten().for_each(|program| program.set_columns(n_tokens as u32));
+        }
         gpu.write(&self.state, 0, bytemuck::cast_slice(&[position as u32, n_tokens as u32, 0, 0]));
     }
 

@@ -214,7 +214,10 @@ impl Encoder {
         assert!((1..=MAX_TEXTS).contains(&batch.len()), "texts of a batch");
         self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
         self.write_batch(gpu, batch, n_tokens);
-        Ok(&self.runs[&(bucket, output)])
+        let run = &self.runs[&(bucket, output)];
+        // Texts are fewer than their tokens, so what works per text is held to the same number.
+        run.program.set_columns(n_tokens as u32);
+        Ok(run)
     }
 
     fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {
