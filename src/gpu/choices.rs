@@ -11,7 +11,7 @@ pub struct Choices {
     pub one_column: OneColumn,
     /// Columns of a register tile of products with many: 4, 8 or 16.
     pub tile_columns: u32,
-    /// Threads of a workgroup of tiles: 32 or 64.
+    /// Threads of a workgroup of those: 32 or 64.
     pub tile_threads: u32,
 }
 
@@ -21,8 +21,15 @@ pub struct Choices {
 pub enum OneColumn {
     /// The lanes of a team share the granules of a quad of rows: neighbouring lanes read neighbouring bytes.
     Team,
-    /// A thread walks a quad of rows alone: a register tile with one column.
-    Tile,
+    /// A thread walks a quad of rows alone, in workgroups of 16: a register tile with one column.
+    #[serde(rename = "tile-16")]
+    Tile16,
+    /// The same in workgroups of 32.
+    #[serde(rename = "tile-32")]
+    Tile32,
+    /// The same in workgroups of 64.
+    #[serde(rename = "tile-64")]
+    Tile64,
 }
 
 impl Default for Choices {
@@ -37,7 +44,9 @@ impl std::fmt::Display for Choices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let one_column = match self.one_column {
             OneColumn::Team => "team",
-            OneColumn::Tile => "tile",
+            OneColumn::Tile16 => "tile-16",
+            OneColumn::Tile32 => "tile-32",
+            OneColumn::Tile64 => "tile-64",
         };
         let Self { tile_columns, tile_threads, .. } = self;
         write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads}")
@@ -45,18 +54,20 @@ impl std::fmt::Display for Choices {
 }
 
 impl Choices {
-    /// Takes `NAME=CHOICE`, such as `one-column=tile`.
+    /// Takes `NAME=CHOICE`, such as `one-column=tile-32`.
     ///
     /// # Errors
     /// `Invalid` with the names and choices there are.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let invalid = || {
-            let known = "one-column=team|tile, tile-columns=4|8|16, tile-threads=32|64";
+            let known = "one-column=team|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64";
             Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
         };
         match assignment.split_once('=').ok_or_else(invalid)? {
             ("one-column", "team") => self.one_column = OneColumn::Team,
-            ("one-column", "tile") => self.one_column = OneColumn::Tile,
+            ("one-column", "tile-16") => self.one_column = OneColumn::Tile16,
+            ("one-column", "tile-32") => self.one_column = OneColumn::Tile32,
+            ("one-column", "tile-64") => self.one_column = OneColumn::Tile64,
             ("tile-columns", value @ ("4" | "8" | "16")) => self.tile_columns = value.parse().map_err(|_| invalid())?,
             ("tile-threads", value @ ("32" | "64")) => self.tile_threads = value.parse().map_err(|_| invalid())?,
             _ => return Err(invalid()),
@@ -72,13 +83,21 @@ mod tests {
     #[test]
     fn assignments_change_one_choice_and_others_are_refused() {
         let mut choices = Choices::default();
-        choices.set("one-column=tile").unwrap();
+        choices.set("one-column=tile-32").unwrap();
         choices.set("tile-columns=16").unwrap();
-        assert_eq!(choices, Choices { one_column: OneColumn::Tile, tile_columns: 16, ..Choices::default() });
+        assert_eq!(choices, Choices { one_column: OneColumn::Tile32, tile_columns: 16, ..Choices::default() });
         let mut again = Choices::default();
         choices.to_string().split(' ').for_each(|assignment| again.set(assignment).unwrap());
         assert_eq!(again, choices);
-        for wrong in ["one-column", "one-column=", "tile-columns=5", "tile-columns=99999999999", "=", "speed=fast"] {
+        for wrong in [
+            "one-column",
+            "one-column=",
+            "one-column=tile",
+            "tile-columns=5",
+            "tile-columns=99999999999",
+            "=",
+            "speed=fast",
+        ] {
             assert!(choices.set(wrong).unwrap_err().to_string().contains("tile-columns=4|8|16"), "{wrong}");
         }
     }

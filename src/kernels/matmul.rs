@@ -187,11 +187,13 @@ enum Shape {
 
 impl Shape {
     fn new(n_columns: u32, choices: Choices) -> Self {
-        let threads = choices.tile_threads;
+        let one_column = |threads| Self::Tile { columns: 1, threads };
         match (n_columns, choices.one_column) {
             (1, OneColumn::Team) => Self::Team,
-            (1, OneColumn::Tile) => Self::Tile { columns: 1, threads },
-            _ => Self::Tile { columns: choices.tile_columns.min(n_columns), threads },
+            (1, OneColumn::Tile16) => one_column(16),
+            (1, OneColumn::Tile32) => one_column(32),
+            (1, OneColumn::Tile64) => one_column(64),
+            _ => Self::Tile { columns: choices.tile_columns.min(n_columns), threads: choices.tile_threads },
         }
     }
 }
@@ -396,7 +398,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
 
 /// Every shape that some choice leads to.
 fn shapes() -> Vec<Shape> {
-    let tiles = [(1, 32), (1, 64), (2, 64), (4, 64), (8, 64), (16, 64)];
+    let tiles = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64), (16, 32)];
     let tiles = tiles.into_iter().map(|(columns, threads)| Shape::Tile { columns, threads });
     tiles.chain([Shape::Team]).collect()
 }

@@ -153,10 +153,12 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
     let probe = Probe::new(gpu).await?;
     let mut choices = Choices::default();
-    let tile = |tile_threads| Choices { one_column: OneColumn::Tile, tile_threads, ..choices };
-    choices = best_of(gpu, &probe, 1, start, &[choices, tile(32), tile(64)]).await?;
-    let columns = |tile_columns| Choices { tile_columns, ..choices };
-    best_of(gpu, &probe, 4 * TILE_COLUMNS, start, &[columns(8), columns(4), columns(16)]).await
+    let one = |one_column| Choices { one_column, ..choices };
+    let all = [OneColumn::Team, OneColumn::Tile32, OneColumn::Tile16, OneColumn::Tile64].map(one);
+    choices = best_of(gpu, &probe, 1, start, &all).await?;
+    let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
+    let all = [(8, 64), (8, 32), (4, 64), (16, 32)].map(many);
+    best_of(gpu, &probe, 4 * TILE_COLUMNS, start, &all).await
 }
 
 async fn best_of(gpu: &Gpu, probe: &Probe, n_columns: u32, start: Instant, all: &[Choices]) -> Result<Choices> {

@@ -51,8 +51,7 @@ fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
 
 fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
-    let tile = Choices { one_column: OneColumn::Tile, ..choices };
-    vec![Choices { one_column: OneColumn::Team, ..choices }, tile, Choices { tile_threads: 32, ..tile }]
+    [OneColumn::Team, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
 }
 
 fn many_columns() -> Vec<Choices> {

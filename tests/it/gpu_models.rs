@@ -185,8 +185,8 @@ fn every_variant_gives_the_same_tokens() {
     let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
     for variants in [
         ["one-column=team", "tile-columns=8"],
-        ["one-column=tile", "tile-columns=4"],
-        ["one-column=tile", "tile-columns=16"],
+        ["one-column=tile-16", "tile-columns=4"],
+        ["one-column=tile-64", "tile-columns=16"],
     ] {
         let mut choices = Choices::default();
         variants.iter().for_each(|assignment| choices.set(assignment).unwrap());
