@@ -20,6 +20,8 @@ export type LoadOptions = {
    * Otherwise it is done after the first answer, for the models loaded after that.
    */
   tune?: boolean;
+  /** Count the engine's calls of the browser, for `calls()`. */
+  counts?: boolean;
   /** Element type of the KV cache. */
   kvType?: "f16" | "f32";
   /** A part of an adapter's name. */
@@ -151,6 +153,8 @@ export interface Model {
   embed(texts: string[], options?: EmbedOptions): Promise<number[][]>;
   /** Measures speed; resolves to what `trice bench --json` prints. */
   bench(options?: BenchOptions, onRun?: (runs: { done: number; total: number }) => void): Promise<object>;
+  /** How often the engine has called the browser, by name; empty unless loaded with `counts`. */
+  calls(): Promise<Record<string, number>>;
   /** What is loaded, where, and how long the last answer took. */
   stats(): ModelInfo & { device: string; timings: Timings | null };
   /** Ends the worker and frees its memory and the GPU's. */

@@ -2,6 +2,7 @@
 // Messages out: {id, event}, {id, result}, {id, error}, or {fatal} when the module can run no more.
 
 import "./shim.js";
+import { callsSoFar, countCalls } from "./calls.js";
 import { readTunings, writeTunings } from "./tunings.js";
 
 const scope = /** @type {any} */ (globalThis);
@@ -28,11 +29,13 @@ const methods = {
   async adapters() {
     return (await loadModule()).adapters();
   },
-  async open({ device }) {
+  async open({ device, counts }) {
+    if (counts) countCalls();
     const Engine = await loadModule();
     engine = await Engine.create({ device, tunings: await readTunings() });
     return engine.deviceInfo();
   },
+  calls: () => callsSoFar(),
   async tune() {
     if (!engine.isTuned) await writeTunings(await engine.tune());
   },
