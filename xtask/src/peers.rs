@@ -75,7 +75,8 @@ pub(crate) fn run(options: &Options, consent: Consent) -> Result<ExitCode> {
     let before = Conditions::now();
     let mut rows = Vec::new();
     for (contest, mut entrants) in ready {
-        shell::heading(&format!("{}, in turn", contest.model));
+        let names: Vec<String> = entrants.iter().map(|entrant| entrant.subject.to_string()).collect();
+        shell::heading(&format!("{}: {}", contest.model, names.join(", ")));
         take_turns(&contest, &mut entrants, options.rounds);
         rows.extend(contest.rows.iter().map(|(ours, peer, test)| {
             let runs = |subject: &Subject| outcome(&entrants, subject, *test as usize);
@@ -91,10 +92,7 @@ pub(crate) fn run(options: &Options, consent: Consent) -> Result<ExitCode> {
     }
 
     shell::heading("Tokens per second");
-    println!(
-        "{before}\nMedians of {} rounds; every program ran once per round, one after the other.\n",
-        options.rounds
-    );
+    println!("{before}\nMedians; rounds: {}, in each of which every program ran once, in turn.\n", options.rounds);
     print!("{}", table::markdown(&rows));
     println!("\nAfterwards: {}", Conditions::now().load);
     if let Some(file) = &options.json {
@@ -121,20 +119,19 @@ impl Entrant {
     /// One launch. A program that failed is not started again.
     fn take_turn(&mut self, contest: &Contest, is_first: bool) {
         let Ok(command) = &mut self.command else { return };
-        let why = format!("{} on {}", self.subject.name(), self.subject.adapter().unwrap_or("the CPU"));
         if is_first {
-            shell::announce(command, &why);
+            shell::announce(command, &format!("measuring {}", self.subject));
         }
         let rates = harness::launch(command).and_then(|line| harness::rates(&self.subject, contest.counts, &line));
         match rates {
             Ok(rates) => {
-                for (test, rate) in rates {
-                    println!("   {why}: {} {}", contest.counts.name(test), table::number(rate));
-                    self.rates[test as usize].push(rate);
-                }
+                let shown =
+                    rates.iter().map(|(test, rate)| format!("{} {}", contest.counts.name(*test), table::number(*rate)));
+                println!("   {}: {}", self.subject, shown.collect::<Vec<_>>().join(", "));
+                rates.into_iter().for_each(|(test, rate)| self.rates[test as usize].push(rate));
             }
             Err(reason) => {
-                println!("   {why}: cannot start: {reason}");
+                println!("   {}: cannot start: {reason}", self.subject);
                 self.command = Err(reason);
             }
         }
