@@ -1,5 +1,5 @@
-// The benchmark in the browser: model, pp, tg and reps from the address, with calls also the calls of the browser per token;
-// JSON into #result, then the title tells.
+// The benchmark in the browser: model, pp, tg, batch (texts at once, of an encoder), reps and a hub's endpoint from the
+// address, with calls also the calls of the browser per token; JSON into #result, then the title tells.
 
 import { load } from "./engine.js";
 import { byId } from "./dom.js";
@@ -39,11 +39,12 @@ async function callsPerToken(model) {
 }
 
 async function run() {
-  const options = { prompt: count("pp"), generate: count("tg"), repetitions: count("reps") };
+  const options = { prompt: count("pp"), generate: count("tg"), batch: count("batch"), repetitions: count("reps") };
   const counts = query.has("calls");
   const model = await load(query.get("model") ?? "builtin:stories", {
     tune: true,
     counts,
+    endpoint: query.get("endpoint") ?? undefined,
     onProgress: ({ stage, done, total }) => show(`${stage} ${done} of ${total}`),
   });
   const result = await model.bench(options, ({ done, total }) => show(`measuring ${done} of ${total}`));

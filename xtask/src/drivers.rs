@@ -98,7 +98,7 @@ fn is_for_us(icd: &Path) -> bool {
 }
 
 /// The SwiftShader that comes with Chromium.
-fn swiftshader_icd() -> Option<PathBuf> {
+pub(crate) fn swiftshader_icd() -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = [
         "/usr/lib/chromium",
         "/usr/lib64/chromium-browser",

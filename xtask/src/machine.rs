@@ -19,7 +19,7 @@ pub(crate) enum Consent {
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Something from outside Rust.
-struct Need {
+pub(crate) struct Need {
     /// What it is, as a noun.
     what: &'static str,
     /// What we need it for.
@@ -40,7 +40,7 @@ const VULKAN: Need = Need {
     elsewhere: "mesa-vulkan-drivers on Fedora, vulkan-swrast on Arch, libvulkan_lvp on openSUSE",
 };
 
-const CHROMIUM: Need = Need {
+pub(crate) const CHROMIUM: Need = Need {
     what: "Chromium",
     why: "the page is tested in it, and its SwiftShader is the second Vulkan driver of the tests",
     is_there: || drivers::chromium().is_some(),
@@ -48,12 +48,21 @@ const CHROMIUM: Need = Need {
     elsewhere: "the package `chromium` or Google Chrome; set TRICE_CHROMIUM to its program if it is not on PATH",
 };
 
-const NODE: Need = Need {
+pub(crate) const NODE: Need = Need {
     what: "Node.js 18 or newer with npm",
     why: "the page's tests are written for it (the page itself does not need it)",
     is_there: || page_tests::node_is_new_enough() && shell::find_program(&["npm", "npm.cmd"]).is_some(),
     debian: &["nodejs", "npm"],
     elsewhere: "the packages `nodejs` and `npm` (`brew install node`, `winget install OpenJS.NodeJS`)",
+};
+
+/// For the shim that puts Chromium on llvmpipe.
+pub(crate) const VULKAN_HEADERS: Need = Need {
+    what: "a C compiler and the Vulkan headers",
+    why: "a small library between Chromium and llvmpipe is compiled",
+    is_there: || shell::find_program(&["cc"]).is_some() && Path::new("/usr/include/vulkan/vulkan.h").is_file(),
+    debian: &["gcc", "libc6-dev", "libvulkan-dev"],
+    elsewhere: "gcc and vulkan-headers on Fedora and Arch",
 };
 
 /// Adds the WebAssembly target to the Rust toolchain.
@@ -75,7 +84,11 @@ pub(crate) fn ensure_wasm_target() -> Result<()> {
 
 /// Everything that `cargo xtask test` needs beyond Rust.
 pub(crate) fn ensure_test_programs(consent: Consent) -> Result<()> {
-    let needs: &[Need] = if cfg!(target_os = "linux") { &[VULKAN, CHROMIUM, NODE] } else { &[CHROMIUM, NODE] };
+    ensure(if cfg!(target_os = "linux") { &[VULKAN, CHROMIUM, NODE] } else { &[CHROMIUM, NODE] }, consent)
+}
+
+/// Installs what is missing of `needs`.
+pub(crate) fn ensure(needs: &[Need], consent: Consent) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         println!("   {}: there", needs.iter().map(|need| need.what).collect::<Vec<_>>().join(", "));

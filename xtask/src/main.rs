@@ -6,6 +6,7 @@ mod drivers;
 mod machine;
 mod npm;
 mod page_tests;
+mod peers;
 mod serve;
 mod shell;
 mod site;
@@ -26,6 +27,9 @@ Usage: cargo xtask COMMAND [--yes] [-- ARGUMENTS]
   web     build the static site into dist/site and the npm package into dist/npm
           --dev: faster to build, larger and slower to run
   bench   measure speed on this machine (ARGUMENTS go to `trice bench`, as in `cargo xtask bench -- -r 3`)
+          --peers: compare with llama.cpp, wllama and transformers.js on the same files, in turn
+          --only WORD: only rows that hold it (may be repeated); --json FILE: the rows as JSON too;
+          --rounds N: turns of each program, default 3
 
   --yes   install missing system packages without asking (so does CI=true)
 ";
@@ -36,6 +40,8 @@ struct Request {
     command: String,
     consent: Consent,
     profile: site::Profile,
+    /// `bench --peers`.
+    peers: Option<peers::Options>,
     /// What stands after `--`.
     rest: Vec<String>,
 }
@@ -43,13 +49,24 @@ struct Request {
 impl Request {
     /// Reads the words after `cargo xtask`; none when they ask for help.
     fn parse(words: impl IntoIterator<Item = String>) -> Result<Option<Self>> {
-        let mut request =
-            Self { command: String::new(), consent: Consent::Ask, profile: site::Profile::Web, rest: Vec::new() };
+        let mut request = Self {
+            command: String::new(),
+            consent: Consent::Ask,
+            profile: site::Profile::Web,
+            peers: None,
+            rest: Vec::new(),
+        };
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--yes" | "-y" => request.consent = Consent::Given,
                 "--dev" => request.profile = site::Profile::Dev,
+                "--peers" => request.peers = Some(peers::Options::default()),
+                "--only" | "--json" | "--rounds" => {
+                    let options =
+                        request.peers.as_mut().with_context(|| format!("`{word}` belongs behind `--peers`"))?;
+                    options.set(&word, words.next().with_context(|| format!("`{word}` wants a value"))?)?;
+                }
                 "--" => request.rest = words.by_ref().collect(),
                 "help" | "--help" | "-h" => return Ok(None),
                 "run" | "test" | "web" | "bench" if request.command.is_empty() => request.command = word,
@@ -58,6 +75,9 @@ impl Request {
         }
         if request.profile == site::Profile::Dev && request.command != "web" {
             bail!("`--dev` belongs to `cargo xtask web`\n\n{USAGE}");
+        }
+        if request.peers.is_some() && (request.command != "bench" || !request.rest.is_empty()) {
+            bail!("`--peers` belongs to `cargo xtask bench`, without arguments for `trice bench`\n\n{USAGE}");
         }
         Ok((!request.command.is_empty()).then_some(request))
     }
@@ -85,7 +105,10 @@ fn start() -> Result<ExitCode> {
     match request.command.as_str() {
         "run" => serve::run(&request.rest),
         "test" => tests::run(request.consent),
-        "bench" => bench::run(&request.rest),
+        "bench" => match &request.peers {
+            Some(options) => peers::run(options, request.consent),
+            None => bench::run(&request.rest),
+        },
         _ => site::build_all(request.profile).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -114,8 +137,18 @@ mod request_tests {
     }
 
     #[test]
+    fn reads_what_is_compared() {
+        let request =
+            parse("bench --peers --only native --only tg16 --rounds 1 --json rows.json --yes").unwrap().unwrap();
+        let only = vec!["native".into(), "tg16".into()];
+        assert_eq!(request.peers, Some(peers::Options { only, json: Some("rows.json".into()), rounds: 1 }));
+        assert_eq!(parse("bench").unwrap().unwrap().peers, None);
+    }
+
+    #[test]
     fn refuses_what_it_does_not_know() {
-        for line in ["walk", "run web", "run --port 9000", "test --dev"] {
+        let peers = ["test --peers", "bench --only tg", "bench --peers --rounds 0", "bench --peers -- -r 3"];
+        for line in ["walk", "run web", "run --port 9000", "test --dev"].into_iter().chain(peers) {
             assert!(parse(line).is_err(), "{line}");
         }
     }

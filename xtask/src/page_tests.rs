@@ -44,16 +44,25 @@ fn is_new_enough(version: &str) -> bool {
     }
 }
 
-/// `npm ci`, unless what the lock file names is already there: npm leaves its own, newer, copy in `node_modules`.
-fn install_packages() -> Result<()> {
-    let modified = |file: &str| fs::metadata(Path::new(FOLDER).join(file)).and_then(|file| file.modified());
-    let wanted = modified("package-lock.json").with_context(|| format!("{FOLDER}/package-lock.json"))?;
-    if modified("node_modules/.package-lock.json").is_ok_and(|installed| installed >= wanted) {
+/// `npm ci`, unless what the lock file names is already there.
+pub(crate) fn install_packages() -> Result<()> {
+    if has_packages(Path::new(FOLDER), "package-lock.json") {
         return Ok(());
     }
-    let mut npm = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    let mut npm = npm();
     npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(FOLDER);
     shell::run(&mut npm, &format!("the page's tests use a few npm packages: installing them into {FOLDER}"))
+}
+
+/// Whether `folder` has its packages: npm leaves a lock file in `node_modules`, newer than the `wanted` it went by.
+pub(crate) fn has_packages(folder: &Path, wanted: &str) -> bool {
+    let modified = |file: &str| fs::metadata(folder.join(file)).and_then(|file| file.modified()).ok();
+    let installed = modified("node_modules/.package-lock.json");
+    installed.is_some() && installed >= modified(wanted)
+}
+
+pub(crate) fn npm() -> Command {
+    Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
 
 fn test_files() -> Result<Vec<PathBuf>> {
