@@ -9,7 +9,7 @@ use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
 use crate::model::config::DecoderConfig;
-use crate::model::decoder::Decoder;
+use crate::model::decoder::{Decoder, Room};
 use crate::model::layers::WeightCount;
 use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
 use answer::{Answer, step_logprobs};
@@ -98,7 +98,10 @@ impl Session {
         let context_len = context_len(options, model.context_len)?;
         let mut decoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            Decoder::load(gpu, checkpoint, context_len, options.kv_type, &mut on_bytes).await?
+            {
+                let room = Room { context_len, n_slots: 1, kv_type: options.kv_type };
+                Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
+            }
         };
         decoder.compile(gpu, &mut compiling(progress)).await?;
         options.cancel.check()?;
@@ -286,7 +289,7 @@ impl Session {
 
     /// Chooses the token after a prefilled prompt.
     async fn first_token(&self, position: usize) -> Result<u32> {
-        self.decoder.sample(&self.gpu, Some((position, 1, &self.read_backs[0])))?;
+        self.decoder.sample(&self.gpu, Some((position.into(), &self.read_backs[0])))?;
         let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
         checked_token(bytemuck::pod_read_unaligned(&bytes))
     }
@@ -302,7 +305,7 @@ impl Session {
             while answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
                 let n = steps.min(last - submitted);
                 let slot = n_flights % FLIGHTS;
-                self.decoder.decode(&self.gpu, submitted..submitted + n, &self.read_backs[slot])?;
+                self.decoder.decode(&self.gpu, 0, submitted..submitted + n, &self.read_backs[slot])?;
                 flights.push_back((slot, n));
                 submitted += n;
                 n_flights += 1;

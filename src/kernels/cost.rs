@@ -174,9 +174,13 @@ pub fn pool(n_values: u32, pooling: Pooling, scaling: Scaling) -> Work {
 }
 
 /// `sample`: the best of the logits. A temperature looks at them many times more, which no bus need see.
-pub fn sample(vocab_size: u32) -> Work {
+pub fn sample(vocab_size: u32, columns: ColumnsAtWork) -> Work {
     let n = u64::from(vocab_size);
-    Work { fixed: cost(n, WORD * n, WORD), ..Work::default() }
+    let each = cost(n, WORD * n, WORD);
+    match columns {
+        ColumnsAtWork::One => Work { fixed: each, ..Work::default() },
+        ColumnsAtWork::All => Work { per_column: each, ..Work::default() },
+    }
 }
 
 /// `nll`: a softmax over the vocabulary per column, of which one value is kept.

@@ -12,6 +12,7 @@ mod gpu_kernels;
 mod gpu_models;
 mod gpu_recording;
 mod gpu_rejections;
+mod gpu_slots;
 mod hub;
 mod layers;
 mod program;
