@@ -1,5 +1,7 @@
 //! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward`.
 
+mod batch;
+
 use super::cache::KvCache;
 use super::config::DecoderConfig;
 use super::layers::{Input, Linear, Loader, Norm, WeightCount};
@@ -13,6 +15,7 @@ use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use crate::text::SamplingParams;
+use batch::Batches;
 use std::ops::Range;
 
 /// Columns of a prefill chunk.
@@ -58,6 +61,8 @@ struct Programs {
     /// One token through all layers and the head, then the next one: the decode loop. The first for short contexts, the
     /// last for all of it.
     steps: Vec<Step>,
+    /// The same for several sequences at once, where there are slots for them.
+    batches: Option<Batches>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
 }
@@ -194,6 +199,7 @@ impl Decoder {
         self.programs = Some(Programs {
             chunk,
             steps,
+            batches: self.compile_batches(gpu).await?,
             chunk_head: gpu.program(&chunk_head, quiet).await?,
             sample: gpu.program(&sampler, quiet).await?,
             score: None,
@@ -301,10 +307,7 @@ impl Decoder {
 
     /// The decode step whose token sees `n_positions` positions.
     pub(crate) fn step(&self, n_positions: usize) -> Result<&Program> {
-        let steps = &self.programs()?.steps;
-        let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
-        let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
-        fits.map(|step| &step.program).ok_or_else(missing)
+        fitting(&self.programs()?.steps, n_positions)
     }
 
     /// Sets how the next tokens are chosen.
@@ -403,6 +406,13 @@ impl Decoder {
         }
         Ok(scores)
     }
+}
+
+/// The step among `steps`, the shortest first, whose columns see up to `n_positions` positions.
+fn fitting(steps: &[Step], n_positions: usize) -> Result<&Program> {
+    let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
+    let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
+    fits.map(|step| &step.program).ok_or_else(missing)
 }
 
 /// Parts of attention in the decode steps for contexts longer than one part: few enough steps to record them all, and never

@@ -6,6 +6,7 @@ mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_batch;
 mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
