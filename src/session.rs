@@ -125,6 +125,11 @@ impl Session {
         &self.gpu
     }
 
+    /// Answers that a `Batch` may write at once.
+    pub fn parallel(&self) -> usize {
+        self.decoder.n_slots()
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info
