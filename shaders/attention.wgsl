@@ -2,9 +2,10 @@
 #import state
 #import team
 #import kv
+#import columns
 #import span
 // y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span, as in flash attention (arXiv 2205.14135): K and V are read once for
-// ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then neighbouring columns. A team takes n_lanes
+// ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then columns that share a slot. A team takes n_lanes
 // positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split at
 // fixed positions; its parts go to y as sums, maxima and totals, for attention_merge.
 struct Params {
@@ -19,7 +20,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<KvQuad>; // (kv head, position, HEAD_DIM)
+@group(0) @binding(3) var<storage, read> k: array<KvQuad>; // (slot, kv head, position, HEAD_DIM)
 @group(0) @binding(4) var<storage, read> v: array<KvQuad>;
 @group(0) @binding(5) var<storage, read> spans: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
@@ -38,18 +39,19 @@ fn seen_by(column: u32, split: u32) -> vec2<u32> {
 @compute @workgroup_size(WG)
 fn main(inv: Invocation) {
     let first = linear_group(inv.group, inv.n_groups) * ITEMS;
-    let tiles = (state.n_tokens * params.group + ROWS - 1u) / ROWS;
+    let tiles = n_tiles(params.group, ROWS);
     let n_items = tiles * params.n_kv_heads * params.n_splits;
     for (var i = team(inv); i < ITEMS; i += n_teams(inv)) {
         if (first + i >= n_items) { break; }
         let kv_head = (first + i) % params.n_kv_heads;
         let tile = ((first + i) / params.n_kv_heads) % tiles;
         let split = (first + i) / (params.n_kv_heads * tiles);
-        let cache = kv_head * params.context_len * QUADS;
+        let slot = slot_of(query_of(tile, 0u, params.group, ROWS).x);
+        let cache = (slot * params.n_kv_heads + kv_head) * params.context_len * QUADS;
         #repeat r ROWS
-        let query_$r = tile * ROWS + $ru;
-        let column_$r = query_$r / params.group;
-        let head_$r = kv_head * params.group + query_$r % params.group;
+        let query_$r = query_of(tile, $ru, params.group, ROWS);
+        let column_$r = query_$r.x;
+        let head_$r = kv_head * params.group + query_$r.y;
         let seen_$r = seen_by(column_$r, split);
         let q_base_$r = min(column_$r, state.n_tokens - 1u) * (params.q_stride / 4u) + head_$r * QUADS;
         #repeat l LOADS

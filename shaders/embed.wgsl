@@ -3,7 +3,8 @@
 #import bytes
 #import k_scale
 #import weights
-// y[column] = W[ids[first + column]], or += where ACCUMULATE: rows of a matrix, dequantized. One dispatch per part of a split
+#import columns
+// y[column] = W[id of the column], or += where ACCUMULATE: rows of a matrix, dequantized. One dispatch per part of a split
 // matrix: a part leaves columns alone whose id is not among its rows. One thread per vec4.
 struct Params {
     planes: vec4<u32>, // start of each weight plane, in vec4s
@@ -11,10 +12,10 @@ struct Params {
     first_row: u32,    // its first row in the whole matrix
     granules: u32,     // per row
     y_stride: u32,     // vec4s per column of y
-    by_position: u32,  // 1: ids are indexed by sequence position (a history), 0: by column
+    by_position: u32,  // 1: ids are a history, indexed by slot and position, 0: indexed by column
+    ids_stride: u32,   // ids per slot of a history
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
@@ -32,7 +33,8 @@ fn main(
     let column = i / per_column;
     let k4 = i % per_column;
     if (column >= state.n_tokens) { return; }
-    let id = ids[column + select(0u, state.position, params.by_position == 1u)];
+    let in_history = slot_of(column) * params.ids_stride + position_of(column);
+    let id = ids[select(column, in_history, params.by_position == 1u)];
     if (id < params.first_row || id - params.first_row >= params.n_rows) { return; }
     let value = dequant4(load_granule(id - params.first_row, k4 / 8u), k4 % 8u);
     let at = column * params.y_stride + k4;

@@ -2,10 +2,11 @@
 #import state
 #import kv
 #import rope
+#import columns
 #import append
 // Rotates q and k of every column, writes q to its own buffer and appends k and v to the cache at the columns' positions.
 // x holds q, k, v of a column one after the other: (n_tokens, q heads + 2·kv heads, HEAD_DIM). The cache is
-// (kv head, position, HEAD_DIM). One thread per four values that rotate together.
+// (slot, kv head, position, HEAD_DIM). One thread per four values that rotate together.
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,

@@ -1,7 +1,13 @@
-// Chooses the next token from one column of logits and advances the state: repetition penalty (arXiv 1909.05858),
+#import next
+// Chooses the next token from each column of logits and advances the state: repetition penalty (arXiv 1909.05858),
 // temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw by the Gumbel-max trick whose noise is a hash
-// of (seed, position, token), so nothing accumulates between steps. One workgroup; the only writer of state and history.
-struct Params { n_cols: u32, context_len: u32, pad0: u32, pad1: u32 }
+// of (seed, position, token), so nothing accumulates between steps. One workgroup per column; the only writer of state and history.
+struct Params {
+    n_cols: u32,
+    context_len: u32,
+    stride: u32, // floats per column of logits
+    pad0: u32,
+}
 struct Sampling {
     temperature: f32,
     top_p: f32,
@@ -12,11 +18,19 @@ struct Sampling {
     seed: u32,
     pad0: u32,
 }
-struct State { position: u32, n_tokens: u32, pad0: u32, pad1: u32 }
+// As in common/state.wgsl, to be written.
+struct State {
+    position: u32,
+    n_tokens: u32,
+    slot: u32,
+    pad0: u32,
+    positions: array<u32, 8>,
+    slots: array<u32, 8>,
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> sampling: Sampling;
+@group(0) @binding(1) var<uniform> sampling: array<Sampling, 8>; // by column
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(3) var<storage, read_write> history: array<u32>; // token id by position, context_len + 1 of them
+@group(0) @binding(3) var<storage, read_write> history: array<u32>; // (slot, context_len + 1): token id by position
 @group(0) @binding(4) var<storage, read_write> state: State;
 
 const INFINITE: u32 = 0xFF800000u; // key of +inf; a NaN's is above it
@@ -44,15 +58,18 @@ fn pcg(v: u32) -> u32 {
 }
 
 // Each recent token once: thread i looks at the i-th last and leaves it to a later twin.
-fn penalize(local: u32, end: u32) {
-    let n = min(sampling.repeat_last_n, end);
+fn penalize(local: u32, column: u32, end: u32) {
+    let first = column * params.stride;
+    let last = slot_of(column) * (params.context_len + 1u) + end - 1u;
+    let penalty = sampling[column].repeat_penalty;
+    let n = min(sampling[column].repeat_last_n, end);
     for (var i = local; i < n; i += WG) {
-        let token = history[end - 1u - i];
+        let token = history[last - i];
         var is_first = token < params.n_cols;
-        for (var j = 0u; j < i; j++) { is_first = is_first && history[end - 1u - j] != token; }
+        for (var j = 0u; j < i; j++) { is_first = is_first && history[last - j] != token; }
         if (is_first) {
-            let v = logits[token];
-            logits[token] = select(v * sampling.repeat_penalty, v / sampling.repeat_penalty, v > 0.0);
+            let v = logits[first + token];
+            logits[first + token] = select(v * penalty, v / penalty, v > 0.0);
         }
     }
 }
@@ -83,37 +100,41 @@ fn reduce_sum(local: u32, v: f32) -> f32 {
 }
 
 // Sum over the tokens with key ≥ cut: of their probabilities relative to the best, or (COUNT) of ones.
-fn mass(local: u32, cut: u32, best: f32, count: bool) -> f32 {
+fn mass(local: u32, column: u32, cut: u32, best: f32, count: bool) -> f32 {
+    let first = column * params.stride;
     var sum = 0.0;
     for (var i = local; i < params.n_cols; i += WG) {
-        let v = logits[i];
-        if (key(v) >= cut) { sum += select(exp((v - best) / sampling.temperature), 1.0, count); }
+        let v = logits[first + i];
+        if (key(v) >= cut) { sum += select(exp((v - best) / sampling[column].temperature), 1.0, count); }
     }
     return reduce_sum(local, sum);
 }
 
 // The largest cut ≥ floor that still leaves `wanted` mass, built bit by bit.
-fn find_cut(local: u32, floor: u32, wanted: f32, best: f32, count: bool) -> u32 {
+fn find_cut(local: u32, column: u32, floor: u32, wanted: f32, best: f32, count: bool) -> u32 {
     var cut = 0u;
     for (var bit = 0u; bit < 32u; bit++) {
         let tried = cut | (0x80000000u >> bit);
-        if (mass(local, max(tried, floor), best, count) >= wanted) { cut = tried; }
+        if (mass(local, column, max(tried, floor), best, count) >= wanted) { cut = tried; }
     }
     return max(cut, floor);
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(local_invocation_index) local: u32) {
-    let end = state.position + state.n_tokens;
-    if (sampling.repeat_penalty != 1.0) {
-        penalize(local, end);
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let column = group.x;
+    let first = column * params.stride;
+    let end = end_of(column);
+    let wanted = sampling[column];
+    if (wanted.repeat_penalty != 1.0) {
+        penalize(local, column, end);
         storageBarrier();
         workgroupBarrier();
     }
     keys[local] = 0u;
     ids[local] = local;
     for (var i = local; i < params.n_cols; i += WG) {
-        let k = key(logits[i]);
+        let k = key(logits[first + i]);
         if (k > keys[local]) {
             keys[local] = k;
             ids[local] = i;
@@ -122,23 +143,23 @@ fn main(@builtin(local_invocation_index) local: u32) {
     reduce_best(local);
     let best_key = keys[0];
     let best = unkey(best_key);
-    if (sampling.temperature > 0.0) {
+    if (wanted.temperature > 0.0) {
         var cut = 0u;
-        if (sampling.top_k > 0u && sampling.top_k < params.n_cols) {
-            cut = find_cut(local, 0u, f32(sampling.top_k), best, true);
+        if (wanted.top_k > 0u && wanted.top_k < params.n_cols) {
+            cut = find_cut(local, column, 0u, f32(wanted.top_k), best, true);
         }
-        if (sampling.top_p < 1.0) {
-            let wanted = sampling.top_p * mass(local, cut, best, false);
-            cut = find_cut(local, cut, wanted, best, false);
+        if (wanted.top_p < 1.0) {
+            let share = wanted.top_p * mass(local, column, cut, best, false);
+            cut = find_cut(local, column, cut, share, best, false);
         }
         workgroupBarrier();
         keys[local] = 0u;
         ids[local] = local;
-        let noise = pcg(end ^ pcg(sampling.seed));
+        let noise = pcg(end ^ pcg(wanted.seed));
         for (var i = local; i < params.n_cols; i += WG) {
-            let v = logits[i];
-            let scaled = (v - best) / sampling.temperature;
-            if (key(v) >= cut && exp(scaled) >= sampling.min_p) {
+            let v = logits[first + i];
+            let scaled = (v - best) / wanted.temperature;
+            if (key(v) >= cut && exp(scaled) >= wanted.min_p) {
                 // 23 bits and a half: never 0 or 1. The floor keeps a coarse log near 1 from making noise infinite.
                 let uniform = (f32(pcg(i ^ noise) >> 9u) + 0.5) / 8388608.0;
                 let k = key(scaled - log(max(-log(uniform), 1e-7)));
@@ -150,10 +171,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
         }
         reduce_best(local);
     }
-    if (local == 0u) {
+    if (local == 0u && is_live(column)) {
         let token = select(ids[0], BAD, best_key >= INFINITE || best_key <= NOTHING);
-        history[min(end, params.context_len)] = token;
-        state.position = end;
-        state.n_tokens = 1u;
+        history[slot_of(column) * (params.context_len + 1u) + min(end, params.context_len)] = token;
+        advance(column, end);
     }
 }

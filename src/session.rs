@@ -2,23 +2,30 @@
 //! prefix reuse live here; nothing above this file knows tensors.
 
 mod answer;
+mod batch;
 mod request;
+mod run;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
+use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
-use crate::model::decoder::Decoder;
+use crate::model::decoder::{Decoder, Room};
 use crate::model::layers::WeightCount;
 use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
-use answer::{Answer, step_logprobs};
+use answer::step_logprobs;
+use run::Run;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
 
 pub use crate::kernels::attention::KvType;
+pub use answer::OnPiece;
+pub use batch::{Batch, Ticket};
 pub use request::{
     Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Stage,
     StepLogprobs, Timings, TokenLogprob,
@@ -43,8 +50,8 @@ pub struct Session {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     info: ModelInfo,
-    /// What the cache holds, by position.
-    cached: Vec<u32>,
+    /// What each slot of the cache holds, by position. A `Batch` shares the session with its answers, hence the cell.
+    cached: RefCell<Vec<Vec<u32>>>,
     read_backs: [ReadBack; FLIGHTS],
     /// Seconds from submitting to reading, on an idle device.
     read_latency: f64,
@@ -96,21 +103,31 @@ impl Session {
         let template = ChatTemplate::from_checkpoint(checkpoint).await?;
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
+        let n_slots = n_slots(options)?;
         let mut decoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            Decoder::load(gpu, checkpoint, context_len, options.kv_type, &mut on_bytes).await?
+            {
+                let room = Room { context_len, n_slots, kv_type: options.kv_type };
+                Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
+            }
         };
         decoder.compile(gpu, &mut compiling(progress)).await?;
         options.cancel.check()?;
         let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
-        Ok(Self { gpu: gpu.clone(), decoder, tokenizer, template, info, cached: Vec::new(), read_backs, read_latency })
+        let (gpu, cached) = (gpu.clone(), RefCell::new(vec![Vec::new(); n_slots]));
+        Ok(Self { gpu, decoder, tokenizer, template, info, cached, read_backs, read_latency })
     }
 
     /// The device it is loaded on.
     pub fn gpu(&self) -> &Rc<Gpu> {
         &self.gpu
+    }
+
+    /// Answers that a `Batch` may write at once.
+    pub fn parallel(&self) -> usize {
+        self.decoder.n_slots()
     }
 
     /// What is loaded.
@@ -140,7 +157,7 @@ impl Session {
 
     /// Forgets what the cache holds: the next prompt is read whole.
     pub fn forget(&mut self) {
-        self.cached.clear();
+        self.cached.get_mut().iter_mut().for_each(Vec::clear);
     }
 
     /// The decode step as text, a line per dispatch.
@@ -173,53 +190,22 @@ impl Session {
         options: &GenerateOptions,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        options.sampling.validate()?;
-        self.check_prompt(prompt)?;
-        let start = Instant::now();
-        let reused = self.reusable(prompt);
-        // Until this run has ended well, nobody may rely on more than what it shares with the last one.
-        self.cached.truncate(reused);
-        let room = self.info.context_len - prompt.len();
-        let max_tokens = options.max_tokens.unwrap_or(room).min(room);
-        let mut answer = Answer::new(&self.tokenizer, options, max_tokens, on_piece);
-        self.decoder.set_sampling(&self.gpu, &options.sampling);
-        let (mut first_token, mut traffic) = (start.elapsed(), self.gpu.traffic());
-        let is_empty = answer.finish.is_some();
-        if !is_empty {
-            self.prefill(prompt, reused, &options.cancel, &mut answer).await?;
+        let slot = self.choose_slot(prompt, &[]).unwrap_or(0);
+        let mut run = self.begin(slot, prompt, options, Box::new(on_piece))?;
+        if run.answer.finish.is_none() {
+            self.read_prompt(&mut run).await?;
         }
-        if answer.finish.is_none() {
+        if run.answer.finish.is_none() {
+            self.decoder.set_sampling(&self.gpu, &options.sampling);
             match options.logprobs {
                 None => {
-                    let ids = self.first_token(prompt.len()).await?;
-                    first_token = start.elapsed();
-                    traffic = self.gpu.traffic();
-                    answer.push(ids, None)?;
-                    self.decode(prompt.len(), &mut answer).await?;
+                    run.push(self.sampled(run.next()).await?, None)?;
+                    self.decode(&mut run).await?;
                 }
-                Some(top) => first_token = self.decode_with_logprobs(prompt.len(), top, start, &mut answer).await?,
+                Some(top) => self.decode_with_logprobs(&mut run, top).await?,
             }
         }
-        let (tokens, text, finish_reason, logprobs) = answer.finish();
-        let decoding = (start.elapsed() - first_token).as_secs_f64();
-        let (now, n_decoded) = (self.gpu.traffic(), tokens.len().saturating_sub(1));
-        let per_token = |before: u64, after: u64| (after - before) as f64 / n_decoded.max(1) as f64;
-        let timings = Timings {
-            load_ms: self.info.load_ms,
-            prefill_ms: first_token.as_secs_f64() * 1e3,
-            prefill_tokens_per_s: (prompt.len() - reused) as f64 / first_token.as_secs_f64().max(1e-9),
-            decode_tokens_per_s: n_decoded as f64 / decoding.max(1e-9),
-            dispatches_per_token: self.decoder.dispatches_per_token(prompt.len() + tokens.len()),
-            submits_per_token: per_token(traffic.submits, now.submits),
-            read_backs_per_token: per_token(traffic.read_backs, now.read_backs),
-        };
-        if finish_reason != FinishReason::Cancelled && !is_empty {
-            // The last token was chosen but never run.
-            self.cached = prompt.to_vec();
-            self.cached.extend(&tokens[..tokens.len().saturating_sub(1)]);
-        }
-        let prompt_tokens = prompt.to_vec();
-        Ok(Generation { model: self.info.name.clone(), prompt_tokens, tokens, text, finish_reason, timings, logprobs })
+        Ok(self.end(run))
     }
 
     /// -ln p summed over the tokens of `ids` after the first; `ids` begins with the begin token and fits the context.
@@ -228,7 +214,7 @@ impl Session {
         if ids.len() > self.info.context_len {
             return Err(self.too_long(ids.len()));
         }
-        self.cached.clear();
+        self.forget();
         let scores = self.decoder.score(&self.gpu, ids).await?;
         let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
         if sum.is_finite() { Ok(sum) } else { Err(not_numbers("scoring a text")) }
@@ -237,7 +223,7 @@ impl Session {
     /// Logits `(vocab_size)` of the token after `prompt`.
     pub async fn next_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
         self.check_prompt(prompt)?;
-        self.cached.clear();
+        self.forget();
         for (i, chunk) in prompt.chunks(self.decoder.chunk_len()).enumerate() {
             self.decoder.prefill(&self.gpu, i * self.decoder.chunk_len(), chunk)?;
         }
@@ -268,54 +254,49 @@ impl Session {
         Error::Limit { what, needed: needed as u64, available: self.info.context_len as u64 }
     }
 
-    /// How many tokens of `prompt` the cache holds already; the last one is run again for its logits.
-    fn reusable(&self, prompt: &[u32]) -> usize {
-        let same = self.cached.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
-        same.min(prompt.len() - 1)
-    }
-
-    async fn prefill(&self, prompt: &[u32], reused: usize, cancel: &Cancel, answer: &mut Answer<'_>) -> Result<()> {
-        let chunk_len = self.decoder.chunk_len();
-        for (i, chunk) in prompt[reused..].chunks(chunk_len).enumerate() {
-            if cancel.is_cancelled() {
-                answer.finish = Some(FinishReason::Cancelled);
+    async fn read_prompt(&self, run: &mut Run<'_>) -> Result<()> {
+        let mut n_chunks = 0;
+        while !run.has_read() {
+            run.answer.hear_cancel();
+            if run.answer.finish.is_some() {
                 return Ok(());
             }
-            self.decoder.prefill(&self.gpu, reused + i * chunk_len, chunk)?;
-            if i % CHUNKS_PER_WAIT == CHUNKS_PER_WAIT - 1 {
+            self.read_chunk(run)?;
+            n_chunks += 1;
+            if n_chunks % CHUNKS_PER_WAIT == 0 {
                 self.gpu.flush("reading the prompt").await?;
             }
         }
-        self.decoder.prefill_head(&self.gpu)
+        Ok(())
     }
 
-    /// Chooses the token after a prefilled prompt.
-    async fn first_token(&self, position: usize) -> Result<u32> {
-        self.decoder.sample(&self.gpu, Some((position, 1, &self.read_backs[0])))?;
+    /// Chooses the token at `place` from the logits of the one before it.
+    async fn sampled(&self, place: Place) -> Result<u32> {
+        self.decoder.sample(&self.gpu, Some((place, &self.read_backs[0])))?;
         let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
-        checked_token(bytemuck::pod_read_unaligned(&bytes))
+        Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// The decode loop after the first token, which stands at `position`: batches of steps in flight, so that the device
-    /// never waits for the host. Steps past the end of the answer are dropped.
-    async fn decode(&self, position: usize, answer: &mut Answer<'_>) -> Result<()> {
-        let last = position + answer.max_tokens;
+    /// The decode loop after the first token: batches of steps in flight, so that the device never waits for the host.
+    /// Steps past the end of the answer are dropped.
+    async fn decode(&self, run: &mut Run<'_>) -> Result<()> {
+        let (mut submitted, last) = (run.next().position, run.next().position + run.n_left());
         let mut flights: VecDeque<(usize, usize)> = VecDeque::new();
-        let (mut submitted, mut n_flights, mut steps) = (position + 1, 0, 1);
+        let (mut n_flights, mut steps) = (0, 1);
         let mut mark = Instant::now();
         loop {
-            while answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
+            while run.answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
                 let n = steps.min(last - submitted);
-                let slot = n_flights % FLIGHTS;
-                self.decoder.decode(&self.gpu, submitted..submitted + n, &self.read_backs[slot])?;
-                flights.push_back((slot, n));
+                let at = n_flights % FLIGHTS;
+                self.decoder.decode(&self.gpu, run.slot, submitted..submitted + n, &self.read_backs[at])?;
+                flights.push_back((at, n));
                 submitted += n;
                 n_flights += 1;
             }
-            let Some((slot, n)) = flights.pop_front() else { return Ok(()) };
-            let bytes = self.gpu.fetch(&self.read_backs[slot], n as u64 * 4).await?;
+            let Some((at, n)) = flights.pop_front() else { return Ok(()) };
+            let bytes = self.gpu.fetch(&self.read_backs[at], n as u64 * 4).await?;
             for id in bytemuck::pod_collect_to_vec::<u8, u32>(&bytes) {
-                answer.push(id, None)?;
+                run.push(id, None)?;
             }
             let seconds_per_step = mark.elapsed().as_secs_f64() / n as f64;
             steps = ((self.read_latency / seconds_per_step).ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
@@ -323,27 +304,18 @@ impl Session {
         }
     }
 
-    /// The decode loop with every step's logits read back: slower, exact. Returns the time of the first token.
-    async fn decode_with_logprobs(
-        &self,
-        mut position: usize,
-        top: usize,
-        start: Instant,
-        answer: &mut Answer<'_>,
-    ) -> Result<std::time::Duration> {
-        let mut first_token = None;
-        while answer.finish.is_none() {
-            if first_token.is_some() {
-                self.decoder.decode_to_logits(&self.gpu, position)?;
+    /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of the prompt.
+    async fn decode_with_logprobs(&self, run: &mut Run<'_>, top: usize) -> Result<()> {
+        while run.answer.finish.is_none() {
+            if run.is_writing() {
+                self.decoder.decode_to_logits(&self.gpu, run.next().position)?;
             }
             // Read before sampling: the penalty changes them.
             let logits = self.decoder.logits(&self.gpu).await?;
-            let id = self.first_token(position).await?;
-            first_token.get_or_insert_with(|| start.elapsed());
-            answer.push(id, Some(step_logprobs(&logits, id, top)))?;
-            position += 1;
+            let id = checked_token(self.sampled(run.next()).await?)?;
+            run.push(id, Some(step_logprobs(&logits, id, top)))?;
         }
-        Ok(first_token.unwrap_or_else(|| start.elapsed()))
+        Ok(())
     }
 }
 
@@ -355,6 +327,18 @@ fn context_len(options: &LoadOptions, model: u32) -> Result<u32> {
         Some(wanted) => {
             let what = "tokens of context, by what the model was made for".into();
             Err(Error::Limit { what, needed: wanted as u64, available: u64::from(model) })
+        }
+    }
+}
+
+fn n_slots(options: &LoadOptions) -> Result<usize> {
+    match options.parallel {
+        None => Ok(1),
+        Some(0) => Err(Error::invalid("answers at once: 1 or more wanted, not 0")),
+        Some(wanted) if wanted <= MAX_SLOTS => Ok(wanted),
+        Some(wanted) => {
+            let (needed, available) = (wanted as u64, MAX_SLOTS as u64);
+            Err(Error::Limit { what: "answers at once".into(), needed, available })
         }
     }
 }

@@ -1,3 +1,10 @@
-// Which tokens this step is about: columns 0..n_tokens stand at positions position.. of the sequence.
-struct State { position: u32, n_tokens: u32, pad0: u32, pad1: u32 }
+// What this step is about. Columns 0..n_tokens are tokens; where they stand, a file of `columns` says from the rest.
+struct State {
+    position: u32, // of column 0, of neighbours in one slot
+    n_tokens: u32,
+    slot: u32,     // theirs
+    pad0: u32,
+    positions: array<vec4<u32>, 2>, // by column, of tokens in slots of their own
+    slots: array<vec4<u32>, 2>,     // theirs
+}
 @group(0) @binding(1) var<uniform> state: State;

@@ -326,6 +326,7 @@ Examples:
   trice serve                                     the page, with the built-in models behind the API
   trice serve model.gguf ./all-MiniLM-L6-v2 --port 9000
   trice serve model.gguf --host 0.0.0.0 --api-key \"$KEY\"
+  trice serve model.gguf --parallel 4 --ctx 8192   four answers at once, each with room for 8192 tokens
   curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
        -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], \"stream\": true}'";
 
@@ -353,6 +354,9 @@ pub(crate) struct ServeArgs {
     /// Open the page in the browser
     #[arg(long)]
     pub(crate) open: bool,
+    /// Answers written at once, up to 8; each has --ctx tokens of its own, reserved at the start
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) parallel: u8,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }

@@ -160,6 +160,21 @@ impl Buffer {
 #[derive(Debug)]
 pub struct ReadBack(wgpu::Buffer);
 
+/// Bytes of a buffer for the host to read.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOut<'a> {
+    /// What is copied.
+    pub from: &'a Buffer,
+    /// From where, in bytes; a multiple of 4, as are the others.
+    pub offset: u64,
+    /// How much.
+    pub n_bytes: u64,
+    /// Takes it.
+    pub to: &'a ReadBack,
+    /// From where on.
+    pub to_offset: u64,
+}
+
 /// A compiled variant with its bind group layout.
 struct Pipeline {
     pipeline: wgpu::ComputePipeline,
@@ -383,11 +398,12 @@ impl Gpu {
 
     /// Submits one run of `program`, one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
     pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
-        self.submit_runs(&[program.whole()], copy)
+        let copy = copy.map(|(from, offset, n_bytes, to)| CopyOut { from, offset, n_bytes, to, to_offset: 0 });
+        self.submit_runs(&[program.whole()], copy.as_slice())
     }
 
-    /// Submits several runs in order, all in one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
-    pub fn submit_runs(&self, runs: &[Run<'_>], copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
+    /// Submits several runs in order, all in one pass in one command buffer, then copies.
+    pub fn submit_runs(&self, runs: &[Run<'_>], copies: &[CopyOut<'_>]) -> Result<()> {
         self.check("running a program")?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
@@ -396,8 +412,8 @@ impl Gpu {
                 run.encode(&mut pass);
             }
         }
-        if let Some((from, offset, n_bytes, to)) = copy {
-            encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
+        for CopyOut { from, offset, n_bytes, to, to_offset } in copies {
+            encoder.copy_buffer_to_buffer(&from.0, *offset, &to.0, *to_offset, *n_bytes);
         }
         self.count(1, 0);
         self.queue.submit([encoder.finish()]);

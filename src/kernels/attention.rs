@@ -1,6 +1,6 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{Pass, WORKGROUP, cost};
+use super::{ColumnsAre, Pass, WORKGROUP, cost};
 use crate::error::Result;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
@@ -158,7 +158,7 @@ impl Heads {
     }
 }
 
-/// Keys and values of one layer, each `(n_kv_heads, context_len, head_dim)`.
+/// Keys and values of one layer, each `(slot, n_kv_heads, context_len, head_dim)`.
 #[derive(Clone, Debug)]
 pub struct KvBuffers {
     /// Keys, rotated.
@@ -182,18 +182,20 @@ pub struct Qkv<'a> {
     pub cache: &'a KvBuffers,
 }
 
-fn rope_variant(heads: &Heads, rope: Rope) -> Variant {
-    let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
+fn rope_variant(heads: &Heads, rope: Rope, columns: ColumnsAre) -> Variant {
+    let variant =
+        Variant::new().slot("columns", columns.slot()).slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
     variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim)
 }
 
-/// `n_queries` per kv head: what a team may take at once.
-fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str, n_queries: u32) -> Variant {
+/// `n_queries` that share their keys: what a team may take at once.
+fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str, columns: ColumnsAre, n_queries: u32) -> Variant {
     let quads = heads.head_dim / 4;
     // Without subgroups a lane holds its queries whole: more than one would not fit its registers.
     let rows = if caps.subgroups { n_queries.min(4) } else { 1 };
     let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
-    let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("span", span).team(caps);
+    let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("columns", columns.slot());
+    let variant = variant.slot("span", span).team(caps);
     let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
     let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
     variant.size("SLICES", quads.div_ceil(lanes)).size("SPLIT", SPLIT)
@@ -216,7 +218,8 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
     };
     let grid = Grid::threads(x.n_columns, heads.qkv_rows() / 4, WORKGROUP);
     let buffers = [pass.state, &x.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, grid, cost::rope_append(heads, rope));
+    let variant = rope_variant(heads, rope, pass.columns);
+    pass.rec.dispatch(&ROPE_APPEND, variant, params, &buffers, grid, cost::rope_append(heads, rope));
 }
 
 /// Where attention over long spans leaves its parts.
@@ -269,15 +272,20 @@ pub fn attention(
         Span::Causal => ("causal", pass.vectors),
         Span::Segment(spans) => ("segment", spans),
     };
-    let n_queries = heads.group() * q.n_columns;
-    let variant = attention_variant(pass.rec.caps(), heads, slot, n_queries);
+    // How many queries share their keys.
+    let n_queries = match pass.columns {
+        ColumnsAre::Sequence => heads.group() * q.n_columns,
+        ColumnsAre::Slots => heads.group(),
+    };
+    let variant = attention_variant(pass.rec.caps(), heads, slot, pass.columns, n_queries);
     let rows = variant.value("ROWS").unwrap_or(1);
-    let grid = Grid::Columns {
-        n_columns: q.n_columns,
-        per_column: heads.group(),
-        per_tile: rows,
-        times: heads.n_kv_heads * n_splits,
-        per_group: ITEMS,
+    let times = heads.n_kv_heads * n_splits;
+    let grid = match pass.columns {
+        ColumnsAre::Sequence => {
+            let (n_columns, per_column) = (q.n_columns, heads.group());
+            Grid::Columns { n_columns, per_column, per_tile: rows, times, per_group: ITEMS }
+        }
+        ColumnsAre::Slots => Grid::Fixed((q.n_columns * n_queries.div_ceil(rows) * times).div_ceil(ITEMS)),
     };
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
     let work = cost::attention(heads, matches!(span, Span::Segment(_)));
@@ -302,11 +310,15 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     for (kv_type, head_dim) in [(KvType::F32, 8), (KvType::F16, 64), (KvType::F16, 256)] {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim, context_len: 1, kv_type };
         for rope in [Rope::None, Rope::Interleaved, Rope::Neox] {
-            all.push((&ROPE_APPEND, rope_variant(&heads, rope)));
+            for columns in [ColumnsAre::Sequence, ColumnsAre::Slots] {
+                all.push((&ROPE_APPEND, rope_variant(&heads, rope, columns)));
+            }
         }
-        for span in ["causal", "segment"] {
+        for (span, columns) in
+            [("causal", ColumnsAre::Sequence), ("causal", ColumnsAre::Slots), ("segment", ColumnsAre::Sequence)]
+        {
             for n_queries in [1, 3, 8] {
-                all.push((&ATTENTION, attention_variant(caps, &heads, span, n_queries)));
+                all.push((&ATTENTION, attention_variant(caps, &heads, span, columns, n_queries)));
             }
         }
         all.push((&ATTENTION_MERGE, merge_variant(&heads)));

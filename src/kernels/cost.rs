@@ -174,9 +174,13 @@ pub fn pool(n_values: u32, pooling: Pooling, scaling: Scaling) -> Work {
 }
 
 /// `sample`: the best of the logits. A temperature looks at them many times more, which no bus need see.
-pub fn sample(vocab_size: u32) -> Work {
+pub fn sample(vocab_size: u32, columns: ColumnsAtWork) -> Work {
     let n = u64::from(vocab_size);
-    Work { fixed: cost(n, WORD * n, WORD), ..Work::default() }
+    let each = cost(n, WORD * n, WORD);
+    match columns {
+        ColumnsAtWork::One => Work { fixed: each, ..Work::default() },
+        ColumnsAtWork::All => Work { per_column: each, ..Work::default() },
+    }
 }
 
 /// `nll`: a softmax over the vocabulary per column, of which one value is kept.
@@ -325,7 +329,7 @@ mod tests {
 
     #[test]
     fn sample_and_nll_read_the_logits() {
-        assert_eq!(at(&sample(1000), 5, 1), cost(1000, 1000 * 4, 4));
+        assert_eq!(at(&sample(1000, ColumnsAtWork::One), 5, 1), cost(1000, 1000 * 4, 4));
         assert_eq!(at(&nll(1000), 5, 3), cost(3 * 4 * 1000, 3 * (1000 + 1) * 4, 3 * 4));
     }
 

@@ -2,7 +2,7 @@
 //! by id.
 
 use super::attention::Qkv;
-use super::{Pass, VectorOffset, WORKGROUP, cost};
+use super::{ColumnsAre, Pass, VectorOffset, WORKGROUP, cost};
 use crate::format::DType;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
@@ -86,9 +86,9 @@ params! {
         granules: u32,
         y_stride: u32,
         by_position: u32,
+        ids_stride: u32,
         pad0: u32,
         pad1: u32,
-        pad2: u32,
     }
 }
 
@@ -208,7 +208,7 @@ impl Output<'_> {
         }
     }
 
-    fn fill(&self, variant: Variant) -> Variant {
+    fn fill(&self, variant: Variant, columns: ColumnsAre) -> Variant {
         match self {
             Self::Plain { activation, residual, .. } => {
                 let residual = if residual.is_some() { "add" } else { "none" };
@@ -217,7 +217,7 @@ impl Output<'_> {
             Self::Gated { activation, .. } => variant.slot("output", "gated").slot("activation", activation.slot()),
             Self::Qkv(Qkv { heads, rope, .. }) => {
                 let variant = variant.slot("output", "qkv").slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
-                variant.size("HEAD_DIM", heads.head_dim)
+                variant.slot("columns", columns.slot()).size("HEAD_DIM", heads.head_dim)
             }
         }
     }
@@ -329,15 +329,21 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
         let variant = variant(pass.rec.caps(), part.dtype, shape, norm.is_some(), bias.is_some());
         let columns = if n_columns == 1 { cost::ColumnsAtWork::One } else { cost::ColumnsAtWork::All };
         let work = cost::product(&part.weights(weights.n_cols), norm.is_some(), bias.is_some(), output.end(), columns);
-        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, grid, work);
+        let variant = output.fill(variant, pass.columns);
+        pass.rec.dispatch(output.kernel(shape), variant, params, &buffers, grid, work);
     }
 }
 
 /// Where `embed` finds the row ids.
 #[derive(Clone, Copy, Debug)]
 pub enum Ids<'a> {
-    /// Entry `position` of a history of the whole sequence.
-    ByPosition(&'a Buffer),
+    /// The entry of the column's slot and position in a history `(slot, stride)`.
+    ByPosition {
+        /// The ids.
+        history: &'a Buffer,
+        /// Ids per slot.
+        stride: u32,
+    },
     /// Entry `column` of a list for this step.
     ByColumn(&'a Buffer),
 }
@@ -351,17 +357,18 @@ pub enum Store {
     Add,
 }
 
-fn embed_variant(dtype: DType, store: Store) -> Variant {
+fn embed_variant(dtype: DType, store: Store, columns: ColumnsAre) -> Variant {
     let accumulate = u32::from(store == Store::Add);
-    Variant::new().slot("weights", dtype.slot()).size("WG", WORKGROUP).size("ACCUMULATE", accumulate)
+    let variant = Variant::new().slot("weights", dtype.slot()).slot("columns", columns.slot());
+    variant.size("WG", WORKGROUP).size("ACCUMULATE", accumulate)
 }
 
 /// y[column] (=, +=) W[ids[column]]: rows of `weights`, dequantized.
 pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, store: Store) {
     assert_eq!(weights.n_cols, y.n_values, "width of an embedding");
-    let (buffer, by_position) = match ids {
-        Ids::ByPosition(buffer) => (buffer, 1),
-        Ids::ByColumn(buffer) => (buffer, 0),
+    let (buffer, by_position, ids_stride) = match ids {
+        Ids::ByPosition { history, stride } => (history, 1, stride),
+        Ids::ByColumn(buffer) => (buffer, 0, 0),
     };
     for (i, part) in weights.parts.iter().enumerate() {
         let params = EmbedParams {
@@ -371,14 +378,15 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             granules: weights.granules(),
             y_stride: y.stride() / 4,
             by_position,
+            ids_stride,
             pad0: 0,
             pad1: 0,
-            pad2: 0,
         };
         let grid = Grid::threads(y.n_columns, weights.granules() * 8, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
         let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
-        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, grid, work);
+        let variant = embed_variant(part.dtype, store, pass.columns);
+        pass.rec.dispatch(&EMBED, variant, params, &buffers, grid, work);
     }
 }
 
@@ -387,8 +395,9 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut all = Vec::new();
     for dtype in DType::all() {
         for store in [Store::Set, Store::Add] {
-            all.push((&EMBED, embed_variant(dtype, store)));
+            all.push((&EMBED, embed_variant(dtype, store, ColumnsAre::Sequence)));
         }
+        all.push((&EMBED, embed_variant(dtype, Store::Set, ColumnsAre::Slots)));
         for shape in shapes() {
             all.extend(product_variants(caps, dtype, shape));
         }
@@ -403,6 +412,14 @@ fn shapes() -> Vec<Shape> {
     tiles.chain([Shape::Team]).collect()
 }
 
+/// Element types of the cache, rotations and columns of the `qkv` output.
+const QKV_KINDS: [(&str, &str, &str); 4] = [
+    ("f16", "neox", "sequence"),
+    ("f16", "interleaved", "sequence"),
+    ("f32", "none", "sequence"),
+    ("f16", "neox", "slots"),
+];
+
 fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {
     let kernel = if shape == Shape::Team { (&MATVEC, &MATVEC_QKV) } else { (&MATMUL, &MATMUL_QKV) };
     let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
@@ -416,8 +433,8 @@ fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Ke
                 }
             }
             all.push((kernel.0, start().slot("output", "gated").slot("activation", "silu")));
-            for (kv, rope) in [("f16", "neox"), ("f16", "interleaved"), ("f32", "none")] {
-                let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope);
+            for (kv, rope, columns) in QKV_KINDS {
+                let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope).slot("columns", columns);
                 all.push((kernel.1, filled.size("HEAD_DIM", 64)));
             }
         }

@@ -9,8 +9,8 @@ pub mod roof;
 pub mod sample;
 pub mod tune;
 
-use crate::gpu::shader::{Caps, Kernel, Variant};
-use crate::gpu::{Buffer, Recording};
+use crate::gpu::shader::{Caps, Kernel, Variant, params};
+use crate::gpu::{Buffer, Gpu, Recording};
 
 /// Threads of a workgroup, for kernels whose workgroups share nothing or little.
 const WORKGROUP: u32 = 64;
@@ -19,10 +19,92 @@ const WORKGROUP: u32 = 64;
 pub struct Pass<'a> {
     /// The list being recorded.
     pub rec: &'a mut Recording,
-    /// Which columns and positions a run is about: `(position, n_tokens)` as a uniform.
+    /// Which tokens a run is about: what `write_state` writes.
     pub state: &'a Buffer,
+    /// How its columns stand to each other.
+    pub columns: ColumnsAre,
     /// All norm weights and biases of the model.
     pub vectors: &'a Buffer,
+}
+
+/// How the columns of a step stand to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColumnsAre {
+    /// Neighbours in the sequence of one slot: a prompt, one token, or the texts of an encoder.
+    #[default]
+    Sequence,
+    /// Each a token of a slot of its own.
+    Slots,
+}
+
+impl ColumnsAre {
+    /// The file of the `columns` and `next` slots.
+    fn slot(self) -> &'static str {
+        match self {
+            Self::Sequence => "sequence",
+            Self::Slots => "slots",
+        }
+    }
+}
+
+/// Sequences that one step may advance at most.
+pub const MAX_SLOTS: usize = 8;
+
+params! {
+    /// `State` of `common/state.wgsl`.
+    StateUniform {
+        position: u32,
+        n_tokens: u32,
+        slot: u32,
+        pad0: u32,
+        positions: [u32; MAX_SLOTS],
+        slots: [u32; MAX_SLOTS],
+    }
+}
+
+/// Layout of `State` in `common/state.wgsl` and `sample.wgsl`, for the contract test.
+pub const STATE_LAYOUT: crate::gpu::shader::ParamsLayout = StateUniform::LAYOUT;
+
+/// Bytes of the state.
+pub const STATE_BYTES: u64 = size_of::<StateUniform>() as u64;
+
+/// Where a token stands: which sequence, and its position there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The slot of the cache and the history that holds the sequence.
+    pub slot: usize,
+    /// Position in it.
+    pub position: usize,
+}
+
+impl Place {
+    /// The beginning of the first slot.
+    pub const START: Self = Self { slot: 0, position: 0 };
+}
+
+impl From<usize> for Place {
+    /// A position of the first slot: all there is without slots.
+    fn from(position: usize) -> Self {
+        Self { slot: 0, position }
+    }
+}
+
+/// Makes the next step about `n_tokens` columns, neighbours from `first`.
+pub fn write_state(gpu: &Gpu, to: &Buffer, first: Place, n_tokens: usize) {
+    let zeroed: StateUniform = bytemuck::Zeroable::zeroed();
+    let (position, slot) = (first.position as u32, first.slot as u32);
+    let state = StateUniform { position, slot, n_tokens: n_tokens as u32, ..zeroed };
+    gpu.write(to, 0, bytemuck::bytes_of(&state));
+}
+
+/// Makes the next step about tokens of several slots, a column each: at most `MAX_SLOTS`.
+pub fn write_slots_state(gpu: &Gpu, to: &Buffer, columns: &[Place]) {
+    let mut state: StateUniform = bytemuck::Zeroable::zeroed();
+    state.n_tokens = columns.len() as u32;
+    for (i, place) in columns.iter().enumerate() {
+        (state.positions[i], state.slots[i]) = (place.position as u32, place.slot as u32);
+    }
+    gpu.write(to, 0, bytemuck::bytes_of(&state));
 }
 
 /// Where a vector of the model's shared buffer begins, in vec4s.

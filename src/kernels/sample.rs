@@ -1,12 +1,12 @@
 //! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
 
-use super::{Pass, WORKGROUP, cost};
+use super::{ColumnsAre, MAX_SLOTS, Pass, WORKGROUP, cost};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Grid};
 use crate::text::SamplingParams;
 
-/// Chooses the next token and advances the state.
+/// Chooses the next token of each column and advances the state.
 pub static SAMPLE: Kernel = Kernel {
     name: "sample",
     source: include_str!("../../shaders/sample.wgsl"),
@@ -25,7 +25,7 @@ pub static NLL: Kernel = Kernel {
 /// What `sample` writes when the logits hold no number.
 pub const BAD_TOKEN: u32 = u32::MAX;
 
-/// Threads of the sampler's one workgroup: the most that every device takes.
+/// Threads of a workgroup of the sampler: the most that every device takes.
 const SAMPLE_WORKGROUP: u32 = 256;
 
 /// Columns of a workgroup of `nll`.
@@ -36,8 +36,8 @@ params! {
     SampleParams {
         n_cols: u32,
         context_len: u32,
+        stride: u32,
         pad0: u32,
-        pad1: u32,
     }
 }
 
@@ -83,24 +83,30 @@ impl From<&SamplingParams> for SamplingUniform {
     }
 }
 
-/// Writes a request's parameters to the uniform buffer that `sample` reads.
-pub fn write_sampling(gpu: &Gpu, to: &Buffer, sampling: &SamplingParams) {
-    gpu.write(to, 0, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
+/// Writes the parameters of a column's request to the uniform buffer that `sample` reads.
+pub fn write_sampling(gpu: &Gpu, to: &Buffer, column: usize, sampling: &SamplingParams) {
+    let offset = column * size_of::<SamplingUniform>();
+    gpu.write(to, offset as u64, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
 }
 
 /// Bytes of that buffer.
-pub const SAMPLING_BYTES: u64 = size_of::<SamplingUniform>() as u64;
+pub const SAMPLING_BYTES: u64 = (MAX_SLOTS * size_of::<SamplingUniform>()) as u64;
 
-fn sample_variant() -> Variant {
-    Variant::new().size("WG", SAMPLE_WORKGROUP)
+fn sample_variant(columns: ColumnsAre) -> Variant {
+    Variant::new().slot("next", columns.slot()).size("WG", SAMPLE_WORKGROUP)
 }
 
-/// Chooses a token from the one column of `logits` (which it changes), appends it to `history` (`context_len + 1` ids by
-/// position) and advances the state of `pass`.
+/// Chooses a token from each column of `logits` (which it changes; one column, unless each has a slot of its own), appends
+/// it to `history` (`(slot, context_len + 1)` ids by position) and advances the state of `pass`.
 pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history: &Buffer, context_len: u32) {
-    let params = SampleParams { n_cols: logits.n_values, context_len, pad0: 0, pad1: 0 };
+    let params = SampleParams { n_cols: logits.n_values, context_len, stride: logits.stride(), pad0: 0 };
     let buffers = [sampling, &logits.buffer, history, pass.state];
-    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &buffers, 1, cost::sample(logits.n_values));
+    let at_work = match pass.columns {
+        ColumnsAre::Sequence => cost::ColumnsAtWork::One,
+        ColumnsAre::Slots => cost::ColumnsAtWork::All,
+    };
+    let (variant, work) = (sample_variant(pass.columns), cost::sample(logits.n_values, at_work));
+    pass.rec.dispatch(&SAMPLE, variant, params, &buffers, logits.n_columns, work);
 }
 
 fn nll_variant(caps: &Caps) -> Variant {
@@ -118,5 +124,6 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
 
 /// Every variant these functions record.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
-    vec![(&SAMPLE, sample_variant()), (&NLL, nll_variant(caps))]
+    let samplers = [ColumnsAre::Sequence, ColumnsAre::Slots].map(|columns| (&SAMPLE, sample_variant(columns)));
+    samplers.into_iter().chain([(&NLL, nll_variant(caps))]).collect()
 }

@@ -1,8 +1,8 @@
 //! Which of several right shaders are fastest on a device: each computes the same products, is checked against the CPU, and
 //! is timed. What is wrong is never chosen; what is fastest is kept under the device's name.
 
-use super::Pass;
 use super::matmul::{Activation, Output, Product, TILE_COLUMNS, Wanted, multiply};
+use super::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::{Columns, Matrix};
@@ -109,12 +109,13 @@ impl Layer {
         let (n_rows, n_cols) = (self.weights.n_rows, self.weights.n_cols);
         let (x, y) = (Columns::new(gpu, "probe", n_columns, n_cols)?, Columns::new(gpu, "probe", n_columns, n_rows)?);
         x.write(gpu, &self.x.repeat(n_columns as usize));
-        let (state, vectors) = (gpu.uniform("probe state", 16), gpu.buffer("probe vectors", 16)?);
-        gpu.write(&state, 0, bytemuck::cast_slice(&[0, n_columns, 0, 0]));
+        let (state, vectors) = (gpu.uniform("probe state", STATE_BYTES), gpu.buffer("probe vectors", 16)?);
+        write_state(gpu, &state, Place::START, n_columns as usize);
         let mut rec = gpu.recording_with(choices);
         let output = Output::Plain { y: &y, activation: Activation::Identity, residual: None };
         let product = Product { weights: &self.weights, x: &x, wanted: Wanted::All, norm: None, bias: None, output };
-        multiply(&mut Pass { rec: &mut rec, state: &state, vectors: &vectors }, &product);
+        let columns = ColumnsAre::Sequence;
+        multiply(&mut Pass { rec: &mut rec, state: &state, columns, vectors: &vectors }, &product);
         let program = gpu.program(&rec, &mut |_, _| {}).await?;
         gpu.submit(&program, None)?;
         let found = y.read(gpu, n_columns as usize).await?;

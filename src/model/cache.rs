@@ -1,4 +1,4 @@
-//! The KV cache: keys and values of every layer, reserved once for the whole context. Which positions hold what is the
+//! The KV cache: keys and values of every layer, reserved once for the whole context of every slot. Which positions hold what is the
 //! session's business: rolling back is writing a smaller position.
 
 use crate::error::Result;
@@ -12,17 +12,18 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Zeroed room for `heads.context_len` positions in each of `n_layers` layers.
+    /// Zeroed room for `heads.context_len` positions of `n_slots` sequences in each of `n_layers` layers.
     ///
     /// # Errors
-    /// `Limit` when one layer's keys do not fit a binding: a smaller context will.
-    pub fn new(gpu: &Gpu, heads: &Heads, n_layers: u32) -> Result<Self> {
-        let n_bytes = layer_bytes(heads);
+    /// `Limit` when one layer's keys do not fit a binding: a smaller context or fewer sequences will.
+    pub fn new(gpu: &Gpu, heads: &Heads, n_layers: u32, n_slots: usize) -> Result<Self> {
+        let n_bytes = layer_bytes(heads) * n_slots as u64;
+        let label = |what: &str| {
+            let fewer = if n_slots > 1 { " or fewer sequences at once need" } else { " needs" };
+            format!("the {what} of one layer; a smaller context{fewer} less")
+        };
         let layer = || -> Result<KvBuffers> {
-            Ok(KvBuffers {
-                k: gpu.buffer("the keys of one layer; a smaller context needs less", n_bytes)?,
-                v: gpu.buffer("the values of one layer; a smaller context needs less", n_bytes)?,
-            })
+            Ok(KvBuffers { k: gpu.buffer(&label("keys"), n_bytes)?, v: gpu.buffer(&label("values"), n_bytes)? })
         };
         Ok(Self { layers: (0..n_layers).map(|_| layer()).collect::<Result<_>>()? })
     }
@@ -33,7 +34,7 @@ impl KvCache {
     }
 }
 
-/// Bytes of one layer's keys, as many as of its values.
+/// Bytes of one layer's keys of one sequence, as many as of its values.
 pub fn layer_bytes(heads: &Heads) -> u64 {
     u64::from(heads.n_kv_heads) * u64::from(heads.context_len) * u64::from(heads.head_dim) * heads.kv_type.n_bytes()
 }

@@ -1,5 +1,7 @@
 //! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward`.
 
+mod batch;
+
 use super::cache::KvCache;
 use super::config::DecoderConfig;
 use super::layers::{Input, Linear, Loader, Norm, WeightCount};
@@ -7,12 +9,13 @@ use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Program, ReadBack, Recording};
-use crate::kernels::Pass;
+use crate::gpu::{Buffer, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording};
 use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
+use crate::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use crate::text::SamplingParams;
+use batch::Batches;
 use std::ops::Range;
 
 /// Columns of a prefill chunk.
@@ -58,6 +61,8 @@ struct Programs {
     /// One token through all layers and the head, then the next one: the decode loop. The first for short contexts, the
     /// last for all of it.
     steps: Vec<Step>,
+    /// The same for several sequences at once, where there are slots for them.
+    batches: Option<Batches>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
 }
@@ -68,10 +73,22 @@ struct Step {
     program: Program,
 }
 
+/// What is reserved for sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Positions of a sequence.
+    pub context_len: u32,
+    /// Sequences at once: `MAX_SLOTS` at most.
+    pub n_slots: usize,
+    /// Element type of the cache.
+    pub kv_type: KvType,
+}
+
 /// A decoder on the GPU with its cache and programs.
 pub struct Decoder {
     config: DecoderConfig,
     heads: Heads,
+    n_slots: usize,
     layers: Vec<Layer>,
     output_norm: Norm,
     /// The head, where it is not the embedding.
@@ -83,7 +100,7 @@ pub struct Decoder {
     cache: KvCache,
     state: Buffer,
     sampling: Buffer,
-    /// Token ids by position, `context_len + 1`.
+    /// Token ids by position, `(n_slots, context_len + 1)`.
     history: Buffer,
     logits: Columns,
     /// Likelihoods of a scoring chunk.
@@ -92,14 +109,14 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Streams the weights of `checkpoint` to the GPU and reserves a cache of `context_len` positions. Call `compile` next.
+    /// Streams the weights of `checkpoint` to the GPU and reserves a cache of `room`. Call `compile` next.
     pub async fn load(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
-        context_len: u32,
-        kv_type: KvType,
+        room: Room,
         on_bytes: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Self> {
+        let Room { context_len, n_slots, kv_type } = room;
         let mut config = DecoderConfig::new(checkpoint)?;
         let shape = config.shape.clone();
         let heads = Heads {
@@ -113,7 +130,7 @@ impl Decoder {
             config.rope_scaling = rope_factors(checkpoint, &heads).await?;
         }
         // Before the weights: a context that does not fit is known before gigabytes are read.
-        let cache = KvCache::new(gpu, &heads, shape.n_layers)?;
+        let cache = KvCache::new(gpu, &heads, shape.n_layers, n_slots)?;
         let angles = rotations(gpu, checkpoint, &config, context_len)?;
         let mut loader = Loader::new(gpu, checkpoint, on_bytes);
         let one = |name: &str| [name.to_owned()];
@@ -141,14 +158,15 @@ impl Decoder {
             vectors,
             angles,
             cache,
-            state: gpu.uniform("state", 16),
+            state: gpu.uniform("state", STATE_BYTES),
             sampling: gpu.uniform("sampling", SAMPLING_BYTES),
-            history: gpu.buffer("history", (u64::from(context_len) + 1) * 4)?,
+            history: gpu.buffer("history", n_slots as u64 * (u64::from(context_len) + 1) * 4)?,
             logits: Columns::new(gpu, "logits", 1, shape.vocab_size)?,
             scores: gpu.buffer("scores", u64::from(CHUNK) * 4)?,
             programs: None,
             config,
             heads,
+            n_slots,
         })
     }
 
@@ -181,6 +199,7 @@ impl Decoder {
         self.programs = Some(Programs {
             chunk,
             steps,
+            batches: self.compile_batches(gpu).await?,
             chunk_head: gpu.program(&chunk_head, quiet).await?,
             sample: gpu.program(&sampler, quiet).await?,
             score: None,
@@ -200,7 +219,7 @@ impl Decoder {
         WeightCount::of([self.head_weights()])
     }
 
-    /// Token ids by position.
+    /// Token ids by slot and position, `(n_slots, context_len + 1)`.
     pub fn history(&self) -> &Buffer {
         &self.history
     }
@@ -221,15 +240,26 @@ impl Decoder {
         CHUNK as usize
     }
 
+    /// An empty recording. Where sequences may be run together, one alone takes the same sums in the same order.
+    fn recording(&self, gpu: &Gpu) -> Recording {
+        let mut choices = gpu.choices();
+        if self.n_slots > 1 {
+            choices.one_column = OneColumn::Tile32;
+        }
+        Recording::new(gpu.caps(), choices)
+    }
+
     fn record(&self, gpu: &Gpu, body: impl FnOnce(&Self, &mut Pass<'_>)) -> Recording {
-        let mut rec = gpu.recording();
-        body(self, &mut Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors });
+        let mut rec = self.recording(gpu);
+        let (state, columns) = (&self.state, ColumnsAre::Sequence);
+        body(self, &mut Pass { rec: &mut rec, state, columns, vectors: &self.vectors });
         rec
     }
 
     /// Ids at the step's positions of the history → the residual stream after the last layer, in `s.x`.
     fn forward(&self, pass: &mut Pass<'_>, s: &Scratch) {
-        embed(pass, &self.embedding.weights, Ids::ByPosition(&self.history), &s.x, Store::Set);
+        let ids = Ids::ByPosition { history: &self.history, stride: self.heads.context_len + 1 };
+        embed(pass, &self.embedding.weights, ids, &s.x, Store::Set);
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = self.cache.layer(i);
             let qkv = Qkv { heads: &self.heads, rope: self.config.rope, angles: &self.angles, q: &s.q, cache };
@@ -277,30 +307,28 @@ impl Decoder {
 
     /// The decode step whose token sees `n_positions` positions.
     pub(crate) fn step(&self, n_positions: usize) -> Result<&Program> {
-        let steps = &self.programs()?.steps;
-        let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
-        let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
-        fits.map(|step| &step.program).ok_or_else(missing)
+        fitting(&self.programs()?.steps, n_positions)
     }
 
     /// Sets how the next tokens are chosen.
     pub fn set_sampling(&self, gpu: &Gpu, sampling: &SamplingParams) {
-        write_sampling(gpu, &self.sampling, sampling);
+        write_sampling(gpu, &self.sampling, 0, sampling);
     }
 
-    /// Puts the next step at `position`, with `n_tokens` columns.
-    pub(crate) fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+    /// Puts the next step at `first`, with `n_tokens` columns.
+    pub(crate) fn set_state(&self, gpu: &Gpu, first: impl Into<Place>, n_tokens: usize) {
         if let Some(programs) = &self.programs {
             let chunks = [Some(&programs.chunk), programs.score.as_ref()];
             chunks.into_iter().flatten().for_each(|program| program.set_columns(n_tokens as u32));
         }
-        gpu.write(&self.state, 0, bytemuck::cast_slice(&[position as u32, n_tokens as u32, 0, 0]));
+        write_state(gpu, &self.state, first.into(), n_tokens);
     }
 
-    /// Runs at most `chunk_len` prompt tokens at positions from `position`; the cache then holds them.
-    pub fn prefill(&self, gpu: &Gpu, position: usize, tokens: &[u32]) -> Result<()> {
-        gpu.write(&self.history, position as u64 * 4, bytemuck::cast_slice(tokens));
-        self.set_state(gpu, position, tokens.len());
+    /// Runs at most `chunk_len` prompt tokens at positions from `first`; the cache then holds them.
+    pub fn prefill(&self, gpu: &Gpu, first: impl Into<Place>, tokens: &[u32]) -> Result<()> {
+        let first = first.into();
+        gpu.write(&self.history, self.history_offset(first), bytemuck::cast_slice(tokens));
+        self.set_state(gpu, first, tokens.len());
         gpu.submit(&self.programs()?.chunk, None)
     }
 
@@ -309,22 +337,24 @@ impl Decoder {
         gpu.submit(&self.programs()?.chunk_head, None)
     }
 
-    /// Chooses a token from the logits and appends it to the history; copies `n` ids from `first` when asked.
-    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &ReadBack)>) -> Result<()> {
-        gpu.submit(&self.programs()?.sample, self.history_copy(copy))
+    /// Chooses a token from the logits and appends it to the history of the state's slot; copies the one at a place there
+    /// when asked.
+    pub fn sample(&self, gpu: &Gpu, copy: Option<(Place, &ReadBack)>) -> Result<()> {
+        let copies: Vec<_> = copy.map(|(place, to)| self.history_copy(place, 1, to, 0)).into_iter().collect();
+        gpu.submit_runs(&[self.programs()?.sample.whole()], &copies)
     }
 
-    /// Decode steps that choose the tokens at `positions`, in one submit, and copy them to `to`. A step is the last token
-    /// through all layers, then the next one appended to the history.
-    pub fn decode(&self, gpu: &Gpu, positions: Range<usize>, to: &ReadBack) -> Result<()> {
-        let copy = self.history_copy(Some((positions.start, positions.len(), to)));
+    /// Decode steps of the state's slot, `slot`, that choose the tokens at `positions`, in one submit, and copy them to `to`.
+    /// A step is the last token through all layers, then the next one appended to the history.
+    pub fn decode(&self, gpu: &Gpu, slot: usize, positions: Range<usize>, to: &ReadBack) -> Result<()> {
+        let copy = self.history_copy(Place { slot, position: positions.start }, positions.len(), to, 0);
         let runs: Result<Vec<_>> = positions.map(|position| Ok(self.step(position)?.whole())).collect();
-        gpu.submit_runs(&runs?, copy)
+        gpu.submit_runs(&runs?, &[copy])
     }
 
     /// A decode step that stops at the logits of the token at `position`.
     pub fn decode_to_logits(&self, gpu: &Gpu, position: usize) -> Result<()> {
-        gpu.submit_runs(&[self.step(position)?.without_last()], None)
+        gpu.submit_runs(&[self.step(position)?.without_last()], &[])
     }
 
     /// The logits of the last step, `(vocab_size)`.
@@ -332,11 +362,15 @@ impl Decoder {
         Ok(self.logits.read(gpu, 1).await?.swap_remove(0))
     }
 
-    fn history_copy<'a>(
-        &'a self,
-        copy: Option<(usize, usize, &'a ReadBack)>,
-    ) -> Option<(&'a Buffer, u64, u64, &'a ReadBack)> {
-        copy.map(|(first, n, to)| (&self.history, first as u64 * 4, n as u64 * 4, to))
+    /// Byte of the history where the id at `place` stands.
+    fn history_offset(&self, place: Place) -> u64 {
+        (place.slot as u64 * (u64::from(self.heads.context_len) + 1) + place.position as u64) * 4
+    }
+
+    /// A copy of `n` ids from `first` to `to`, behind `n_before` others.
+    fn history_copy<'a>(&'a self, first: Place, n: usize, to: &'a ReadBack, n_before: usize) -> CopyOut<'a> {
+        let from = &self.history;
+        CopyOut { from, offset: self.history_offset(first), n_bytes: n as u64 * 4, to, to_offset: n_before as u64 * 4 }
     }
 
     /// Columns of a scoring chunk: as many as keep its logits in bounds.
@@ -376,6 +410,13 @@ impl Decoder {
         }
         Ok(scores)
     }
+}
+
+/// The step among `steps`, the shortest first, whose columns see up to `n_positions` positions.
+fn fitting(steps: &[Step], n_positions: usize) -> Result<&Program> {
+    let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
+    let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
+    fits.map(|step| &step.program).ok_or_else(missing)
 }
 
 /// Parts of attention in the decode steps for contexts longer than one part: few enough steps to record them all, and never

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Cost, Extent, Gpu, Program, Recording};
-use crate::kernels::Pass;
 use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
 use crate::kernels::matmul::{Activation, Ids, Store, embed};
+use crate::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use std::collections::HashMap;
 
 /// Numbers of tokens that programs are recorded for; a batch takes the smallest that holds it.
@@ -136,8 +136,8 @@ impl Encoder {
             head,
             vectors,
             head_vectors: None,
-            state: gpu.uniform("state", 16),
-            texts_state: gpu.uniform("state of texts", 16),
+            state: gpu.uniform("state", STATE_BYTES),
+            texts_state: gpu.uniform("state of texts", STATE_BYTES),
             ids: gpu.buffer("ids", most * 4)?,
             position_ids: gpu.buffer("position ids", most * 4)?,
             type_ids: gpu.buffer("type ids", most * 4)?,
@@ -233,8 +233,8 @@ impl Encoder {
         gpu.write(&self.position_ids, 0, bytemuck::cast_slice(&positions));
         gpu.write(&self.spans, 0, bytemuck::cast_slice(&spans));
         gpu.write(&self.texts, 0, bytemuck::cast_slice(&texts));
-        gpu.write(&self.state, 0, bytemuck::cast_slice(&[0, n_tokens as u32, 0, 0]));
-        gpu.write(&self.texts_state, 0, bytemuck::cast_slice(&[0, batch.len() as u32, 0, 0]));
+        write_state(gpu, &self.state, Place::START, n_tokens);
+        write_state(gpu, &self.texts_state, Place::START, batch.len());
     }
 
     async fn prepare(
@@ -249,7 +249,8 @@ impl Encoder {
         }
         let scratch = Scratch::new(gpu, &self.config, bucket, self.head.as_ref())?;
         let mut rec = gpu.recording();
-        let mut pass = Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors };
+        let mut pass =
+            Pass { rec: &mut rec, state: &self.state, columns: ColumnsAre::Sequence, vectors: &self.vectors };
         self.forward(&mut pass, &scratch);
         let n_per_token = rec.len();
         let results = self.finish(gpu, &mut rec, &scratch, output)?;
@@ -283,7 +284,7 @@ impl Encoder {
     /// The residual stream → one column per text.
     fn finish(&self, gpu: &Gpu, rec: &mut Recording, s: &Scratch, output: Output) -> Result<Columns> {
         let vectors = self.head_vectors.as_ref().unwrap_or(&self.vectors);
-        let mut pass = Pass { rec, state: &self.texts_state, vectors };
+        let mut pass = Pass { rec, state: &self.texts_state, columns: ColumnsAre::Sequence, vectors };
         match (output, &self.head) {
             (Output::Embedding(pooling, scaling), _) => {
                 pool(&mut pass, pooling, scaling, &self.texts, &s.x, &s.pooled);

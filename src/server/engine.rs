@@ -5,8 +5,10 @@ use super::ServerOptions;
 use super::error::ApiError;
 use super::limits::MAX_QUEUE;
 use super::models::Models;
+use super::parallel;
 use super::state::{Phase, Status};
 use super::work::{self, Work};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
@@ -90,13 +92,15 @@ fn run(
             None
         }
     };
-    while let Some(job) = queue.blocking_recv() {
+    // Jobs taken from the queue while others were at work.
+    let mut waiting = VecDeque::new();
+    while let Some(job) = waiting.pop_front().or_else(|| queue.blocking_recv()) {
         let Some(loaded) = &mut models else {
             job.work.fail(&ApiError::unavailable("no_model", "no model is loaded"));
             continue;
         };
         // After a lost device everything is loaded again, once.
-        if perform(loaded, job) == Health::Broken {
+        if perform(loaded, job, &mut queue, &mut waiting) == Health::Broken {
             drop(models.take());
             models = load(options, status).inspect_err(|error| tracing::error!("loading again: {error}")).ok();
         }
@@ -140,8 +144,8 @@ fn health_after(error: &trice::Error, gpu: &Gpu) -> Health {
     Health::Sound
 }
 
-/// Runs one job. A panic costs this request, not the server.
-fn perform(models: &mut Models, job: Job) -> Health {
+/// Runs one job, and those that may run beside it. A panic costs these requests, not the server.
+fn perform(models: &mut Models, job: Job, queue: &mut mpsc::Receiver<Job>, waiting: &mut VecDeque<Job>) -> Health {
     if job.cancel.is_cancelled() {
         return Health::Sound;
     }
@@ -149,10 +153,17 @@ fn perform(models: &mut Models, job: Job) -> Health {
         job.work.fail(&ApiError::engine_gone());
         return Health::Sound;
     };
-    let run = AssertUnwindSafe(|| pollster::block_on(work::perform(model, job)));
+    let (gpu, shares) = (model.gpu().clone(), parallel::may_share(model, &job.work));
+    let run = AssertUnwindSafe(|| {
+        let loaded = &mut models.loaded;
+        match loaded.get_mut(job.model) {
+            Some(model) if !shares => pollster::block_on(work::perform(model, job)),
+            _ => pollster::block_on(parallel::perform(loaded, job, queue, waiting)),
+        }
+    });
     match catch_unwind(run) {
         Ok(Ok(())) => Health::Sound,
-        Ok(Err(error)) => health_after(&error, model.gpu()),
+        Ok(Err(error)) => health_after(&error, &gpu),
         // The answer's channel closed with the panic, which the client sees as an error.
         Err(_) => Health::Broken,
     }

@@ -27,6 +27,7 @@ mod guard;
 mod limits;
 mod models;
 mod page;
+mod parallel;
 mod routes;
 mod state;
 mod work;

@@ -26,7 +26,7 @@ pub(crate) struct Decoder {
 
 impl Loaded {
     /// The device it is on.
-    pub(crate) fn gpu(&self) -> &Gpu {
+    pub(crate) fn gpu(&self) -> &Rc<Gpu> {
         match self {
             Self::Decoder(decoder) => decoder.session.gpu(),
             Self::Encoder(encoder) => encoder.gpu(),

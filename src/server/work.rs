@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
-use trice::session::{FinishReason, GenerateOptions, ModelInfo, Piece, Session, StepLogprobs, TokenLogprob};
+use trice::session::{
+    FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Piece, Session, StepLogprobs, TokenLogprob,
+};
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::Message;
 
@@ -85,12 +87,9 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
     let Job { cancel, deadline, work, .. } = job;
     match (model, work) {
         (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
-            let run = Run { events, deadline };
+            let run = Run::new(events, deadline);
             let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..options }).await;
-            if let Err(error) = &result {
-                run.tell(Event::Failed(ApiError::from(error)));
-            }
-            result
+            result.inspect_err(|error| run.fail(error))
         }
         (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
             encoder.set_cancel(cancel);
@@ -116,16 +115,69 @@ fn answer<T>(result: trice::Result<T>, reply: oneshot::Sender<Result<T, ApiError
     result
 }
 
-/// A generation under way.
-struct Run {
+/// A generation under way, alone or beside others.
+pub(crate) struct Run {
     events: mpsc::UnboundedSender<Event>,
     deadline: Instant,
+    start: Instant,
 }
 
 impl Run {
+    pub(crate) fn new(events: mpsc::UnboundedSender<Event>, deadline: Instant) -> Self {
+        Self { events, deadline, start: Instant::now() }
+    }
+
     /// Hands an event to the request, if it still waits.
     fn tell(&self, event: Event) {
         let _ = self.events.send(event);
+    }
+
+    /// Ends it with what went wrong.
+    pub(crate) fn fail(&self, error: &Error) {
+        self.tell(Event::Failed(ApiError::from(error)));
+    }
+
+    /// The prompt as ids, with the answer's length cut to the context; none when the request was refused.
+    pub(crate) fn accept(
+        &self,
+        session: &Session,
+        prompt: &Prompt,
+        options: &mut GenerateOptions,
+    ) -> trice::Result<Option<Vec<u32>>> {
+        let ids = prompt.ids(session)?;
+        match check_prompt(&ids, session.info()) {
+            Ok(room) => {
+                options.max_tokens = options.max_tokens.map(|most| most.min(room));
+                self.tell(Event::Started { prompt_tokens: ids.len() });
+                Ok(Some(ids))
+            }
+            Err(error) => {
+                self.tell(Event::Failed(error));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Streams the pieces to the request until it is gone or out of time.
+    pub(crate) fn on_piece(&self, pieces: Option<Rc<[Vec<u8>]>>) -> OnPiece<'static> {
+        let (events, deadline) = (self.events.clone(), self.deadline);
+        Box::new(move |piece: Piece<'_>| {
+            let logprobs = steps(piece.logprobs, pieces.as_ref());
+            let gone = events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
+            if gone || Instant::now() > deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Ends it with a whole answer.
+    pub(crate) fn finish(&self, answer: &Generation) {
+        let (prompt_tokens, tokens) = (answer.prompt_tokens.len(), answer.tokens.len());
+        let ms = self.start.elapsed().as_millis();
+        tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, ms, "generated");
+        self.tell(if Instant::now() > self.deadline {
+            Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
+        } else {
+            Event::Done { finish_reason: answer.finish_reason, tokens }
+        });
     }
 
     async fn generate(
@@ -134,32 +186,10 @@ impl Run {
         prompt: &Prompt,
         mut options: GenerateOptions,
     ) -> trice::Result<()> {
-        let start = Instant::now();
         let pieces = options.logprobs.map(|_| decoder.pieces());
-        let session = &mut decoder.session;
-        let ids = prompt.ids(session)?;
-        let room = match check_prompt(&ids, session.info()) {
-            Ok(room) => room,
-            Err(error) => {
-                self.tell(Event::Failed(error));
-                return Ok(());
-            }
-        };
-        options.max_tokens = options.max_tokens.map(|most| most.min(room));
-        self.tell(Event::Started { prompt_tokens: ids.len() });
-        let mut on_piece = |piece: Piece<'_>| {
-            let logprobs = steps(piece.logprobs, pieces.as_ref());
-            let gone = self.events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
-            if gone || Instant::now() > self.deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let answer = session.generate(&ids, &options, &mut on_piece).await?;
-        let (prompt_tokens, tokens, ms) = (ids.len(), answer.tokens.len(), start.elapsed().as_millis());
-        tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, ms, "generated");
-        self.tell(if Instant::now() > self.deadline {
-            Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
-        } else {
-            Event::Done { finish_reason: answer.finish_reason, tokens }
-        });
+        let Some(ids) = self.accept(&decoder.session, prompt, &mut options)? else { return Ok(()) };
+        let answer = decoder.session.generate(&ids, &options, &mut self.on_piece(pieces)).await?;
+        self.finish(&answer);
         Ok(())
     }
 }

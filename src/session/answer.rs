@@ -1,8 +1,6 @@
 //! An answer as it grows: ids to text, log-probabilities, stop strings, the reasons to end. Knows no GPU.
 
-use super::checked_token;
 use super::request::{Cancel, FinishReason, GenerateOptions, Piece, StepLogprobs, TokenLogprob};
-use crate::error::Result;
 use crate::text::{StopFinder, TextStream, Tokenizer};
 use std::ops::ControlFlow;
 
@@ -18,15 +16,18 @@ pub(super) fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs
     StepLogprobs { id, logprob: logprob(id), top }
 }
 
+/// Who hears the pieces of an answer; `ControlFlow::Break` cancels it.
+pub type OnPiece<'a> = Box<dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a>;
+
 /// An answer as it grows: ids to text, stop strings, the reasons to end.
 pub(super) struct Answer<'a> {
     tokenizer: &'a Tokenizer,
     stream: TextStream<'a>,
     stops: StopFinder,
-    cancel: &'a Cancel,
+    cancel: Cancel,
     ignore_end: bool,
     pub(super) max_tokens: usize,
-    on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    on_piece: OnPiece<'a>,
     tokens: Vec<u32>,
     text: String,
     logprobs: Option<Vec<StepLogprobs>>,
@@ -36,15 +37,15 @@ pub(super) struct Answer<'a> {
 impl<'a> Answer<'a> {
     pub(super) fn new(
         tokenizer: &'a Tokenizer,
-        options: &'a GenerateOptions,
+        options: &GenerateOptions,
         max_tokens: usize,
-        on_piece: &'a mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+        on_piece: OnPiece<'a>,
     ) -> Self {
         Self {
             tokenizer,
             stream: TextStream::continuing(tokenizer),
             stops: StopFinder::new(&options.stop),
-            cancel: &options.cancel,
+            cancel: options.cancel.clone(),
             ignore_end: options.ignore_end,
             max_tokens,
             on_piece,
@@ -55,19 +56,27 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Takes the next token; does nothing once the answer has ended.
-    pub(super) fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) -> Result<()> {
-        if self.finish.is_some() {
-            return Ok(());
-        }
-        let id = checked_token(id)?;
+    /// Tokens so far.
+    pub(super) fn n_tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Ends here once someone has asked for that.
+    pub(super) fn hear_cancel(&mut self) {
         if self.cancel.is_cancelled() {
-            self.finish = Some(FinishReason::Cancelled);
-            return Ok(());
+            self.finish.get_or_insert(FinishReason::Cancelled);
+        }
+    }
+
+    /// Takes the next token; does nothing once the answer has ended.
+    pub(super) fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) {
+        self.hear_cancel();
+        if self.finish.is_some() {
+            return;
         }
         if !self.ignore_end && self.tokenizer.is_end(id) {
             self.finish = Some(FinishReason::Stop);
-            return Ok(());
+            return;
         }
         self.tokens.push(id);
         let emit = self.stops.push(&self.stream.push(id));
@@ -77,7 +86,6 @@ impl<'a> Answer<'a> {
             self.finish = Some(FinishReason::Length);
         }
         self.hand_out(&emit.text, &[id], logprobs);
-        Ok(())
     }
 
     fn hand_out(&mut self, text: &str, tokens: &[u32], logprobs: Option<StepLogprobs>) {

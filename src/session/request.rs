@@ -60,6 +60,8 @@ pub struct LoadOptions {
     pub context_len: Option<usize>,
     /// Element type of the KV cache.
     pub kv_type: KvType,
+    /// Answers that a `Batch` may write at once, each with a context of its own; none means one.
+    pub parallel: Option<usize>,
     /// Stops the loading.
     pub cancel: Cancel,
 }

@@ -45,7 +45,7 @@ impl LoadRequest {
             Some("f32") => KvType::F32,
             Some(other) => return Err(Error::invalid(format!("kvType must be f32 or f16, not {other}"))),
         };
-        Ok(LoadOptions { context_len: self.context_length, kv_type, cancel })
+        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, cancel })
     }
 
     pub(super) fn hub_options(&self) -> HubOptions {

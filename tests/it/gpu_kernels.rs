@@ -8,11 +8,11 @@ use std::rc::Rc;
 use trice::format::DType;
 use trice::gpu::tensor::{Columns, Matrix};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
-use trice::kernels::Pass;
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Ids, Output, Product, RmsPrologue, Store, Wanted, embed, multiply};
-use trice::kernels::sample::{nll, sample};
+use trice::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
+use trice::kernels::{ColumnsAre, Pass, STATE_BYTES, write_state};
 use trice::text::{SamplingParams, sampling};
 
 const TYPES: &[u8] = include_bytes!("../golden/gguf_types.gguf");
@@ -25,10 +25,10 @@ const ORDER: [&str; 10] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q5_0", "Q5_1",
 const ROWS: u32 = 5;
 
 /// NMSE that f32 arithmetic keeps.
-const LIMIT: f64 = 1e-6;
+pub(crate) const LIMIT: f64 = 1e-6;
 
 /// The device as it is and, where it has subgroups, as one that has none.
-fn devices() -> Vec<Rc<Gpu>> {
+pub(crate) fn devices() -> Vec<Rc<Gpu>> {
     let Some(gpu) = raw_gpu() else { return Vec::new() };
     let mut all = vec![];
     if gpu.caps().subgroups {
@@ -39,7 +39,7 @@ fn devices() -> Vec<Rc<Gpu>> {
 }
 
 /// The same devices with every way of sharing out one column, then many.
-fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
+pub(crate) fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
     let mut made = Vec::new();
     for choices in all {
         let Some(gpu) = raw_gpu() else { return Vec::new() };
@@ -49,7 +49,7 @@ fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
     made
 }
 
-fn one_column() -> Vec<Choices> {
+pub(crate) fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
     [OneColumn::Team, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
 }
@@ -58,45 +58,51 @@ fn many_columns() -> Vec<Choices> {
     [4, 8, 16].map(|tile_columns| Choices { tile_columns, ..Choices::default() }).to_vec()
 }
 
-fn plain<'a>(weights: &'a Matrix, x: &'a Columns, y: &'a Columns) -> Product<'a> {
+pub(crate) fn plain<'a>(weights: &'a Matrix, x: &'a Columns, y: &'a Columns) -> Product<'a> {
     let output = Output::Plain { y, activation: Activation::Identity, residual: None };
     Product { weights, x, wanted: Wanted::All, norm: None, bias: None, output }
 }
 
 /// Runs what `body` records, with the state at `position` and `n_tokens` columns.
 fn run(gpu: &Gpu, vectors: &Buffer, position: u32, n_tokens: u32, body: impl FnOnce(&mut Pass<'_>)) {
-    let state = gpu.uniform("state", 16);
-    gpu.write(&state, 0, bytemuck::cast_slice(&[position, n_tokens, 0, 0]));
-    run_with_state(gpu, vectors, &state, body);
+    let state = gpu.uniform("state", STATE_BYTES);
+    write_state(gpu, &state, (position as usize).into(), n_tokens as usize);
+    run_with_state(gpu, vectors, &state, ColumnsAre::Sequence, body);
 }
 
-fn run_with_state(gpu: &Gpu, vectors: &Buffer, state: &Buffer, body: impl FnOnce(&mut Pass<'_>)) {
+pub(crate) fn run_with_state(
+    gpu: &Gpu,
+    vectors: &Buffer,
+    state: &Buffer,
+    columns: ColumnsAre,
+    body: impl FnOnce(&mut Pass<'_>),
+) {
     let mut rec = gpu.recording();
-    body(&mut Pass { rec: &mut rec, state, vectors });
+    body(&mut Pass { rec: &mut rec, state, columns, vectors });
     let program = block_on(gpu.program(&rec, &mut |_, _| {})).unwrap();
     gpu.submit(&program, None).unwrap();
 }
 
-fn upload(gpu: &Gpu, values: &[f32]) -> Buffer {
+pub(crate) fn upload(gpu: &Gpu, values: &[f32]) -> Buffer {
     let buffer = gpu.buffer("test", values.len() as u64 * 4).unwrap();
     gpu.write(&buffer, 0, bytemuck::cast_slice(values));
     buffer
 }
 
-fn upload_ids(gpu: &Gpu, ids: &[u32]) -> Buffer {
+pub(crate) fn upload_ids(gpu: &Gpu, ids: &[u32]) -> Buffer {
     let buffer = gpu.buffer("test", ids.len() as u64 * 4).unwrap();
     gpu.write(&buffer, 0, bytemuck::cast_slice(ids));
     buffer
 }
 
 /// Columns that begin full of garbage, so that an unwritten value shows.
-fn poisoned(gpu: &Gpu, n_columns: u32, n_values: u32) -> Columns {
+pub(crate) fn poisoned(gpu: &Gpu, n_columns: u32, n_values: u32) -> Columns {
     let columns = Columns::new(gpu, "y", n_columns, n_values).unwrap();
     columns.write(gpu, &vec![1e6; (n_columns * n_values) as usize]);
     columns
 }
 
-fn columns(gpu: &Gpu, n_columns: u32, n_values: u32, values: &[f32]) -> Columns {
+pub(crate) fn columns(gpu: &Gpu, n_columns: u32, n_values: u32, values: &[f32]) -> Columns {
     let columns = Columns::new(gpu, "x", n_columns, n_values).unwrap();
     columns.write(gpu, values);
     columns
@@ -183,7 +189,7 @@ fn the_last_column_alone() {
 }
 
 /// An f32 matrix of `n_rows` × `n_cols`, on the GPU.
-fn f32_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32]) -> Matrix {
+pub(crate) fn f32_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32]) -> Matrix {
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], values).finish();
     let checkpoint = open_bytes("made.gguf", file);
     block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, &mut |_| Ok(()))).unwrap()
@@ -558,11 +564,11 @@ fn sample_on(gpu: &Gpu, logits: &[f32], history: &[u32], params: &SamplingParams
     let columns = columns(gpu, 1, logits.len() as u32, logits);
     let ids = gpu.buffer("history", 17 * 4).unwrap();
     gpu.write(&ids, 0, bytemuck::cast_slice(history));
-    let (state, uniform) = (gpu.uniform("state", 16), gpu.uniform("sampling", 32));
-    gpu.write(&state, 0, bytemuck::cast_slice(&[n - 2, 2, 0, 0]));
-    trice::kernels::sample::write_sampling(gpu, &uniform, params);
+    let (state, uniform) = (gpu.uniform("state", STATE_BYTES), gpu.uniform("sampling", SAMPLING_BYTES));
+    write_state(gpu, &state, (n as usize - 2).into(), 2);
+    write_sampling(gpu, &uniform, 0, params);
     let vectors = upload(gpu, &[0.0; 4]);
-    run_with_state(gpu, &vectors, &state, |pass| sample(pass, &uniform, &columns, &ids, 16));
+    run_with_state(gpu, &vectors, &state, ColumnsAre::Sequence, |pass| sample(pass, &uniform, &columns, &ids, 16));
     let read = |buffer: &Buffer, offset: u64| -> u32 {
         bytemuck::pod_read_unaligned(&block_on(gpu.read(buffer, offset, 4)).unwrap())
     };

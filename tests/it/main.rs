@@ -6,6 +6,7 @@ mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
+mod gpu_batch;
 mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
@@ -13,6 +14,7 @@ mod gpu_measure;
 mod gpu_models;
 mod gpu_recording;
 mod gpu_rejections;
+mod gpu_slots;
 mod hub;
 mod layers;
 mod program;

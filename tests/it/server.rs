@@ -403,7 +403,14 @@ fn gpu_a_client_that_leaves_stops_its_answer() {
 
 #[test]
 fn gpu_answers_at_once_equal_answers_alone() {
-    let Some(server) = loaded(&[]) else { return };
+    for parallel in ["1", "3"] {
+        if let Some(server) = loaded(&["--parallel", parallel]) {
+            check_at_once(&server);
+        }
+    }
+}
+
+fn check_at_once(server: &Server) {
     let prompts: Vec<String> =
         ["a dog", "a cat", "Tom", "the sun", "a ball", "Lily"].map(|who| format!("Once {who}")).to_vec();
     let ask = |prompt: &String| {
@@ -416,6 +423,59 @@ fn gpu_answers_at_once_equal_answers_alone() {
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(alone, together);
+}
+
+/// Reads `n` events of a stream: their texts together.
+fn read_events(stream: &mut impl std::io::BufRead, n: usize) -> String {
+    let (mut text, mut n_events) = (String::new(), 0);
+    while n_events < n {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "the stream ended early");
+        if let Some(event) = line.trim_end().strip_prefix("data: ") {
+            text.push_str(&text_of(event, "/choices/0/text"));
+            n_events += 1;
+        }
+    }
+    text
+}
+
+/// One that does not end, another that begins and ends meanwhile; vectors, and an answer that must wait to be alone.
+#[test]
+fn gpu_streams_interleave_and_say_what_they_say_alone() {
+    let models = ["random:15m", "builtin:sentiment", "--parallel", "2"];
+    let Some(mut server) = loaded(&models) else { return };
+    let ask = |prompt: &str, extra: Value| {
+        let mut body = json!({"model": "random:15m", "stream": true});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        post("/v1/completions", "", completion(prompt, body).as_bytes())
+    };
+    let text = |reply: &Reply| -> String {
+        let events = reply.events();
+        assert_eq!(events.last().unwrap(), "[DONE]");
+        events[..events.len() - 1].iter().map(|event| text_of(event, "/choices/0/text")).collect()
+    };
+    let warm = json!({"max_tokens": 12, "temperature": 1, "seed": 5});
+    let short_alone = text(&server.send(&ask("B", warm.clone())));
+    let long_alone = text(&server.send(&ask("A", json!({"max_tokens": 30}))));
+    for _ in 0..2 {
+        server.wait_for_log("generated");
+    }
+    let mut endless = BufReader::new(server.connect());
+    endless.get_mut().write_all(&ask("A", json!({"max_tokens": 4000}))).unwrap();
+    let mut long = read_events(&mut endless, 3);
+    assert_eq!(text(&server.send(&ask("B", warm))), short_alone);
+    assert!(server.wait_for_log("generated").contains("tokens=12 "), "the short one ends first");
+    let embedded = server.post("/v1/embeddings", r#"{"input": "I loved it"}"#);
+    assert_eq!(embedded.status, 200);
+    // Log-probabilities come from a model that does nothing else.
+    let mut exact = BufReader::new(server.connect());
+    exact.get_mut().write_all(&ask("C", json!({"max_tokens": 2, "logprobs": 1}))).unwrap();
+    long.push_str(&read_events(&mut endless, 27));
+    assert!(long_alone.starts_with(&long) || long.starts_with(&long_alone), "{long:?} is not {long_alone:?}");
+    drop(endless);
+    assert!(server.wait_for_log("generated").contains("Cancelled"));
+    read_events(&mut exact, 3);
+    assert!(server.wait_for_log("generated").contains("tokens=2 "));
 }
 
 #[test]

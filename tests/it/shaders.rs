@@ -138,6 +138,17 @@ fn sampling_parameters_have_the_shaders_layout() {
     check_layout("Sampling", &module, handle, &kernels::sample::SAMPLING_LAYOUT);
 }
 
+/// Those who read the state and the one who writes it agree with Rust on where things stand.
+#[test]
+fn the_state_has_the_shaders_layout() {
+    for name in ["embed", "sample"] {
+        let (caps, kernel, variant) = all().into_iter().find(|(_, kernel, _)| kernel.name == name).unwrap();
+        let (module, _) = validate(kernel, &variant, &compose(kernel, &variant, &caps));
+        let (handle, _) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("State")).unwrap();
+        check_layout(name, &module, handle, &kernels::STATE_LAYOUT);
+    }
+}
+
 #[test]
 fn files_hold_no_preprocessor_no_enable_and_folders_no_entry_point() {
     for (name, text) in SLOT_FILES {

@@ -1,0 +1,8 @@
+// The one token after a slot's sequence.
+fn end_of(column: u32) -> u32 { return state.position + state.n_tokens; }
+fn slot_of(column: u32) -> u32 { return state.slot; }
+fn is_live(column: u32) -> bool { return true; }
+fn advance(column: u32, end: u32) {
+    state.position = end;
+    state.n_tokens = 1u;
+}

@@ -1,0 +1,133 @@
+//! A decode step for several sequences: a column of each slot at work, the weights read once for all of them.
+
+use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
+use crate::error::{Error, Result};
+use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Gpu, ReadBack};
+use crate::kernels::attention::{SPLIT, Splits};
+use crate::kernels::matmul::Activation;
+use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
+use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
+use crate::model::layers::Input;
+use crate::text::SamplingParams;
+
+/// What steps for several sequences need.
+pub(super) struct Batches {
+    /// Where each column stands.
+    state: Buffer,
+    /// How each column's tokens are chosen.
+    sampling: Buffer,
+    /// The fewest columns first.
+    widths: Vec<Width>,
+}
+
+/// Steps with up to `n_columns` columns, the first for short contexts, the last for all of it.
+struct Width {
+    n_columns: usize,
+    steps: Vec<Step>,
+}
+
+/// Columns that steps are recorded for, where there are `n_slots` slots: whole tiles, few enough to compile them all.
+fn widths(n_slots: usize) -> impl Iterator<Item = u32> {
+    [2, 4, MAX_SLOTS as u32]
+        .into_iter()
+        .filter(move |width| n_slots > 1 && *width as usize <= n_slots.next_power_of_two())
+}
+
+impl Decoder {
+    /// Sequences that may be run at once.
+    pub fn n_slots(&self) -> usize {
+        self.n_slots
+    }
+
+    /// Compiles the steps for several sequences; none where there is one slot.
+    pub(super) async fn compile_batches(&self, gpu: &Gpu) -> Result<Option<Batches>> {
+        if self.n_slots == 1 {
+            return Ok(None);
+        }
+        let state = gpu.uniform("state of slots", STATE_BYTES);
+        let mut batches =
+            Batches { state, sampling: gpu.uniform("sampling of slots", SAMPLING_BYTES), widths: Vec::new() };
+        for n_columns in widths(self.n_slots) {
+            let mut scratch = Scratch::new(gpu, &self.config, n_columns)?;
+            let logits = Columns::new(gpu, "logits of slots", n_columns, self.config.shape.vocab_size)?;
+            let mut steps = Vec::new();
+            for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len)) {
+                scratch.splits = Splits::new(gpu, &self.heads, n_columns, n_splits)?;
+                let mut rec = self.recording(gpu);
+                let (state, columns) = (&batches.state, ColumnsAre::Slots);
+                let mut pass = Pass { rec: &mut rec, state, columns, vectors: &self.vectors };
+                self.slots_step(&mut pass, &scratch, &logits, &batches.sampling);
+                let program = gpu.program(&rec, &mut |_, _| {}).await?;
+                steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+            }
+            batches.widths.push(Width { n_columns: n_columns as usize, steps });
+        }
+        Ok(Some(batches))
+    }
+
+    /// The last id of every column's history through all layers and the head, the next one appended.
+    fn slots_step(&self, pass: &mut Pass<'_>, s: &Scratch, logits: &Columns, sampling: &Buffer) {
+        self.forward(pass, s);
+        let x = Input::normed(pass, &self.output_norm, &s.x, &s.normed);
+        self.head_weights().record(pass, x, logits, Activation::Identity, None);
+        sample(pass, sampling, logits, &self.history, self.heads.context_len);
+    }
+
+    fn batches(&self) -> Result<&Batches> {
+        let Programs { batches, .. } = self.programs()?;
+        batches.as_ref().ok_or_else(|| Error::invalid("a model loaded for one sequence at a time runs no more"))
+    }
+
+    /// Makes the next steps about these columns: where the last token of each stands, and how its next ones are chosen.
+    pub fn set_slots(&self, gpu: &Gpu, columns: &[(Place, SamplingParams)]) -> Result<()> {
+        let Batches { state, sampling, .. } = self.batches()?;
+        let places: Vec<Place> = columns.iter().map(|(place, _)| *place).collect();
+        write_slots_state(gpu, state, &places);
+        for i in 0..MAX_SLOTS {
+            // Idle columns choose as well, for nobody: in the quickest way.
+            let wanted = columns.get(i).map_or_else(SamplingParams::default, |(_, wanted)| *wanted);
+            write_sampling(gpu, sampling, i, &wanted);
+        }
+        Ok(())
+    }
+
+    /// `n_steps` steps in one submit, for columns whose last tokens stand at `places`: those that were set, or where the steps
+    /// since then have left them. Their new tokens are copied to `to`, `n_steps` of each column in turn.
+    pub fn decode_slots(&self, gpu: &Gpu, places: &[Place], n_steps: usize, to: &ReadBack) -> Result<()> {
+        let Batches { widths, .. } = self.batches()?;
+        let too_many = || Error::Limit {
+            what: "sequences in one step".into(),
+            needed: places.len() as u64,
+            available: self.n_slots as u64,
+        };
+        let width = widths.iter().find(|width| places.len() <= width.n_columns).ok_or_else(too_many)?;
+        let n_positions = places.iter().map(|place| place.position + 1).max().unwrap_or(1);
+        let runs: Result<Vec<_>> = (0..n_steps).map(|i| Ok(fitting(&width.steps, n_positions + i)?.whole())).collect();
+        let next = |place: &Place| Place { position: place.position + 1, ..*place };
+        let copies: Vec<_> = places
+            .iter()
+            .enumerate()
+            .map(|(i, place)| self.history_copy(next(place), n_steps, to, i * n_steps))
+            .collect();
+        gpu.submit_runs(&runs?, &copies)
+    }
+
+    /// Dispatches of one step for several sequences in short contexts.
+    pub fn dispatches_per_step(&self) -> u32 {
+        let first = || Some(self.batches().ok()?.widths.first()?.steps.first()?.program.n_dispatches());
+        first().map_or(0, |n| n as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::widths;
+
+    #[test]
+    fn every_number_of_sequences_has_its_steps() {
+        let all = |n| widths(n).collect::<Vec<_>>();
+        assert_eq!((all(1), all(2), all(3)), (vec![], vec![2], vec![2, 4]));
+        assert_eq!((all(4), all(5), all(8)), (vec![2, 4], vec![2, 4, 8], vec![2, 4, 8]));
+    }
+}
