@@ -198,7 +198,7 @@ impl Session {
             prefill_ms: first_token.as_secs_f64() * 1e3,
             prefill_tokens_per_s: (prompt.len() - reused) as f64 / first_token.as_secs_f64().max(1e-9),
             decode_tokens_per_s: n_decoded as f64 / decoding.max(1e-9),
-            dispatches_per_token: self.decoder.dispatches_per_token(),
+            dispatches_per_token: self.decoder.dispatches_per_token(prompt.len() + tokens.len()),
             submits_per_token: per_token(traffic.submits, now.submits),
             read_backs_per_token: per_token(traffic.read_backs, now.read_backs),
         };
@@ -296,10 +296,7 @@ impl Session {
             while answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
                 let n = steps.min(last - submitted);
                 let slot = n_flights % FLIGHTS;
-                for _ in 1..n {
-                    self.decoder.decode(&self.gpu, None)?;
-                }
-                self.decoder.decode(&self.gpu, Some((submitted, n, &self.read_backs[slot])))?;
+                self.decoder.decode(&self.gpu, submitted..submitted + n, &self.read_backs[slot])?;
                 flights.push_back((slot, n));
                 submitted += n;
                 n_flights += 1;
@@ -326,7 +323,7 @@ impl Session {
         let mut first_token = None;
         while answer.finish.is_none() {
             if first_token.is_some() {
-                self.decoder.decode_to_logits(&self.gpu)?;
+                self.decoder.decode_to_logits(&self.gpu, position)?;
             }
             // Read before sampling: the penalty changes them.
             let logits = self.decoder.logits(&self.gpu).await?;

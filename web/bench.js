@@ -21,6 +21,7 @@ function show(words) {
 async function run() {
   const options = { prompt: count("pp"), generate: count("tg"), repetitions: count("reps") };
   const model = await load(query.get("model") ?? "builtin:stories", {
+    tune: true,
     onProgress: ({ stage, done, total }) => show(`${stage} ${done} of ${total}`),
   });
   const result = await model.bench(options, ({ done, total }) => show(`measuring ${done} of ${total}`));

@@ -15,6 +15,11 @@ export type LoadOptions = {
   signal?: AbortSignal;
   /** Tokens of context to reserve; by default min(the model's, 4096). */
   contextLength?: number;
+  /**
+   * Measure first which shaders are fastest on this device, where that is not known yet: about a second, kept for later visits.
+   * Otherwise it is done after the first answer, for the models loaded after that.
+   */
+  tune?: boolean;
   /** Element type of the KV cache. */
   kvType?: "f16" | "f32";
   /** A part of an adapter's name. */

@@ -114,13 +114,14 @@ class WorkerModel {
 
 /** @type {typeof api.load} */
 export async function load(source, options = {}) {
-  const { onProgress, signal, device, ...rest } = options;
+  const { onProgress, signal, device, tune, ...rest } = options;
   signal?.throwIfAborted();
   const connection = new Connection();
   const abort = () => connection.close(signal?.reason);
   signal?.addEventListener("abort", abort, { once: true });
   try {
     const found = await connection.call("open", { device }).result;
+    if (tune) await connection.call("tune").result;
     const args = { source: transferable(source), options: defined(rest) };
     const info = await connection.call("load", args, onProgress).result;
     return new WorkerModel(connection, found, info);

@@ -3,8 +3,9 @@
 use super::args::DevicesArgs;
 use super::context::{Context, Output, human_bytes};
 use super::progress::Bar;
+use super::tuned::fastest;
 use serde::Serialize;
-use trice::gpu::{DeviceInfo, Gpu};
+use trice::gpu::{Choices, DeviceInfo, Gpu};
 use trice::measure::Roofs;
 use trice::measure::roofs::Roof;
 
@@ -20,6 +21,8 @@ struct Device {
     #[serde(flatten)]
     info: DeviceInfo,
     roofs: Option<Roofs>,
+    /// The shaders that are fastest on it.
+    choices: Option<Choices>,
 }
 
 pub(crate) fn run(context: &Context, args: &DevicesArgs) -> anyhow::Result<()> {
@@ -32,8 +35,8 @@ pub(crate) fn run(context: &Context, args: &DevicesArgs) -> anyhow::Result<()> {
     let n = infos.len() as u64;
     let device = |info: DeviceInfo| {
         bar.count("Measuring", info.index as u64, n);
-        let roofs = (!args.no_measure).then(|| pollster::block_on(measure(&info)));
-        Device { info, roofs }
+        let (roofs, choices) = if args.no_measure { (None, None) } else { pollster::block_on(measure(&info)) };
+        Device { info, roofs, choices }
     };
     let devices: Vec<Device> = infos.into_iter().map(device).collect();
     drop(bar);
@@ -43,12 +46,16 @@ pub(crate) fn run(context: &Context, args: &DevicesArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The roofs of an adapter; one that does not open has none and says why.
-async fn measure(info: &DeviceInfo) -> Roofs {
-    match Gpu::open(Some(&info.index.to_string())).await {
-        Ok(gpu) => Roofs::measure(&gpu).await,
-        Err(error) => Roofs { failures: vec![error.to_string()], ..Roofs::default() },
-    }
+/// The roofs of an adapter and its fastest shaders; one that does not open has none and says why.
+async fn measure(info: &DeviceInfo) -> (Option<Roofs>, Option<Choices>) {
+    let failed = |error: trice::Error| Roofs { failures: vec![error.to_string()], ..Roofs::default() };
+    let gpu = match Gpu::open(Some(&info.index.to_string())).await {
+        Ok(gpu) => gpu,
+        Err(error) => return (Some(failed(error)), None),
+    };
+    let mut roofs = Roofs::measure(&gpu).await;
+    let choices = fastest(&gpu).await.inspect_err(|error| roofs.failures.push(error.to_string())).ok();
+    (Some(roofs), choices)
 }
 
 fn print(context: &Context, device: &Device) -> anyhow::Result<()> {
@@ -65,6 +72,9 @@ fn print(context: &Context, device: &Device) -> anyhow::Result<()> {
     context.print(&format!("   largest buffer    {}", human_bytes(info.max_buffer_bytes)))?;
     context.print(&format!("   workgroup memory  {}", human_bytes(u64::from(info.max_workgroup_bytes))))?;
     context.print(&format!("   storage buffers   {} per shader", info.max_storage_buffers))?;
+    if let Some(choices) = device.choices {
+        context.print(&format!("   fastest shaders   {choices}"))?;
+    }
     device.roofs.as_ref().map_or(Ok(()), |roofs| print_roofs(context, roofs))
 }
 

@@ -24,11 +24,12 @@ mod pull;
 #[cfg(feature = "server")]
 mod serve;
 mod texts;
+mod tuned;
 
 use args::{Cli, Command};
 use context::Context;
 #[cfg(feature = "server")]
-pub(crate) use {chat::random_seed, model::open_checkpoint};
+pub(crate) use {chat::random_seed, model::open_checkpoint, tuned::open_gpu};
 
 /// Exit code of a command that could not do its work.
 const EXIT_FAILED: u8 = 1;

@@ -1,6 +1,7 @@
 //! The only home of `wgpu`: adapter and device, buffers, pipelines, read-back. Everything above speaks of buffers,
 //! recordings and programs. Errors of the driver become `Error::Gpu` here and nowhere else.
 
+pub mod choices;
 pub mod program;
 pub mod shader;
 pub mod tensor;
@@ -15,7 +16,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-pub use program::{Label, Program, Recording};
+pub use choices::{Choices, OneColumn};
+pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;
 pub use work::{Cost, Extent, Work};
 
@@ -169,6 +171,7 @@ pub struct Gpu {
     info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    choices: Cell<Choices>,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
     traffic: Cell<Traffic>,
@@ -225,7 +228,15 @@ impl Gpu {
             }
         }));
         let info = infos[index].clone();
-        Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble, traffic: Cell::default() })
+        Ok(Self {
+            info,
+            device,
+            queue,
+            choices: Cell::default(),
+            pipelines: RefCell::default(),
+            trouble,
+            traffic: Cell::default(),
+        })
     }
 
     /// What it is.
@@ -263,7 +274,38 @@ impl Gpu {
 
     /// What shaders must know of it.
     pub fn caps(&self) -> Caps {
-        Caps { subgroups: self.info.subgroups, f16: self.info.f16, browser: BROWSER }
+        Caps {
+            subgroups: self.info.subgroups,
+            f16: self.info.f16,
+            min_lanes: if self.info.subgroups { self.info.subgroup_size.0 } else { 0 },
+            browser: BROWSER,
+        }
+    }
+
+    /// The same device with other shaders chosen.
+    pub fn with_choices(self, choices: Choices) -> Self {
+        self.choose(choices);
+        self
+    }
+
+    /// Chooses other shaders for what is recorded from now on.
+    pub fn choose(&self, choices: Choices) {
+        self.choices.set(choices);
+    }
+
+    /// Which shaders serve it.
+    pub fn choices(&self) -> Choices {
+        self.choices.get()
+    }
+
+    /// An empty list of dispatches for this device.
+    pub fn recording(&self) -> Recording {
+        self.recording_with(self.choices())
+    }
+
+    /// The same with other shaders chosen.
+    pub fn recording_with(&self, choices: Choices) -> Recording {
+        Recording::new(self.caps(), choices)
     }
 
     /// `Err` once the driver has reported anything wrong or the device is gone.
@@ -341,9 +383,19 @@ impl Gpu {
 
     /// Submits one run of `program`, one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
     pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
+        self.submit_runs(&[program.whole()], copy)
+    }
+
+    /// Submits several runs in order, all in one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
+    pub fn submit_runs(&self, runs: &[Run<'_>], copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
         self.check("running a program")?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        program.encode(&mut encoder);
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for run in runs {
+                run.encode(&mut pass);
+            }
+        }
         if let Some((from, offset, n_bytes, to)) = copy {
             encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
         }

@@ -43,50 +43,59 @@ impl Weights {
     }
 }
 
-/// What a product does besides multiplying.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Extras {
-    /// An RMS norm of x first.
-    pub norm: bool,
-    /// A vector added to the outputs.
-    pub bias: bool,
-    /// A function of the outputs.
-    pub activation: bool,
-    /// The residual stream added to the outputs.
-    pub residual: bool,
+/// What becomes of a product's outputs.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// A function of each and the residual stream added, or not.
+    Plain {
+        /// A function of the outputs.
+        activation: bool,
+        /// The residual stream added to the outputs.
+        residual: bool,
+    },
+    /// Half of them, through a function, gate the other half.
+    Gated,
+    /// q and k are rotated, k and v stored in the cache's type.
+    Qkv(&'a Heads, Rope),
+}
+
+/// Which columns of a step a product is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnsAtWork {
+    /// One, whatever the step.
+    One,
+    /// Every column of the step.
+    All,
 }
 
 fn cost(flops: u64, bytes_read: u64, bytes_written: u64) -> Cost {
     Cost { flops, bytes_read, bytes_written }
 }
 
-/// What a product does whatever the number of columns: the weights and the shared vectors.
-fn shared_of_product(weights: &Weights, extras: Extras) -> Cost {
-    let n_vectors =
-        u64::from(extras.norm) * u64::from(weights.n_cols) + u64::from(extras.bias) * u64::from(weights.n_rows);
-    cost(0, weights.n_bytes() + WORD * n_vectors, 0)
-}
-
-/// What a product does for a column.
-fn column_of_product(weights: &Weights, extras: Extras) -> Cost {
+/// `matvec` and `matmul`: the weights and shared vectors once, the rest for each column. A part of q, k and v takes its share
+/// of their rotation.
+pub fn product(weights: &Weights, norm: bool, bias: bool, end: End<'_>, columns: ColumnsAtWork) -> Work {
     let (rows, cols) = (u64::from(weights.n_rows), u64::from(weights.n_cols));
-    let per_output = [extras.bias, extras.activation, extras.residual].into_iter().map(u64::from).sum::<u64>();
-    let norm = if extras.norm { RMS_NORM * cols } else { 0 };
-    let residual = if extras.residual { rows } else { 0 };
-    cost(2 * rows * cols + per_output * rows + norm, WORD * (cols + residual), WORD * rows)
-}
-
-/// `matvec`: one column, whatever the step.
-pub fn matvec(weights: &Weights, extras: Extras) -> Work {
-    Work { fixed: shared_of_product(weights, extras) + column_of_product(weights, extras), ..Work::default() }
-}
-
-/// `matmul`: every column of the step.
-pub fn matmul(weights: &Weights, extras: Extras) -> Work {
-    Work {
-        fixed: shared_of_product(weights, extras),
-        per_column: column_of_product(weights, extras),
-        ..Work::default()
+    let shared = cost(0, weights.n_bytes() + WORD * (u64::from(norm) * cols + u64::from(bias) * rows), 0);
+    let normed = if norm { RMS_NORM * cols } else { 0 };
+    let multiplied = cost(2 * rows * cols + normed + u64::from(bias) * rows, WORD * cols, 0);
+    let ended = match end {
+        End::Plain { activation, residual } => {
+            let read = if residual { WORD * rows } else { 0 };
+            cost((u64::from(activation) + u64::from(residual)) * rows, read, WORD * rows)
+        }
+        End::Gated => cost(rows, 0, WORD * rows / 2),
+        End::Qkv(heads, rope) => {
+            // What `rope_append` does, without reading q, k and v from memory, by this part's share of the rows.
+            let all = rope_append(heads, rope).per_column;
+            let share = |n: u64| n * rows / u64::from(heads.qkv_rows());
+            let read = all.bytes_read - WORD * u64::from(heads.qkv_rows());
+            cost(share(all.flops), share(read), share(all.bytes_written))
+        }
+    };
+    match columns {
+        ColumnsAtWork::One => Work { fixed: shared + multiplied + ended, ..Work::default() },
+        ColumnsAtWork::All => Work { fixed: shared, per_column: multiplied + ended, ..Work::default() },
     }
 }
 
@@ -140,6 +149,13 @@ pub fn attention(heads: &Heads, has_spans: bool) -> Work {
         per_pair: cost(4 * q + SOFTMAX * u64::from(heads.n_heads), 0, 0),
         ..Work::default()
     }
+}
+
+/// `attention_merge`: every part scaled and added.
+pub fn attention_merge(heads: &Heads, n_splits: u32) -> Work {
+    let q = values(heads.n_heads, heads);
+    let parts = u64::from(n_splits) * (q + 2 * u64::from(heads.n_heads));
+    Work { per_column: cost(2 * parts, WORD * parts, WORD * q), ..Work::default() }
 }
 
 fn values(n_heads: u32, heads: &Heads) -> u64 {
@@ -201,32 +217,58 @@ mod tests {
         work.evaluate(&Extent::causal(position, n_tokens))
     }
 
+    const PLAIN: End<'static> = End::Plain { activation: false, residual: false };
+
     #[test]
-    fn matvec_reads_its_weights_for_one_column() {
-        let plain = matvec(&Q4_0, Extras::default());
+    fn one_column_reads_the_weights_for_itself() {
+        let plain = product(&Q4_0, false, false, PLAIN, ColumnsAtWork::One);
         let wanted = cost(2 * 96 * 64, Q4_0_BYTES + 64 * 4, 96 * 4);
         // The same for a decode step and for the last of a chunk's columns.
         assert_eq!((at(&plain, 7, 1), at(&plain, 0, 128)), (wanted, wanted));
-        let all = Extras { norm: true, bias: true, activation: true, residual: true };
+        let end = End::Plain { activation: true, residual: true };
         let flops = 2 * 96 * 64 + 3 * 96 + 4 * 64;
         let read = Q4_0_BYTES + (64 + 64) * 4 + (96 + 96) * 4;
-        assert_eq!(at(&matvec(&Q4_0, all), 7, 1), cost(flops, read, 96 * 4));
+        assert_eq!(at(&product(&Q4_0, true, true, end, ColumnsAtWork::One), 7, 1), cost(flops, read, 96 * 4));
     }
 
     #[test]
-    fn matmul_reads_its_weights_once_for_the_columns_at_work() {
-        let work = matmul(&Q4_0, Extras { bias: true, residual: true, ..Extras::default() });
+    fn many_columns_read_the_weights_once() {
+        let end = End::Plain { activation: false, residual: true };
+        let work = product(&Q4_0, false, true, end, ColumnsAtWork::All);
         // A chunk is recorded for 128 columns and run with 5.
         let flops = 5 * (2 * 96 * 64 + 2 * 96);
         assert_eq!(at(&work, 30, 5), cost(flops, Q4_0_BYTES + 96 * 4 + 5 * (64 + 96) * 4, 5 * 96 * 4));
     }
 
     #[test]
+    fn gate_and_up_leave_half_as_many_values() {
+        // 48 gates and 48 ups: a function and a factor for each of 48 outputs.
+        let work = product(&Q4_0, false, false, End::Gated, ColumnsAtWork::One);
+        assert_eq!(at(&work, 0, 1), cost(2 * 96 * 64 + 2 * 48, Q4_0_BYTES + 64 * 4, 48 * 4));
+    }
+
+    #[test]
+    fn q_k_and_v_are_rotated_and_stored_on_the_way() {
+        // 48 rows of q, 16 of k, 16 of v. Rotating 64 values takes 32 pairs × 6; 4 angles of 2 floats; the cache in 2 bytes.
+        let weights = Weights { n_rows: 80, ..Q4_0 };
+        let work = product(&weights, false, false, End::Qkv(&HEADS, Rope::Neox), ColumnsAtWork::One);
+        let read = 80 * (64 / 32) * 18 + 64 * 4 + 8 * 4;
+        assert_eq!(at(&work, 9, 1), cost(2 * 80 * 64 + 32 * 6, read, 48 * 4 + 2 * 16 * 2));
+    }
+
+    #[test]
     fn formats_differ_in_bytes_alone() {
         for (dtype, n_bytes) in [(DType::F32, 96 * 64 * 4), (DType::F16, 96 * 64 * 2), (DType::Q8_0, 96 * 2 * 34)] {
-            let found = at(&matvec(&Weights { dtype, ..Q4_0 }, Extras::default()), 0, 1);
-            assert_eq!(found, cost(2 * 96 * 64, n_bytes + 64 * 4, 96 * 4), "{dtype:?}");
+            let work = product(&Weights { dtype, ..Q4_0 }, false, false, PLAIN, ColumnsAtWork::One);
+            assert_eq!(at(&work, 0, 1), cost(2 * 96 * 64, n_bytes + 64 * 4, 96 * 4), "{dtype:?}");
         }
+    }
+
+    #[test]
+    fn merging_reads_every_part() {
+        // 3 parts of 6 heads: 8 sums, a maximum and a total each.
+        let n = 3 * 6 * (8 + 2);
+        assert_eq!(at(&attention_merge(&HEADS, 3), 9, 2), cost(2 * 2 * n, 2 * 4 * n, 2 * 48 * 4));
     }
 
     #[test]

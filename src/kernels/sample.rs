@@ -3,7 +3,7 @@
 use super::{Pass, WORKGROUP, cost};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, Grid};
 use crate::text::SamplingParams;
 
 /// Chooses the next token and advances the state.
@@ -112,15 +112,11 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
     let params = NllParams { n_cols: logits.n_values, stride: logits.stride(), pad0: 0, pad1: 0 };
     let variant = nll_variant(pass.rec.caps());
     let buffers = [pass.state, &logits.buffer, history, y];
-    let n_groups = logits.n_columns.div_ceil(COLUMNS);
-    pass.rec.dispatch(&NLL, variant, params, &buffers, n_groups, cost::nll(logits.n_values));
+    let grid = Grid::threads(logits.n_columns, 1, COLUMNS);
+    pass.rec.dispatch(&NLL, variant, params, &buffers, grid, cost::nll(logits.n_values));
 }
 
 /// Every variant these functions record.
-pub(super) fn variants() -> Vec<(&'static Kernel, Variant)> {
-    let mut all: Vec<(&'static Kernel, Variant)> = vec![(&SAMPLE, sample_variant())];
-    for subgroups in [false, true] {
-        all.push((&NLL, nll_variant(&Caps { subgroups, f16: false, browser: false })));
-    }
-    all
+pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
+    vec![(&SAMPLE, sample_variant()), (&NLL, nll_variant(caps))]
 }

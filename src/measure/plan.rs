@@ -53,7 +53,7 @@ pub(super) fn prefill<'a>(gpu: &'a Gpu, decoder: &'a Decoder, n_tokens: usize) -
 /// A decode step after `context` tokens.
 pub(super) fn decode<'a>(gpu: &'a Gpu, decoder: &'a Decoder, context: usize) -> Result<Plan<'a>> {
     let position = context.saturating_sub(1);
-    let program = decoder.decode_program()?;
+    let program = decoder.step(position + 1)?;
     let costs = program.costs(&Extent::causal(position as u64, 1));
     let run = Run { program, costs, prepare: Box::new(move || decoder.set_state(gpu, position, 1)) };
     Ok(Plan { name: "decode", n_tokens: usize::from(context > 0), context: position, runs: vec![run], n_times: STEPS })

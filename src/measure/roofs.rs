@@ -129,7 +129,7 @@ async fn arithmetic(gpu: &Gpu, element: Element) -> Result<f64> {
 
 /// What `record` has to do for one unit.
 fn cost_of(gpu: &Gpu, record: &dyn Fn(&mut Recording, u32)) -> Cost {
-    let mut rec = Recording::new(gpu.caps());
+    let mut rec = gpu.recording();
     record(&mut rec, 1);
     rec.cost(&Extent::default())
 }
@@ -137,7 +137,7 @@ fn cost_of(gpu: &Gpu, record: &dyn Fn(&mut Recording, u32)) -> Cost {
 /// Seconds of a dispatch that does next to nothing, one of many in a pass that all write one buffer, as a model's do.
 async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
     let y = gpu.buffer("dispatch test", 1024)?;
-    let mut rec = Recording::new(gpu.caps());
+    let mut rec = gpu.recording();
     (0..N_EMPTY).for_each(|_| arith(&mut rec, Element::F32, 0, 64, &y));
     let program = gpu.program(&rec, &mut |_, _| {}).await?;
     Ok(fastest(gpu, &program).await? / N_EMPTY as f64)
@@ -146,7 +146,7 @@ async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
 /// Seconds from a submit to 4 bytes on the host.
 async fn read_back(gpu: &Gpu) -> Result<f64> {
     let y = gpu.buffer("read-back test", 1024)?;
-    let mut rec = Recording::new(gpu.caps());
+    let mut rec = gpu.recording();
     arith(&mut rec, Element::F32, 0, 64, &y);
     let program = gpu.program(&rec, &mut |_, _| {}).await?;
     let to = gpu.read_back(4);
@@ -166,7 +166,7 @@ async fn read_back(gpu: &Gpu) -> Result<f64> {
 async fn per_second(gpu: &Gpu, first: u32, most: u32, record: &dyn Fn(&mut Recording, u32)) -> Result<f64> {
     let mut n = first;
     loop {
-        let mut rec = Recording::new(gpu.caps());
+        let mut rec = gpu.recording();
         record(&mut rec, n);
         let program = gpu.program(&rec, &mut |_, _| {}).await?;
         let seconds = run(gpu, &program).await?;

@@ -2,13 +2,13 @@
 //! read-back. Read `Encoder::forward`.
 
 use super::config::EncoderConfig;
-use super::layers::{Linear, Loader, Norm};
+use super::layers::{Input, Linear, Loader, Norm};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Cost, Extent, Gpu, Program, Recording};
 use crate::kernels::Pass;
-use crate::kernels::attention::{Heads, KvBuffers, KvType, Rope, Span, attention, rope_append};
+use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
 use crate::kernels::matmul::{Activation, Ids, Store, embed};
 use std::collections::HashMap;
@@ -209,7 +209,10 @@ impl Encoder {
         assert!((1..=MAX_TEXTS).contains(&batch.len()), "texts of a batch");
         self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
         self.write_batch(gpu, batch, n_tokens);
-        Ok(&self.runs[&(bucket, output)])
+        let run = &self.runs[&(bucket, output)];
+        // Texts are fewer than their tokens, so what works per text is held to the same number.
+        run.program.set_columns(n_tokens as u32);
+        Ok(run)
     }
 
     fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {
@@ -240,7 +243,7 @@ impl Encoder {
             return Ok(());
         }
         let scratch = Scratch::new(gpu, &self.config, bucket, self.head.as_ref())?;
-        let mut rec = Recording::new(gpu.caps());
+        let mut rec = gpu.recording();
         let mut pass = Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors };
         self.forward(&mut pass, &scratch);
         let n_per_token = rec.len();
@@ -259,14 +262,15 @@ impl Encoder {
             embed(pass, &types.weights, Ids::ByColumn(&self.type_ids), &s.x_next, Store::Add);
         }
         self.embedding_norm.record(pass, &s.x_next, &s.x);
+        let no_angles = &self.ids;
+        let qkv = Qkv { heads: &heads, rope: Rope::None, angles: no_angles, q: &s.q, cache: &s.cache };
         for layer in &self.layers {
-            layer.qkv.record(pass, &s.x, &s.qkv, Activation::Identity, None);
-            rope_append(pass, &heads, Rope::None, &s.qkv, &self.ids, &s.q, &s.cache);
-            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &s.attended);
-            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.qkv.record_qkv(pass, Input::new(&s.x), qkv, &s.qkv);
+            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &Splits::NONE, &s.attended);
+            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
             layer.attn_output_norm.record(pass, &s.x_next, &s.x);
-            layer.up.record(pass, &s.x, &s.up, Activation::Gelu, None);
-            layer.down.record(pass, &s.up, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.up.record(pass, Input::new(&s.x), &s.up, Activation::Gelu, None);
+            layer.down.record(pass, Input::new(&s.up), &s.x_next, Activation::Identity, Some(&s.x));
             layer.layer_output_norm.record(pass, &s.x_next, &s.x);
         }
     }
@@ -284,14 +288,14 @@ impl Encoder {
             (Output::Logits, Some(head)) => {
                 pool(&mut pass, head.pooling, head.scaling, &self.texts, &s.x, &s.pooled);
                 let pooled = if let Some(dense) = &head.dense {
-                    dense.record(&mut pass, &s.pooled, &s.dense, Activation::Tanh, None);
+                    dense.record(&mut pass, Input::new(&s.pooled), &s.dense, Activation::Tanh, None);
                     &s.dense
                 } else {
                     &s.pooled
                 };
                 let n_labels = head.classifier.weights.n_rows;
                 let logits = Columns::new(gpu, "scores of a head", MAX_TEXTS as u32, n_labels)?;
-                head.classifier.record(&mut pass, pooled, &logits, Activation::Identity, None);
+                head.classifier.record(&mut pass, Input::new(pooled), &logits, Activation::Identity, None);
                 Ok(logits)
             }
         }

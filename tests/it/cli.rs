@@ -185,7 +185,7 @@ fn gpu_a_profile_names_the_kernels_and_the_bottleneck() {
         assert!(phase["wall_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{phase}");
     }
     let text = stdout(&run(&args));
-    for part in ["matvec [", "matmul [", "attention [", "prefill: ", "decode: ", "% of the time "] {
+    for part in ["matmul_qkv [", "matmul [", "attention [", "prefill: ", "decode: ", "% of the time "] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }
 }
