@@ -13,7 +13,6 @@ use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room};
-use crate::model::layers::WeightCount;
 use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
 use answer::step_logprobs;
 use run::Run;
@@ -143,16 +142,6 @@ impl Session {
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
-    }
-
-    /// What every token is multiplied with: all layers.
-    pub fn layer_weights(&self) -> WeightCount {
-        self.decoder.layer_weights()
-    }
-
-    /// What the last token of a prompt, and every generated one, is multiplied with besides: the head.
-    pub fn head_weight(&self) -> WeightCount {
-        self.decoder.head_weight()
     }
 
     /// Forgets what the cache holds: the next prompt is read whole.

@@ -4,7 +4,7 @@ mod batch;
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
-use super::layers::{Input, Linear, Loader, Norm, WeightCount};
+use super::layers::{Input, Linear, Loader, Norm};
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
@@ -205,18 +205,6 @@ impl Decoder {
             score: None,
         });
         Ok(())
-    }
-
-    /// What every token is multiplied with: all layers.
-    pub fn layer_weights(&self) -> WeightCount {
-        WeightCount::of(
-            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.down]),
-        )
-    }
-
-    /// What the last column of a step is multiplied with besides: the head.
-    pub fn head_weight(&self) -> WeightCount {
-        WeightCount::of([self.head_weights()])
     }
 
     /// Token ids by slot and position, `(n_slots, context_len + 1)`.

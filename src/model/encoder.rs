@@ -2,7 +2,7 @@
 //! read-back. Read `Encoder::forward`.
 
 use super::config::EncoderConfig;
-use super::layers::{Input, Linear, Loader, Norm, WeightCount};
+use super::layers::{Input, Linear, Loader, Norm};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
@@ -175,11 +175,6 @@ impl Encoder {
     /// Rows of the head; none without one.
     pub fn n_labels(&self) -> Option<u32> {
         self.head.as_ref().map(|head| head.classifier.weights.n_rows)
-    }
-
-    /// What every token is multiplied with: all layers.
-    pub fn layer_weights(&self) -> WeightCount {
-        WeightCount::of(self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attn_output, &layer.up, &layer.down]))
     }
 
     /// Tokens of a batch at most.

@@ -114,25 +114,6 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// How many weights some layers hold, and their bytes on the GPU.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WeightCount {
-    /// Weights.
-    pub n_weights: u64,
-    /// Bytes.
-    pub n_bytes: u64,
-}
-
-impl WeightCount {
-    /// The sum over `layers`.
-    pub fn of<'a>(layers: impl IntoIterator<Item = &'a Linear>) -> Self {
-        layers.into_iter().fold(Self::default(), |sum, layer| Self {
-            n_weights: sum.n_weights + u64::from(layer.weights.n_rows) * u64::from(layer.weights.n_cols),
-            n_bytes: sum.n_bytes + layer.weights.n_bytes(),
-        })
-    }
-}
-
 /// Weights `(n_rows, n_cols)` and perhaps a bias.
 #[derive(Debug)]
 pub struct Linear {

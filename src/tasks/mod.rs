@@ -5,7 +5,6 @@ use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::Gpu;
 use crate::model::config::EncoderConfig;
 use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
-use crate::model::layers::WeightCount;
 use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, check_vocabulary, compiling, reading};
 use crate::text::Tokenizer;
 use serde::Serialize;
@@ -182,11 +181,6 @@ impl TextEncoder {
     ) -> Result<Vec<Vec<f32>>> {
         let pooling = pooling.unwrap_or(self.pooling());
         self.run_ids(texts, Output::Embedding(pooling, scaling)).await
-    }
-
-    /// What every token is multiplied with.
-    pub fn layer_weights(&self) -> WeightCount {
-        self.encoder.layer_weights()
     }
 
     async fn run(&mut self, texts: &[&str], output: Output) -> Result<Vec<Vec<f32>>> {
