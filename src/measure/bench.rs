@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::session::{GenerateOptions, Session};
+use crate::session::{GenerateOptions, Session, Timings};
 use crate::tasks::TextEncoder;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ pub struct BenchOptions {
     pub n_prompt: usize,
     /// Generated tokens. 0 leaves the test out.
     pub n_generate: usize,
-    /// Texts at once; decoders take 1.
+    /// Texts at once; a decoder must be loaded for as many answers.
     pub n_batch: usize,
     /// Measured runs of each test, after one that is not.
     pub repetitions: usize,
@@ -35,7 +35,7 @@ pub struct Spread {
 /// One test's outcome. Figures that were not measured are null.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchTest {
-    /// `pp512`, `tg128`.
+    /// `pp512`, `tg128`, `tg128 b4` for four answers at once.
     pub name: String,
     /// Tokens per second.
     pub tokens_per_s: Spread,
@@ -85,7 +85,7 @@ pub async fn bench_decoder(
     options: &BenchOptions,
     on_run: &mut dyn FnMut(usize, usize),
 ) -> Result<BenchReport> {
-    check(options, 1..=1)?;
+    check(options, 1..=session.parallel())?;
     let gpu = &session.gpu().clone();
     let bandwidth = super::roofs::read_bandwidth(gpu).await?;
     let vocab_size = session.info().vocab_size;
@@ -96,6 +96,7 @@ pub async fn bench_decoder(
     let mut tests = Vec::new();
     for (kind, n_prompt, n_generate) in shapes {
         let prompt = super::ids(n_prompt, vocab_size);
+        let n_at_once = if kind == "tg" { options.n_batch } else { 1 };
         let mut rates = Vec::new();
         let mut dispatches = 0;
         for run in 0..=options.repetitions {
@@ -103,11 +104,17 @@ pub async fn bench_decoder(
             // One token more than measured: the first one is the prefill's.
             let n = n_generate + usize::from(kind == "tg");
             let request = GenerateOptions { max_tokens: Some(n), ignore_end: true, ..GenerateOptions::default() };
-            let answer = session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(())).await?;
-            let timings = answer.timings;
-            dispatches = timings.dispatches_per_token;
+            let rate = if n_at_once > 1 {
+                dispatches = session.decoder().dispatches_per_step();
+                super::batch::decode_rate(session, n_at_once, n_generate).await?
+            } else {
+                let answer = session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(())).await?;
+                dispatches = answer.timings.dispatches_per_token;
+                let Timings { prefill_tokens_per_s, decode_tokens_per_s, .. } = answer.timings;
+                if kind == "pp" { prefill_tokens_per_s } else { decode_tokens_per_s }
+            };
             if run > 0 {
-                rates.push(if kind == "pp" { timings.prefill_tokens_per_s } else { timings.decode_tokens_per_s });
+                rates.push(rate);
             }
             done += 1;
             on_run(done, total);
@@ -116,9 +123,12 @@ pub async fn bench_decoder(
         // A prompt takes the head once, at its last token.
         let heads_per_token = if kind == "pp" { 1.0 / n_prompt as f64 } else { 1.0 };
         let weights_per_token = layers.n_weights as f64 + head.n_weights as f64 * heads_per_token;
-        let gbytes_per_s = (kind == "tg").then(|| rate.median * (layers.n_bytes + head.n_bytes) as f64 / 1e9);
+        // Answers at once share a read of the weights.
+        let reads_per_s = rate.median / n_at_once as f64;
+        let gbytes_per_s = (kind == "tg").then(|| reads_per_s * (layers.n_bytes + head.n_bytes) as f64 / 1e9);
+        let name = format!("{kind}{}", if kind == "pp" { n_prompt } else { n_generate });
         tests.push(BenchTest {
-            name: format!("{kind}{}", if kind == "pp" { n_prompt } else { n_generate }),
+            name: if n_at_once > 1 { format!("{name} b{n_at_once}") } else { name },
             tokens_per_s: rate,
             gflops: rate.median * 2.0 * weights_per_token / 1e9,
             gbytes_per_s,
