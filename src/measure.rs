@@ -1,6 +1,7 @@
 //! How fast a model runs, where the time goes, and how fast the device could be: what `trice bench`, `profile` and
 //! `devices` and the page's benchmark print.
 
+mod batch;
 pub mod bench;
 mod plan;
 pub mod profile;

@@ -129,7 +129,7 @@ pub(crate) struct ChatArgs {
 }
 
 /// How a decoder is loaded.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub(crate) struct LoadArgs {
     /// Tokens of context; left out, the model's own but at most 4096
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=2_097_152))]
@@ -137,6 +137,9 @@ pub(crate) struct LoadArgs {
     /// Element type of the KV cache
     #[arg(long, value_enum, default_value_t = KvTypeArg::F16)]
     pub(crate) kv_type: KvTypeArg,
+    /// Answers at once, which commands ask for by flags of their own.
+    #[arg(skip = 1usize)]
+    pub(crate) parallel: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -284,7 +287,7 @@ pub(crate) struct BenchArgs {
     /// Tokens to generate and time; 0 leaves that test out
     #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 128)]
     pub(crate) tokens: u32,
-    /// Sequences at once
+    /// Texts at once; of a decoder, answers written at once, up to 8
     #[arg(short = 'b', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
     /// Repetitions of each test

@@ -1,6 +1,6 @@
 //! `trice bench`: tokens per second, and what share of the device's bandwidth that is.
 
-use super::args::BenchArgs;
+use super::args::{BenchArgs, LoadArgs};
 use super::context::{Context, Output};
 use super::devices::{roof_share, roofs_line};
 use super::interrupt::Interrupt;
@@ -33,7 +33,8 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
     let mut on_run = |done: usize, total: usize| bar.count("Measuring", done as u64, total as u64);
     match model::kind_of(context, name).await? {
         Kind::Decoder => {
-            let mut session = model::load_session(context, name, &args.load, interrupt).await?;
+            let load = LoadArgs { parallel: args.batch as usize, ..args.load };
+            let mut session = model::load_session(context, name, &load, interrupt).await?;
             interrupt.disarm();
             let options = options(session.info().context_len);
             Ok(bench_decoder(&mut session, &options, &mut on_run).await?)

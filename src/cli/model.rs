@@ -37,7 +37,7 @@ impl LoadArgs {
                 KvTypeArg::F32 => KvType::F32,
                 KvTypeArg::F16 => KvType::F16,
             },
-            parallel: None,
+            parallel: Some(self.parallel),
             cancel,
         }
     }

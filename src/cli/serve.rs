@@ -1,10 +1,10 @@
 //! `trice serve`: checks the flags and hands over to the server.
 
 use super::Usage;
-use super::args::ServeArgs;
+use super::args::{LoadArgs, ServeArgs};
 use super::context::Context;
 use crate::server::{self, ServerOptions};
-use trice::session::{Cancel, LoadOptions};
+use trice::session::Cancel;
 
 /// The port when none is asked for, and how many after it are tried when it is taken.
 const DEFAULT_PORT: u16 = 8080;
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         None => DEFAULT_PORT..=DEFAULT_PORT + PORTS_TRIED,
     };
     server::run(ServerOptions {
-        load: LoadOptions { parallel: Some(args.parallel.into()), ..args.load.options(Cancel::default()) },
+        load: LoadArgs { parallel: args.parallel.into(), ..args.load }.options(Cancel::default()),
         models_are_defaults: args.models.is_empty(),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
         host: args.host,

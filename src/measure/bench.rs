@@ -17,7 +17,7 @@ pub struct BenchOptions {
     pub n_prompt: usize,
     /// Generated tokens. 0 leaves the test out.
     pub n_generate: usize,
-    /// Texts at once; decoders take 1.
+    /// Texts at once; a decoder must be loaded for as many answers.
     pub n_batch: usize,
     /// Measured runs of each test, after one that is not.
     pub repetitions: usize,
@@ -37,7 +37,7 @@ pub struct Spread {
 /// One test's outcome. Figures that were not measured are null.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchTest {
-    /// `pp512`, `tg128`.
+    /// `pp512`, `tg128`, `tg128 b4` for four answers at once.
     pub name: String,
     /// Tokens per second.
     pub tokens_per_s: Spread,
@@ -130,7 +130,7 @@ pub async fn bench_decoder(
     options: &BenchOptions,
     on_run: &mut dyn FnMut(usize, usize),
 ) -> Result<BenchReport> {
-    check(options, 1..=1)?;
+    check(options, 1..=session.parallel())?;
     let gpu = &session.gpu().clone();
     let roofs = Roofs::measure(gpu).await;
     let n_tests = usize::from(options.n_prompt > 0) + usize::from(options.n_generate > 0);
@@ -147,7 +147,9 @@ pub async fn bench_decoder(
         let cost = plan::prefill(gpu, session.decoder(), n)?.cost();
         tests.push(Measured { name, rates, cost, n_tokens: n }.test(&roofs));
     }
-    if options.n_generate > 0 {
+    if options.n_generate > 0 && options.n_batch > 1 {
+        tests.push(bench_batch(session, options, &roofs, &mut on_run).await?);
+    } else if options.n_generate > 0 {
         let (n, name) = (options.n_generate, format!("tg{}", options.n_generate));
         // One token more than measured: the first one is the prefill's.
         let timings = generate(session, 1, n + 1, options.repetitions, &mut on_run).await?;
@@ -164,6 +166,28 @@ pub async fn bench_decoder(
         });
     }
     Ok(report(gpu, &session.info().name, roofs, tests))
+}
+
+/// Several answers at once: tokens per second of all together.
+async fn bench_batch(
+    session: &mut Session,
+    options: &BenchOptions,
+    roofs: &Roofs,
+    on_run: &mut dyn FnMut(),
+) -> Result<BenchTest> {
+    let (n, n_batch) = (options.n_generate, options.n_batch);
+    let mut rates = Vec::new();
+    for _ in 0..=options.repetitions {
+        rates.push(super::batch::decode_rate(session, n_batch, n).await?);
+        on_run();
+    }
+    // A step writes a token of each answer and reads the weights once; what it reads besides is little beside them.
+    let one = plan::decode(session.gpu(), session.decoder(), n + 1)?.cost();
+    let cost = Cost { flops: one.flops * n_batch as u64, ..one };
+    let rates = rates.split_off(1);
+    let measured = Measured { name: format!("tg{n} b{n_batch}"), rates, cost, n_tokens: n_batch };
+    let dispatches_per_token = Some(session.decoder().dispatches_per_step());
+    Ok(BenchTest { dispatches_per_token, ..measured.test(roofs) })
 }
 
 /// Generates `n` tokens after a prompt of `n_prompt`, `repetitions` times after once for nothing.

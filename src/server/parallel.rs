@@ -45,7 +45,7 @@ pub(crate) async fn perform(
                 _ if job.cancel.is_cancelled() => {}
                 None if fits => shared.admit(job),
                 Some(other) if !matches!(job.work, Work::Generate { .. }) => {
-                    shared.between(work::perform(other, job).await)?
+                    shared.between(work::perform(other, job).await)?;
                 }
                 _ => {
                     is_blocked = true;
