@@ -3,17 +3,19 @@
 #import team
 #import kv
 #import span
-// y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span. A team per (column, head); its lanes take positions in turn,
-// each with its own online softmax (arXiv 1805.02867), merged at the end. Grouped heads share a kv head (arXiv 2305.13245).
+// y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span, as in flash attention (arXiv 2205.14135): K and V are read once for
+// ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then neighbouring columns. A team takes n_lanes
+// positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split at
+// fixed positions; its parts go to y as sums, maxima and totals, for attention_merge.
 struct Params {
-    n_heads: u32,
+    n_kv_heads: u32,
     group: u32,       // query heads per kv head
     context_len: u32, // positions per kv head in the cache
     q_stride: u32,    // floats per column of q
     y_stride: u32,    // floats per column of y
     scale: f32,
+    n_splits: u32,
     pad0: u32,
-    pad1: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -23,43 +25,118 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
 
 const QUADS: u32 = HEAD_DIM / 4u;
+const NOTHING: f32 = -1e30;
+
+// The span of a query, or nothing past the step; the part of it that belongs to `split`.
+fn seen_by(column: u32, split: u32) -> vec2<u32> {
+    if (column >= state.n_tokens) { return vec2<u32>(0u); }
+    let seen = span(column);
+    if (params.n_splits == 1u) { return seen; }
+    return vec2<u32>(max(seen.x, split * SPLIT), min(seen.y, (split + 1u) * SPLIT));
+}
 
 @compute @workgroup_size(WG)
 fn main(inv: Invocation) {
     let first = linear_group(inv.group, inv.n_groups) * ITEMS;
+    let tiles = (state.n_tokens * params.group + ROWS - 1u) / ROWS;
+    let n_items = tiles * params.n_kv_heads * params.n_splits;
     for (var i = team(inv); i < ITEMS; i += n_teams(inv)) {
-        let item = first + i;
-        let head = item % params.n_heads;
-        let column = min(item / params.n_heads, state.n_tokens - 1u);
-        let live = item / params.n_heads < state.n_tokens;
-        // Columns past the step see nothing and store nothing.
-        let seen = select(vec2<u32>(0u), span(column), live);
-        let cache = (head / params.group) * params.context_len * QUADS;
-        let q_base = column * (params.q_stride / 4u) + head * QUADS;
-        var query: array<vec4<f32>, QUADS>;
-        var sum: array<vec4<f32>, QUADS>;
-        for (var d = 0u; d < QUADS; d++) {
-            query[d] = q[q_base + d] * params.scale;
-            sum[d] = vec4<f32>(0.0);
+        if (first + i >= n_items) { break; }
+        let kv_head = (first + i) % params.n_kv_heads;
+        let tile = ((first + i) / params.n_kv_heads) % tiles;
+        let split = (first + i) / (params.n_kv_heads * tiles);
+        let cache = kv_head * params.context_len * QUADS;
+        #repeat r ROWS
+        let query_$r = tile * ROWS + $ru;
+        let column_$r = query_$r / params.group;
+        let head_$r = kv_head * params.group + query_$r % params.group;
+        let seen_$r = seen_by(column_$r, split);
+        let q_base_$r = min(column_$r, state.n_tokens - 1u) * (params.q_stride / 4u) + head_$r * QUADS;
+        #repeat l LOADS
+        let q_$r_$l = q[q_base_$r + min($lu * LANES + share_lane(inv), QUADS - 1u)] * params.scale;
+        #end
+        #repeat s SLICES
+        var sum_$r_$s = vec4<f32>(0.0);
+        #end
+        #end
+        var best = vec4<f32>(NOTHING);
+        var total = vec4<f32>(0.0);
+        // Queries whose spans begin alike go together, from that begin on: what stands beside a text must not change its sums.
+        var next = 0u;
+        loop {
+            var begin = 0xFFFFFFFFu;
+            var end = 0u;
+            #repeat r ROWS
+            if (seen_$r.x < seen_$r.y && seen_$r.x >= next) { begin = min(begin, seen_$r.x); }
+            #end
+            #repeat r ROWS
+            if (seen_$r.x == begin) { end = max(end, seen_$r.y); }
+            #end
+            if (begin == 0xFFFFFFFFu) { break; }
+            next = begin + 1u;
+            for (var block = begin; block < end; block += n_lanes(inv)) {
+                let p = block + lane(inv);
+                let k_base = cache + min(p, end - 1u) * QUADS;
+                var score = vec4<f32>(NOTHING);
+                #repeat r ROWS
+                var score_$r = 0.0;
+                #end
+                #repeat l LOADS
+                #repeat j LANES
+                if ($lu * LANES + $ju < QUADS) {
+                    let quad = unpack_quad(k[k_base + $lu * LANES + $ju]);
+                    #repeat r ROWS
+                    score_$r += dot(quad, shared_$j(q_$r_$l));
+                    #end
+                }
+                #end
+                #end
+                #repeat r ROWS
+                let is_seen_$r = seen_$r.x == begin && p < seen_$r.y;
+                score[$r] = select(NOTHING, score_$r, is_seen_$r);
+                #end
+                let top = max(best, team_max4(inv, score));
+                let keep = exp(best - top);
+                var e = vec4<f32>(0.0);
+                #repeat r ROWS
+                e[$r] = select(0.0, exp(score[$r] - top[$r]), is_seen_$r);
+                #end
+                total = total * keep + e;
+                best = top;
+                #repeat s SLICES
+                #repeat r ROWS
+                sum_$r_$s *= keep[$r];
+                #end
+                #end
+                publish(inv, e);
+                let n = min(n_lanes(inv), end - block);
+                for (var j = 0u; j < n; j++) {
+                    let weight = hear(e, j);
+                    let v_base = cache + (block + j) * QUADS;
+                    #repeat s SLICES
+                    let v_$s = unpack_quad(v[v_base + min(lane(inv) + $su * n_lanes(inv), QUADS - 1u)]);
+                    #repeat r ROWS
+                    sum_$r_$s += weight[$r] * v_$s;
+                    #end
+                    #end
+                }
+                release();
+            }
         }
-        var best = -1e30;
-        var total = 0.0;
-        for (var p = seen.x + lane(inv); p < seen.y; p += n_lanes(inv)) {
-            let at = cache + p * QUADS;
-            var score = 0.0;
-            for (var d = 0u; d < QUADS; d++) { score += dot(query[d], unpack_quad(k[at + d])); }
-            let top = max(best, score);
-            let keep = exp(best - top);
-            let e = exp(score - top);
-            total = total * keep + e;
-            for (var d = 0u; d < QUADS; d++) { sum[d] = sum[d] * keep + e * unpack_quad(v[at + d]); }
-            best = top;
+        total = team_sum4(inv, total);
+        #repeat r ROWS
+        #repeat s SLICES
+        if (column_$r < state.n_tokens && lane(inv) + $su * n_lanes(inv) < QUADS) {
+            let d = lane(inv) + $su * n_lanes(inv);
+            if (params.n_splits == 1u) {
+                y[column_$r * (params.y_stride / 4u) + head_$r * QUADS + d] = sum_$r_$s / total[$r];
+            } else {
+                let part = ((column_$r * params.n_kv_heads * params.group + head_$r) * params.n_splits + split) * (QUADS + 1u);
+                y[part + d] = sum_$r_$s;
+                y[part + QUADS] = vec4<f32>(best[$r], total[$r], 0.0, 0.0);
+            }
         }
-        let factor = exp(best - team_max(inv, best));
-        let scale = factor / team_sum(inv, total * factor);
-        for (var d = 0u; d < QUADS; d++) {
-            let value = team_sum4(inv, sum[d] * scale);
-            if (live && lane(inv) == 0u) { y[column * (params.y_stride / 4u) + head * QUADS + d] = value; }
-        }
+        #end
+        #end
     }
 }

@@ -3,50 +3,58 @@
 #import product
 #import bytes
 #import k_scale
+#import team
 #import weights
-#import bias
-#import activation
-#import residual
-// y[column][row] = activate(W[row]·x[column] + bias) + residual for all columns of the step. A thread owns 4 rows × COLS
-// columns and walks K alone: no shared memory, no barrier. x and y have room for whole tiles of COLS columns.
+#import prologue
+#import output
+// Products with COLS columns at a time. A thread owns a quad of rows × COLS columns and walks K alone: weights are read once per
+// COLS columns, no barrier. Where there are subgroups, lanes load x for
+// each other. x has room for whole tiles of COLS columns.
 @compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) n_groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let tile = linear_group(group, n_groups) * WG + local;
-    let row_tiles = (params.n_rows + 3u) / 4u;
-    let row = (tile % row_tiles) * 4u;
-    let column = (tile / row_tiles) * COLS;
-    if (column >= state.n_tokens) { return; }
-    let last = params.n_rows - 1u;
-    let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
-    var sums: array<vec4<f32>, COLS>;
+fn main(inv: Invocation) {
+    let column_tiles = select((state.n_tokens + COLS - 1u) / COLS, 1u, params.only_last == 1u);
+    let group = linear_group(inv.group, inv.n_groups);
+    let first = (group / column_tiles) * WG;
+    let quad = first + inv.local;
+    // Whole teams leave: those that stay have all their lanes to load x.
+    if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
+    let column = select((group % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
+    let rows = rows_of(min(quad, n_quads() - 1u));
+    let lane = share_lane(inv);
+    #repeat c COLS
+    let base_$c = (column + $cu) * params.x_stride;
+    var sums_$c = vec4<f32>(0.0);
+    var squares_$c = 0.0;
+    #end
     for (var g = 0u; g < params.granules; g++) {
-        let w0 = load_granule(rows.x, g);
-        let w1 = load_granule(rows.y, g);
-        let w2 = load_granule(rows.z, g);
-        let w3 = load_granule(rows.w, g);
-        for (var j = 0u; j < 8u; j++) {
-            let d0 = dequant4(w0, j);
-            let d1 = dequant4(w1, j);
-            let d2 = dequant4(w2, j);
-            let d3 = dequant4(w3, j);
-            for (var c = 0u; c < COLS; c++) {
-                let v = x[(column + c) * params.x_stride + g * 8u + j];
-                sums[c] += vec4<f32>(dot(d0, v), dot(d1, v), dot(d2, v), dot(d3, v));
+        let a = load_granule(rows.x, g);
+        let b = load_granule(rows.y, g);
+        let c = load_granule(rows.z, g);
+        let d = load_granule(rows.w, g);
+        #repeat l LOADS
+        {
+            let k4 = g * 8u + $lu * LANES + lane;
+            #repeat c COLS
+            let raw_$c = x[base_$c + k4];
+            let x_$c = weigh(raw_$c, k4);
+            squares_$c += square(raw_$c);
+            #end
+            #repeat j LANES
+            {
+                const J = $lu * LANES + $ju;
+                let w = Quad(dequant4(a, J), dequant4(b, J), dequant4(c, J), dequant4(d, J));
+                #repeat c COLS
+                sums_$c += dots(w, shared_$j(x_$c));
+                #end
             }
+            #end
         }
+        #end
     }
-    for (var c = 0u; c < COLS; c++) {
-        if (column + c >= state.n_tokens) { break; }
-        let y_base = (column + c) * params.y_stride;
-        for (var i = 0u; i < 4u; i++) {
-            if (row + i <= last) {
-                let at = params.first_row + row + i;
-                y[y_base + at] = add_residual(activate(add_bias(sums[c][i], at)), y_base + at);
-            }
-        }
+    #repeat c COLS
+    if (NORMED) { sums_$c *= norm_scale(share_sum(inv, squares_$c)); }
+    if (quad < n_quads() && column + $cu < state.n_tokens) {
+        store(quad, select(column + $cu, 0u, params.only_last == 1u), sums_$c);
     }
+    #end
 }

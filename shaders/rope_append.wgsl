@@ -2,9 +2,10 @@
 #import state
 #import kv
 #import rope
+#import append
 // Rotates q and k of every column, writes q to its own buffer and appends k and v to the cache at the columns' positions.
 // x holds q, k, v of a column one after the other: (n_tokens, q heads + 2·kv heads, HEAD_DIM). The cache is
-// (kv head, position, HEAD_DIM). One thread per pair of neighbouring values.
+// (kv head, position, HEAD_DIM). One thread per four values that rotate together.
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,
@@ -28,22 +29,13 @@ fn main(
     @builtin(num_workgroups) n_groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    const PAIRS = HEAD_DIM / 2u;
+    const QUADS = HEAD_DIM / 4u;
     let i = linear_group(group, n_groups) * WG + local;
     let heads = params.n_heads + 2u * params.n_kv_heads;
-    let t = i % PAIRS;
-    let head = (i / PAIRS) % heads;
-    let column = i / (PAIRS * heads);
+    let t = i % QUADS;
+    let head = (i / QUADS) % heads;
+    let column = i / (QUADS * heads);
     if (column >= state.n_tokens) { return; }
-    let position = state.position + column;
-    let base = column * params.x_stride + head * HEAD_DIM;
-    if (head < params.n_heads) {
-        q[column * (params.q_stride / 2u) + head * PAIRS + t] = rotated(base, t, position);
-    } else if (head < params.n_heads + params.n_kv_heads) {
-        let at = ((head - params.n_heads) * params.context_len + position) * PAIRS + t;
-        k[at] = pack_pair(rotated(base, t, position));
-    } else {
-        let at = ((head - params.n_heads - params.n_kv_heads) * params.context_len + position) * PAIRS + t;
-        v[at] = pack_pair(vec2<f32>(x[base + 2u * t], x[base + 2u * t + 1u]));
-    }
+    let at = vec4<u32>(column * params.x_stride + head * HEAD_DIM) + quad_values(t);
+    append(head, t, column, vec4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]));
 }

@@ -21,6 +21,21 @@ mod local;
 
 pub use name::ModelName;
 
+/// The folder for what is kept between runs: downloads, tunings.
+///
+/// # Errors
+/// `Invalid` where the environment names none.
+#[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
+pub fn cache_folder() -> Result<PathBuf> {
+    Ok(cache::Cache::new(&HubOptions::default())?.root().to_owned())
+}
+
+/// Writes a small file whole or not at all.
+#[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
+pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    cache::write(path, bytes)
+}
+
 /// The public hub.
 const PUBLIC_ENDPOINT: &str = "https://huggingface.co";
 

@@ -118,6 +118,11 @@ impl Session {
         &self.info
     }
 
+    /// The model itself, for measuring it: what runs it directly must `forget` first.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -178,7 +183,7 @@ impl Session {
         let max_tokens = options.max_tokens.unwrap_or(room).min(room);
         let mut answer = Answer::new(&self.tokenizer, options, max_tokens, on_piece);
         self.decoder.set_sampling(&self.gpu, &options.sampling);
-        let mut first_token = start.elapsed();
+        let (mut first_token, mut traffic) = (start.elapsed(), self.gpu.traffic());
         let is_empty = answer.finish.is_some();
         if !is_empty {
             self.prefill(prompt, reused, &options.cancel, &mut answer).await?;
@@ -188,6 +193,7 @@ impl Session {
                 None => {
                     let ids = self.first_token(prompt.len()).await?;
                     first_token = start.elapsed();
+                    traffic = self.gpu.traffic();
                     answer.push(ids, None)?;
                     self.decode(prompt.len(), &mut answer).await?;
                 }
@@ -196,12 +202,16 @@ impl Session {
         }
         let (tokens, text, finish_reason, logprobs) = answer.finish();
         let decoding = (start.elapsed() - first_token).as_secs_f64();
+        let (now, n_decoded) = (self.gpu.traffic(), tokens.len().saturating_sub(1));
+        let per_token = |before: u64, after: u64| (after - before) as f64 / n_decoded.max(1) as f64;
         let timings = Timings {
             load_ms: self.info.load_ms,
             prefill_ms: first_token.as_secs_f64() * 1e3,
             prefill_tokens_per_s: (prompt.len() - reused) as f64 / first_token.as_secs_f64().max(1e-9),
-            decode_tokens_per_s: tokens.len().saturating_sub(1) as f64 / decoding.max(1e-9),
-            dispatches_per_token: self.decoder.dispatches_per_token(),
+            decode_tokens_per_s: n_decoded as f64 / decoding.max(1e-9),
+            dispatches_per_token: self.decoder.dispatches_per_token(prompt.len() + tokens.len()),
+            submits_per_token: per_token(traffic.submits, now.submits),
+            read_backs_per_token: per_token(traffic.read_backs, now.read_backs),
         };
         if finish_reason != FinishReason::Cancelled && !is_empty {
             // The last token was chosen but never run.
@@ -297,10 +307,7 @@ impl Session {
             while answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
                 let n = steps.min(last - submitted);
                 let slot = n_flights % FLIGHTS;
-                for _ in 1..n {
-                    self.decoder.decode(&self.gpu, None)?;
-                }
-                self.decoder.decode(&self.gpu, Some((submitted, n, &self.read_backs[slot])))?;
+                self.decoder.decode(&self.gpu, submitted..submitted + n, &self.read_backs[slot])?;
                 flights.push_back((slot, n));
                 submitted += n;
                 n_flights += 1;
@@ -327,7 +334,7 @@ impl Session {
         let mut first_token = None;
         while answer.finish.is_none() {
             if first_token.is_some() {
-                self.decoder.decode_to_logits(&self.gpu)?;
+                self.decoder.decode_to_logits(&self.gpu, position)?;
             }
             // Read before sampling: the penalty changes them.
             let logits = self.decoder.logits(&self.gpu).await?;

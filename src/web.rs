@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::Gpu;
 use crate::hub::{self, ModelName};
+use crate::kernels::tune::{Tunings, tune};
 use crate::measure::{self, BenchReport};
 use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
@@ -43,13 +44,14 @@ impl Model {
 #[wasm_bindgen]
 pub struct Engine {
     gpu: Rc<Gpu>,
+    tunings: RefCell<Tunings>,
     model: RefCell<Option<Model>>,
     cancel: RefCell<Cancel>,
 }
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device. `options`: `{device?}`, a part of an adapter's name.
+    /// Opens the device. `options`: `{device?, tunings?}`: a part of an adapter's name, and what `tune` gave before.
     pub async fn create(options: JsValue) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         Self::open(options).await.map_err(to_js_error)
@@ -64,6 +66,21 @@ impl Engine {
     #[wasm_bindgen(js_name = deviceInfo)]
     pub fn device_info(&self) -> Result<JsValue, JsValue> {
         to_js(self.gpu.info()).map_err(to_js_error)
+    }
+
+    /// Whether the fastest shaders of this device are known.
+    #[wasm_bindgen(getter, js_name = isTuned)]
+    pub fn is_tuned(&self) -> bool {
+        self.tunings.borrow().of(self.gpu.info()).is_some()
+    }
+
+    /// Measures which shaders are fastest on this device, in about a second, for models loaded from now on. Resolves to
+    /// text to be kept and given to `create` next time.
+    pub async fn tune(&self) -> Result<String, JsValue> {
+        let choices = tune(&self.gpu).await.map_err(to_js_error)?;
+        self.gpu.choose(choices);
+        self.tunings.borrow_mut().keep(self.gpu.info(), choices);
+        Ok(self.tunings.borrow().to_json())
     }
 
     /// Loads a model in place of the one there was and describes it. `source`: a model's name, or `[{name, blob}]`.
@@ -114,7 +131,12 @@ impl Engine {
     async fn open(options: JsValue) -> Result<Self> {
         let request: CreateRequest = from_js("options", options)?;
         let gpu = Gpu::open(request.device.as_deref()).await?;
-        Ok(Self { gpu: Rc::new(gpu), model: RefCell::default(), cancel: RefCell::default() })
+        let tunings = request.tunings.as_deref().map_or_else(Tunings::default, Tunings::from_json);
+        if let Some(choices) = tunings.of(gpu.info()) {
+            gpu.choose(choices);
+        }
+        let tunings = RefCell::new(tunings);
+        Ok(Self { gpu: Rc::new(gpu), tunings, model: RefCell::default(), cancel: RefCell::default() })
     }
 
     /// A fresh flag for the work that begins now.

@@ -15,6 +15,13 @@ export type LoadOptions = {
   signal?: AbortSignal;
   /** Tokens of context to reserve; by default min(the model's, 4096). */
   contextLength?: number;
+  /**
+   * Measure first which shaders are fastest on this device, where that is not known yet: about a second, kept for later visits.
+   * Otherwise it is done after the first answer, for the models loaded after that.
+   */
+  tune?: boolean;
+  /** Count the engine's calls of the browser, for `calls()`. */
+  counts?: boolean;
   /** Element type of the KV cache. */
   kvType?: "f16" | "f32";
   /** A part of an adapter's name. */
@@ -62,6 +69,8 @@ export type Timings = {
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;
+  submits_per_token: number;
+  read_backs_per_token: number;
 };
 
 /** What `trice chat --json` prints. */
@@ -99,6 +108,7 @@ export type DeviceInfo = {
   driver: string;
   kind: string;
   f16: boolean;
+  timestamps: boolean;
   subgroups: boolean;
   subgroup_size: [number, number];
   max_binding_bytes: number;
@@ -143,6 +153,8 @@ export interface Model {
   embed(texts: string[], options?: EmbedOptions): Promise<number[][]>;
   /** Measures speed; resolves to what `trice bench --json` prints. */
   bench(options?: BenchOptions, onRun?: (runs: { done: number; total: number }) => void): Promise<object>;
+  /** How often the engine has called the browser, by name; empty unless loaded with `counts`. */
+  calls(): Promise<Record<string, number>>;
   /** What is loaded, where, and how long the last answer took. */
   stats(): ModelInfo & { device: string; timings: Timings | null };
   /** Ends the worker and frees its memory and the GPU's. */

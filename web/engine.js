@@ -103,6 +103,10 @@ class WorkerModel {
     return this.#connection.call("bench", defined(options), onRun).result;
   }
 
+  calls() {
+    return this.#connection.call("calls").result;
+  }
+
   stats() {
     return { ...this.info, device: this.device.name, timings: this.#timings };
   }
@@ -114,13 +118,14 @@ class WorkerModel {
 
 /** @type {typeof api.load} */
 export async function load(source, options = {}) {
-  const { onProgress, signal, device, ...rest } = options;
+  const { onProgress, signal, device, tune, counts, ...rest } = options;
   signal?.throwIfAborted();
   const connection = new Connection();
   const abort = () => connection.close(signal?.reason);
   signal?.addEventListener("abort", abort, { once: true });
   try {
-    const found = await connection.call("open", { device }).result;
+    const found = await connection.call("open", { device, counts }).result;
+    if (tune) await connection.call("tune").result;
     const args = { source: transferable(source), options: defined(rest) };
     const info = await connection.call("load", args, onProgress).result;
     return new WorkerModel(connection, found, info);

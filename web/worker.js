@@ -2,6 +2,8 @@
 // Messages out: {id, event}, {id, result}, {id, error}, or {fatal} when the module can run no more.
 
 import "./shim.js";
+import { callsSoFar, countCalls } from "./calls.js";
+import { readTunings, writeTunings } from "./tunings.js";
 
 const scope = /** @type {any} */ (globalThis);
 
@@ -11,6 +13,8 @@ let engine = null;
 let tail = Promise.resolve();
 /** The request being worked on. @type {number | null} */
 let running = null;
+/** Whether tuning was begun. */
+let isTuning = false;
 /** Requests cancelled before they began. @type {Set<number>} */
 const cancelled = new Set();
 
@@ -25,10 +29,15 @@ const methods = {
   async adapters() {
     return (await loadModule()).adapters();
   },
-  async open({ device }) {
+  async open({ device, counts }) {
+    if (counts) countCalls();
     const Engine = await loadModule();
-    engine = await Engine.create({ device });
+    engine = await Engine.create({ device, tunings: await readTunings() });
     return engine.deviceInfo();
+  },
+  calls: () => callsSoFar(),
+  async tune() {
+    if (!engine.isTuned) await writeTunings(await engine.tune());
   },
   load({ source, options }, emit) {
     const builtinBase = new URL("../models/", import.meta.url).href;
@@ -40,6 +49,17 @@ const methods = {
   bench: (options, emit) => engine.bench(options, emit),
 };
 
+/** What a person waits for. Shaders are tuned after the first of these, never before: the first answer comes soonest. */
+const WORK = new Set(["generate", "classify", "embed"]);
+
+/** Queues the tuning behind what has been asked already; it serves the models loaded next. */
+function tuneWhenIdle() {
+  if (engine.isTuned || isTuning) return;
+  isTuning = true;
+  // A device that cannot be measured keeps its defaults.
+  tail = tail.then(() => methods.tune({}, () => {})).catch((error) => void dieOfTrap(error));
+}
+
 /** @param {{id: number, method: string, args: any}} request */
 async function answer({ id, method, args }) {
   if (cancelled.delete(id)) {
@@ -50,6 +70,7 @@ async function answer({ id, method, args }) {
   try {
     const result = await methods[method](args, (event) => scope.postMessage({ id, event }));
     scope.postMessage({ id, result });
+    if (WORK.has(method)) tuneWhenIdle();
   } catch (error) {
     if (!dieOfTrap(error)) scope.postMessage({ id, error: describe(error) });
   } finally {

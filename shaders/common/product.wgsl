@@ -10,7 +10,11 @@ struct Params {
     norm: u32,         // the prologue's norm weight, its start in `vectors` in vec4s
     bias: u32,         // the bias, likewise
     eps: f32,          // of the prologue's norm
-    out_column: u32,   // 0: y holds the same columns as x; 1: y holds the last column alone
+    only_last: u32,    // 1: the step's last column alone, which becomes column 0 of y
+    n_heads: u32,      // of qkv: query heads,
+    n_kv_heads: u32,   // key and value heads,
+    context_len: u32,  // positions per kv head in the cache,
+    q_stride: u32,     // floats per column of q
     pad0: u32,
     pad1: u32,
 }
@@ -18,5 +22,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+
+// Four weights of each of four rows.
+struct Quad { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+fn dots(w: Quad, v: vec4<f32>) -> vec4<f32> { return vec4<f32>(dot(w.a, v), dot(w.b, v), dot(w.c, v), dot(w.d, v)); }
+
+// What a normed column's products are multiplied with; `squares` is the sum of its x².
+fn norm_scale(squares: f32) -> f32 { return inverseSqrt(squares / f32(params.n_cols) + params.eps); }

@@ -1,2 +1,3 @@
-fn load_x(base: u32, k4: u32) -> vec4<f32> { return x[base + k4]; }
-fn x_scale(inv: Invocation, base: u32) -> f32 { return 1.0; }
+fn weigh(v: vec4<f32>, k4: u32) -> vec4<f32> { return v; }
+fn square(v: vec4<f32>) -> f32 { return 0.0; }
+const NORMED: bool = false;

@@ -1,2 +1,3 @@
-// No rotation. t: which pair of neighbours of the head.
-fn rotated(base: u32, t: u32, position: u32) -> vec2<f32> { return vec2<f32>(x[base + 2u * t], x[base + 2u * t + 1u]); }
+// No rotation.
+fn quad_values(t: u32) -> vec4<u32> { return vec4<u32>(4u * t) + vec4<u32>(0u, 1u, 2u, 3u); }
+fn rotate(v: vec4<f32>, t: u32, position: u32) -> vec4<f32> { return v; }

@@ -13,3 +13,17 @@ fn n_lanes(inv: Invocation) -> u32 { return min(inv.size, WG); }
 fn team_sum(inv: Invocation, v: f32) -> f32 { return subgroupAdd(v); }
 fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> { return subgroupAdd(v); }
 fn team_max(inv: Invocation, v: f32) -> f32 { return subgroupMax(v); }
+fn team_max4(inv: Invocation, v: vec4<f32>) -> vec4<f32> { return subgroupMax(v); }
+
+// Every lane's v to every lane: publish, then hear any lane's, then release.
+fn publish(inv: Invocation, v: vec4<f32>) {}
+fn hear(v: vec4<f32>, lane: u32) -> vec4<f32> { return subgroupShuffle(v, lane); }
+fn release() {}
+
+// Of LANES neighbouring vec4s each lane loads one and hears the others; a subgroup is LANES lanes or a multiple of them.
+fn share_lane(inv: Invocation) -> u32 { return inv.in_subgroup % LANES; }
+#repeat j LANES
+fn shared_$j(v: vec4<f32>) -> vec4<f32> { return subgroupBroadcast(v, $ju); }
+#end
+// The sum of v over LANES lanes; the others hold the same again.
+fn share_sum(inv: Invocation, v: f32) -> f32 { return subgroupAdd(v) * (f32(LANES) / f32(n_lanes(inv))); }

@@ -21,14 +21,28 @@ fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> {
     return sum;
 }
 fn team_sum(inv: Invocation, v: f32) -> f32 { return team_sum4(inv, vec4<f32>(v, 0.0, 0.0, 0.0)).x; }
-fn team_max(inv: Invocation, v: f32) -> f32 {
-    team_scratch[inv.local].x = v;
+fn team_max4(inv: Invocation, v: vec4<f32>) -> vec4<f32> {
+    team_scratch[inv.local] = v;
     workgroupBarrier();
     for (var step = WG / 2u; step > 0u; step /= 2u) {
-        if (inv.local < step) { team_scratch[inv.local].x = max(team_scratch[inv.local].x, team_scratch[inv.local + step].x); }
+        if (inv.local < step) { team_scratch[inv.local] = max(team_scratch[inv.local], team_scratch[inv.local + step]); }
         workgroupBarrier();
     }
-    let best = team_scratch[0].x;
+    let best = team_scratch[0];
     workgroupBarrier();
     return best;
 }
+fn team_max(inv: Invocation, v: f32) -> f32 { return team_max4(inv, vec4<f32>(v)).x; }
+
+// Every lane's v to every lane: publish, then hear any lane's, then release.
+fn publish(inv: Invocation, v: vec4<f32>) {
+    team_scratch[inv.local] = v;
+    workgroupBarrier();
+}
+fn hear(v: vec4<f32>, lane: u32) -> vec4<f32> { return team_scratch[lane]; }
+fn release() { workgroupBarrier(); }
+
+// Lanes share nothing cheaply here: each loads for itself.
+fn share_lane(inv: Invocation) -> u32 { return 0u; }
+fn shared_0(v: vec4<f32>) -> vec4<f32> { return v; }
+fn share_sum(inv: Invocation, v: f32) -> f32 { return v; }

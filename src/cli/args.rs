@@ -33,6 +33,9 @@ pub(crate) struct Global {
     /// The GPU to use: its index in `trice devices`, or a part of its name
     #[arg(long, global = true, env = "TRICE_DEVICE", value_name = "NAME|INDEX")]
     pub(crate) device: Option<String>,
+    /// Force one of several right shaders, such as one-column=team; otherwise the fastest, as measured, is taken
+    #[arg(long = "variant", global = true, value_name = "NAME=CHOICE")]
+    pub(crate) variants: Vec<String>,
     /// Print results as JSON (one object, or one per line)
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -53,10 +56,12 @@ pub(crate) enum Command {
     Perplexity(PerplexityArgs),
     /// Show what is in a model file and what it needs
     Inspect(ModelArg),
-    /// List the GPUs
-    Devices,
+    /// List the GPUs and measure what each does at best
+    Devices(DevicesArgs),
     /// Measure tokens per second
     Bench(BenchArgs),
+    /// Show where a model's time goes, kernel by kernel
+    Profile(ProfileArgs),
     /// Download a model into the cache
     Pull(ModelArg),
     /// Serve the page and an OpenAI-compatible API
@@ -256,6 +261,13 @@ pub(crate) struct PerplexityArgs {
     pub(crate) load: LoadArgs,
 }
 
+#[derive(Args)]
+pub(crate) struct DevicesArgs {
+    /// Only list them
+    #[arg(long)]
+    pub(crate) no_measure: bool,
+}
+
 const BENCH_EXAMPLES: &str = "\
 Examples:
   trice bench model.gguf
@@ -278,6 +290,32 @@ pub(crate) struct BenchArgs {
     /// Repetitions of each test
     #[arg(short = 'r', long, value_name = "TIMES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  trice profile model.gguf
+  trice profile random:135m:Q4_0 -p 0 -n 1024                 a decode step at a context of 1024, nothing else
+
+Times are the device's own where its clock can be believed, else the host's around many runs of each kernel.
+A kernel's roof is the read bandwidth or the rate of 32-bit floats, whichever its work would take longer at.";
+
+#[derive(Args)]
+#[command(after_help = PROFILE_EXAMPLES)]
+pub(crate) struct ProfileArgs {
+    /// Path, hf:owner/repo[:quant], URL, builtin:NAME or random:SHAPE[:QUANT]
+    pub(crate) model: String,
+    /// Tokens of prompt to profile (for an encoder, per text); 0 leaves the prompt out; default: the smaller of 128 and half the context
+    #[arg(short = 'p', long, value_name = "TOKENS")]
+    pub(crate) prompt_tokens: Option<u32>,
+    /// Tokens of context at which to profile a decode step; 0 leaves it out; default as for -p
+    #[arg(short = 'n', long, value_name = "TOKENS")]
+    pub(crate) context_tokens: Option<u32>,
+    /// Texts at once, for an encoder
+    #[arg(short = 'b', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }

@@ -2,6 +2,7 @@
 
 use super::args::BenchArgs;
 use super::context::{Context, Output};
+use super::devices::{roof_share, roofs_line};
 use super::interrupt::Interrupt;
 use super::model;
 use super::progress::Bar;
@@ -48,16 +49,24 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
 
 fn print(context: &Context, report: &BenchReport) -> anyhow::Result<()> {
     context.print(&format!("{} on {} ({})", report.model, report.device, report.backend))?;
-    context.print(&format!("read bandwidth of the device: {:.1} GB/s", report.read_gbytes_per_s))?;
-    context.print("test     tokens/s (min..max)            GFLOP/s   GB/s   of roof   dispatches")?;
+    context.print(&format!("roofs: {}", roofs_line(&report.roofs)))?;
+    context.print("test     tokens/s (min..max)            MFLOP/token  MB/token  GFLOP/s    GB/s      of roof")?;
     let number = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
     for test in &report.tests {
         let rate = test.tokens_per_s;
         let range = format!("{:.1} ({:.1}..{:.1})", rate.median, rate.min, rate.max);
-        let roof = test.roof_fraction.map_or("-".to_owned(), |fraction| format!("{:.0} %", fraction * 100.0));
-        let dispatches = test.dispatches_per_token.map_or("-".to_owned(), |n| n.to_string());
+        let (mflop, mbyte) = (test.flops_per_token / 1e6, test.bytes_per_token / 1e6);
         let (gflops, gbytes) = (number(Some(test.gflops), 2), number(test.gbytes_per_s, 2));
-        context.print(&format!("{:<8} {range:<30} {gflops:>7} {gbytes:>6} {roof:>9} {dispatches:>12}", test.name))?;
+        let roof = roof_share(test.roof, test.roof_fraction);
+        context.print(&format!(
+            "{:<8} {range:<30} {mflop:>11.1} {mbyte:>9.2} {gflops:>8} {gbytes:>7} {roof:>12}",
+            test.name
+        ))?;
+        if let Some(dispatches) = test.dispatches_per_token {
+            let (submits, read_backs) = (number(test.submits_per_token, 2), number(test.read_backs_per_token, 2));
+            let per_token = format!("{dispatches} dispatches, {submits} submits, {read_backs} read-backs");
+            context.print(&format!("         per token: {per_token}"))?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What every command needs: where results and notes go, and which GPU to use.
 
 use super::args::Global;
+use super::tuned::open_gpu;
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::rc::Rc;
@@ -19,6 +20,7 @@ pub(crate) enum Output {
 pub(crate) struct Context {
     pub(crate) output: Output,
     device: Option<String>,
+    variants: Vec<String>,
     quiet: bool,
 }
 
@@ -28,6 +30,7 @@ impl Context {
             output: if global.json { Output::Json } else { Output::Text },
             // An empty TRICE_DEVICE is the usual way to unset it for one command.
             device: global.device.filter(|device| !device.is_empty()),
+            variants: global.variants,
             quiet: global.quiet,
         }
     }
@@ -37,9 +40,14 @@ impl Context {
         self.device.as_deref()
     }
 
+    /// The shaders forced by `--variant`.
+    pub(crate) fn variants(&self) -> &[String] {
+        &self.variants
+    }
+
     /// Opens the GPU asked for.
     pub(crate) async fn open_gpu(&self) -> trice::Result<Rc<Gpu>> {
-        Ok(Rc::new(Gpu::open(self.device()).await?))
+        Ok(Rc::new(open_gpu(self.device(), &self.variants).await?))
     }
 
     /// Whether progress bars are of use to anyone.

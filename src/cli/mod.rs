@@ -18,16 +18,18 @@ mod inspect;
 mod interrupt;
 mod model;
 mod perplexity;
+mod profile;
 mod progress;
 mod pull;
 #[cfg(feature = "server")]
 mod serve;
 mod texts;
+mod tuned;
 
 use args::{Cli, Command};
 use context::Context;
 #[cfg(feature = "server")]
-pub(crate) use {chat::random_seed, model::open_checkpoint};
+pub(crate) use {chat::random_seed, model::open_checkpoint, tuned::open_gpu};
 
 /// Exit code of a command that could not do its work.
 const EXIT_FAILED: u8 = 1;
@@ -66,8 +68,9 @@ fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Embed(args) => embed::run(context, args),
         Command::Perplexity(args) => perplexity::run(context, args),
         Command::Inspect(args) => inspect::run(context, &args),
-        Command::Devices => devices::run(context),
+        Command::Devices(args) => devices::run(context, &args),
         Command::Bench(args) => bench::run(context, &args),
+        Command::Profile(args) => profile::run(context, &args),
         Command::Pull(args) => pull::run(context, &args),
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(context, args),
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn commands_of_later_issues_are_not_listed() {
         let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_string()).collect();
-        for later in ["tag", "answer", "rerank", "summarize", "translate", "relations", "profile", "quantize"] {
+        for later in ["tag", "answer", "rerank", "summarize", "translate", "relations", "quantize"] {
             assert!(!names.iter().any(|name| name == later), "{later} is listed but does nothing");
         }
     }

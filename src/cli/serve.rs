@@ -34,6 +34,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         site: args.site,
         open_browser: args.open,
         device: context.device().map(str::to_string),
+        variants: context.variants().to_vec(),
     })
 }
 

@@ -1,20 +1,25 @@
 //! The only home of `wgpu`: adapter and device, buffers, pipelines, read-back. Everything above speaks of buffers,
 //! recordings and programs. Errors of the driver become `Error::Gpu` here and nowhere else.
 
+pub mod choices;
 pub mod program;
 pub mod shader;
 pub mod tensor;
+pub mod timing;
+pub mod work;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 use shader::{Caps, Kernel, Variant, compose};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-pub use program::{Program, Recording};
+pub use choices::{Choices, OneColumn};
+pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;
+pub use work::{Cost, Extent, Work};
 
 /// What an adapter is and can do: `trice devices` and the page's device panel print it.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +36,8 @@ pub struct DeviceInfo {
     pub kind: String,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Timestamps of what runs on it.
+    pub timestamps: bool,
     /// Subgroup operations in shaders.
     pub subgroups: bool,
     /// Smallest and largest subgroup.
@@ -83,6 +90,7 @@ impl DeviceInfo {
             }
             .into(),
             f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -163,8 +171,19 @@ pub struct Gpu {
     info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    choices: Cell<Choices>,
     pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
+    traffic: Cell<Traffic>,
+}
+
+/// What passed between host and device since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Results waited for.
+    pub read_backs: u64,
 }
 
 impl Gpu {
@@ -209,7 +228,15 @@ impl Gpu {
             }
         }));
         let info = infos[index].clone();
-        Ok(Self { info, device, queue, pipelines: RefCell::default(), trouble })
+        Ok(Self {
+            info,
+            device,
+            queue,
+            choices: Cell::default(),
+            pipelines: RefCell::default(),
+            trouble,
+            traffic: Cell::default(),
+        })
     }
 
     /// What it is.
@@ -229,9 +256,56 @@ impl Gpu {
         self
     }
 
+    /// The same device without timestamps: how devices that have none are profiled.
+    pub fn without_timestamps(mut self) -> Self {
+        self.info.timestamps = false;
+        self
+    }
+
+    /// What has passed between host and device so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    fn count(&self, submits: u64, read_backs: u64) {
+        let Traffic { submits: s, read_backs: r } = self.traffic.get();
+        self.traffic.set(Traffic { submits: s + submits, read_backs: r + read_backs });
+    }
+
     /// What shaders must know of it.
     pub fn caps(&self) -> Caps {
-        Caps { subgroups: self.info.subgroups, browser: BROWSER }
+        Caps {
+            subgroups: self.info.subgroups,
+            f16: self.info.f16,
+            min_lanes: if self.info.subgroups { self.info.subgroup_size.0 } else { 0 },
+            browser: BROWSER,
+        }
+    }
+
+    /// The same device with other shaders chosen.
+    pub fn with_choices(self, choices: Choices) -> Self {
+        self.choose(choices);
+        self
+    }
+
+    /// Chooses other shaders for what is recorded from now on.
+    pub fn choose(&self, choices: Choices) {
+        self.choices.set(choices);
+    }
+
+    /// Which shaders serve it.
+    pub fn choices(&self) -> Choices {
+        self.choices.get()
+    }
+
+    /// An empty list of dispatches for this device.
+    pub fn recording(&self) -> Recording {
+        self.recording_with(self.choices())
+    }
+
+    /// The same with other shaders chosen.
+    pub fn recording_with(&self, choices: Choices) -> Recording {
+        Recording::new(self.caps(), choices)
     }
 
     /// `Err` once the driver has reported anything wrong or the device is gone.
@@ -309,12 +383,23 @@ impl Gpu {
 
     /// Submits one run of `program`, one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
     pub fn submit(&self, program: &Program, copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
+        self.submit_runs(&[program.whole()], copy)
+    }
+
+    /// Submits several runs in order, all in one pass in one command buffer, then a copy `(from, offset, n_bytes, to)`.
+    pub fn submit_runs(&self, runs: &[Run<'_>], copy: Option<(&Buffer, u64, u64, &ReadBack)>) -> Result<()> {
         self.check("running a program")?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        program.encode(&mut encoder);
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for run in runs {
+                run.encode(&mut pass);
+            }
+        }
         if let Some((from, offset, n_bytes, to)) = copy {
             encoder.copy_buffer_to_buffer(&from.0, offset, &to.0, 0, n_bytes);
         }
+        self.count(1, 0);
         self.queue.submit([encoder.finish()]);
         Ok(())
     }
@@ -357,6 +442,7 @@ impl Gpu {
 
     /// Waits for what was copied to `from` and returns its first `n_bytes`.
     pub async fn fetch(&self, from: &ReadBack, n_bytes: u64) -> Result<Vec<u8>> {
+        self.count(0, 1);
         let (sender, receiver) = futures_channel::oneshot::channel();
         from.0.map_async(wgpu::MapMode::Read, .., move |outcome| {
             let _ = sender.send(outcome);
@@ -388,6 +474,7 @@ impl Gpu {
         let to = self.read_back(n_bytes);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&buffer.0, offset, &to.0, 0, n_bytes);
+        self.count(1, 0);
         self.queue.submit([encoder.finish()]);
         self.fetch(&to, n_bytes).await
     }

@@ -2,8 +2,10 @@
 //! bind groups. Nothing here knows a model.
 
 use super::shader::{Access, Caps, Kernel, Variant};
-use super::{Buffer, Gpu, Pipeline};
+use super::work::{Cost, Extent, Work};
+use super::{Buffer, Choices, Gpu, Pipeline};
 use crate::error::{Error, Result};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -14,27 +16,73 @@ const PARAMS_SLOT: u64 = 256;
 /// Workgroups along one axis that every device takes.
 const MAX_GROUPS: u32 = 65_535;
 
-/// One kernel run: which variant, with which params, over which buffers, how many workgroups.
+/// One kernel run: which variant, with which params, over which buffers, how many workgroups, and what it has to do.
 #[derive(Debug)]
 struct Dispatch {
     kernel: &'static Kernel,
     variant: Variant,
     params: Vec<u8>,
     buffers: Vec<Buffer>,
-    n_groups: u32,
+    grid: Grid,
+    work: Work,
+}
+
+/// How many workgroups a dispatch takes. A program is recorded for many columns and run with fewer: workgroups that would
+/// find nothing to do are not started.
+#[derive(Clone, Copy, Debug)]
+pub enum Grid {
+    /// As many, whatever the columns.
+    Fixed(u32),
+    /// ⌈⌈columns · `per_column` / `per_tile`⌉ · `times` / `per_group`⌉.
+    Columns {
+        /// Columns it is recorded for.
+        n_columns: u32,
+        /// Items of a column, such as threads or queries.
+        per_column: u32,
+        /// Items that are done at once.
+        per_tile: u32,
+        /// How often each of those is needed.
+        times: u32,
+        /// How many of those a workgroup takes.
+        per_group: u32,
+    },
+}
+
+impl From<u32> for Grid {
+    fn from(n_groups: u32) -> Self {
+        Self::Fixed(n_groups)
+    }
+}
+
+impl Grid {
+    /// One thread per item, `per_column` of them for each of `n_columns`, in workgroups of `threads`.
+    pub fn threads(n_columns: u32, per_column: u32, threads: u32) -> Self {
+        Self::Columns { n_columns, per_column, per_tile: 1, times: 1, per_group: threads }
+    }
+
+    /// Workgroups for the first `at_work` columns.
+    fn n_groups(&self, at_work: u32) -> u32 {
+        match *self {
+            Self::Fixed(n_groups) => n_groups,
+            Self::Columns { n_columns, per_column, per_tile, times, per_group } => {
+                ((at_work.min(n_columns) * per_column).div_ceil(per_tile) * times).div_ceil(per_group)
+            }
+        }
+    }
 }
 
 /// A list of dispatches in order, not yet compiled.
 #[derive(Debug)]
 pub struct Recording {
     caps: Caps,
+    choices: Choices,
     dispatches: Vec<Dispatch>,
 }
 
 impl Recording {
     /// An empty list for a device.
-    pub fn new(caps: Caps) -> Self {
-        Self { caps, dispatches: Vec::new() }
+    pub fn new(caps: Caps, choices: Choices) -> Self {
+        Self { caps, choices, dispatches: Vec::new() }
     }
 
     /// What the device can do: kernels choose their variants by it.
@@ -42,7 +90,13 @@ impl Recording {
         &self.caps
     }
 
-    /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings.
+    /// Which of several right shaders to take.
+    pub fn choices(&self) -> Choices {
+        self.choices
+    }
+
+    /// Appends a run of `kernel` with `n_groups` workgroups; `buffers` in the order of its bindings, `work` by
+    /// `kernels::cost`.
     ///
     /// # Panics
     /// When the number of buffers or the size of the params is not the kernel's: a programmer's error.
@@ -52,7 +106,8 @@ impl Recording {
         variant: Variant,
         params: P,
         buffers: &[&Buffer],
-        n_groups: u32,
+        grid: impl Into<Grid>,
+        work: Work,
     ) {
         assert_eq!(buffers.len(), kernel.bindings.len(), "{}: buffers", kernel.name);
         assert_eq!(size_of::<P>(), kernel.params.size, "{}: params", kernel.name);
@@ -61,7 +116,8 @@ impl Recording {
             variant,
             params: bytemuck::bytes_of(&params).to_vec(),
             buffers: buffers.iter().map(|&buffer| buffer.clone()).collect(),
-            n_groups,
+            grid: grid.into(),
+            work,
         });
     }
 
@@ -80,11 +136,22 @@ impl Recording {
         self.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect::<HashSet<_>>().len()
     }
 
+    /// What all of it has to do on `extent`.
+    pub fn cost(&self, extent: &Extent) -> Cost {
+        self.dispatches.iter().map(|dispatch| dispatch.work.evaluate(extent)).sum()
+    }
+
     /// The list as text, a line per dispatch: kernel, variant, workgroups. For golden tests and for people.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         for dispatch in &self.dispatches {
-            let _ = writeln!(text, "{} [{}] x{}", dispatch.kernel.name, dispatch.variant.label(), dispatch.n_groups);
+            let _ = writeln!(
+                text,
+                "{} [{}] x{}",
+                dispatch.kernel.name,
+                dispatch.variant.label(),
+                dispatch.grid.n_groups(u32::MAX)
+            );
         }
         text
     }
@@ -93,12 +160,25 @@ impl Recording {
 struct Step {
     pipeline: Rc<Pipeline>,
     bind_group: wgpu::BindGroup,
-    grid: [u32; 2],
+    grid: Grid,
+    label: Label,
+    work: Work,
+}
+
+/// Which shader a dispatch runs: the profiler groups by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Its variant: `q4_0 subgroup WG=64`.
+    pub variant: String,
 }
 
 /// A compiled recording: each run is one compute pass over the same bind groups.
 pub struct Program {
     steps: Vec<Step>,
+    /// Columns that runs are about; at first all it is recorded for.
+    at_work: Cell<u32>,
 }
 
 /// Folds a number of workgroups over two axes; the kernel recovers the linear index and guards the rest.
@@ -110,6 +190,21 @@ impl Program {
     /// Dispatches per run.
     pub fn n_dispatches(&self) -> usize {
         self.steps.len()
+    }
+
+    /// The shader of every dispatch, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.steps.iter().map(|step| &step.label)
+    }
+
+    /// What all of them have to do on `extent`.
+    pub fn cost(&self, extent: &Extent) -> Cost {
+        self.steps.iter().map(|step| step.work.evaluate(extent)).sum()
+    }
+
+    /// What every dispatch has to do on `extent`, in order.
+    pub fn costs(&self, extent: &Extent) -> Vec<Cost> {
+        self.steps.iter().map(|step| step.work.evaluate(extent)).collect()
     }
 
     pub(super) fn build(gpu: &Gpu, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Self> {
@@ -126,19 +221,54 @@ impl Program {
             }
             check_bindings(gpu, dispatch)?;
             let bind_group = bind(gpu, &pipeline.layout, dispatch, &params, at as u64);
-            steps.push(Step { pipeline, bind_group, grid: fold_grid(dispatch.n_groups) });
+            let label = Label { kernel: dispatch.kernel.name, variant: dispatch.variant.label() };
+            let (grid, work) = (dispatch.grid, dispatch.work);
+            steps.push(Step { pipeline, bind_group, grid, label, work });
         }
         gpu.write(&params, 0, &slots);
-        Ok(Self { steps })
+        Ok(Self { steps, at_work: Cell::new(u32::MAX) })
     }
 
-    pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for step in &self.steps {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[]);
-            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
-        }
+    /// Runs from now on are about the first `n_columns` columns, as the state says they are.
+    pub fn set_columns(&self, n_columns: u32) {
+        self.at_work.set(n_columns);
+    }
+
+    /// All of it.
+    pub fn whole(&self) -> Run<'_> {
+        Run { steps: &self.steps, at_work: self.at_work.get() }
+    }
+
+    /// All of it but the last dispatch.
+    pub fn without_last(&self) -> Run<'_> {
+        Run { steps: &self.steps[..self.steps.len() - 1], ..self.whole() }
+    }
+
+    /// The dispatches at `which` alone, in that order.
+    pub(super) fn encode_some(&self, pass: &mut wgpu::ComputePass<'_>, which: &[usize]) {
+        which.iter().for_each(|i| self.steps[*i].encode(pass, self.at_work.get()));
+    }
+}
+
+/// Dispatches of a program, to be run in order.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    steps: &'a [Step],
+    at_work: u32,
+}
+
+impl Run<'_> {
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.steps.iter().for_each(|step| step.encode(pass, self.at_work));
+    }
+}
+
+impl Step {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>, at_work: u32) {
+        let [x, y] = fold_grid(self.grid.n_groups(at_work));
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, 1);
     }
 }
 
@@ -195,8 +325,7 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
     entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| entry(i as u32 + 1, *access)));
     let label = Some(kernel.name);
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-    let module = device
-        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
+    let module = module(device, wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -206,8 +335,21 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
         })),
         module: &module,
         entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Workgroup memory is written before it is read.
+            zero_initialize_workgroup_memory: false,
+            ..wgpu::PipelineCompilationOptions::default()
+        },
         cache: None,
     });
     Pipeline { pipeline, layout }
+}
+
+/// A module without bounds checks on buffers and without bounded loops: they cost up to half of a kernel's time.
+#[expect(unsafe_code, reason = "indices are below the sizes that Rust checks before it records a dispatch")]
+fn module(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    // SAFETY: every index in a kernel comes from params, the state or a token id. Params are made from the shapes of the very
+    // buffers bound; the host keeps positions below the context; ids are checked by the host or made by the sampler; `embed`
+    // and the sampler skip ids out of range. Loops run to counts in params. Browsers ignore this and check.
+    unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

@@ -1,10 +1,15 @@
 //! WGSL as text: a kernel file plus slots, composed for one device. Names no GPU library, so that every variant of every
 //! kernel can be composed and checked without a GPU.
 //!
-//! A kernel file begins with `#import NAME` lines. NAME is a file of `shaders/common`, or a slot that the variant fills
-//! with a file of the folder of that name (`weights` ← `q4_k`). Everything a file needs to vary stands in the generated
+//! A file begins with `#import NAME` lines. NAME is a file of `shaders/common`, or a slot that the variant fills with a file
+//! of the folder of that name (`weights` ← `q4_k`). Everything a file needs to vary stands in the generated
 //! header as `const`, never in an `#ifdef`; `enable` lines are written here, because naga and browsers differ on them.
+//!
+//! `#repeat i N` … `#end` writes the lines between N times with `$i` as 0, 1, …; N is a number or a constant of the variant.
+//! Register tiles need it: an array indexed by a loop counter lives in memory where the driver does not unroll the loop
+//! (SwiftShader and some phones), and a subgroup broadcast wants a constant lane.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// What the device can do that shaders must know.
@@ -12,8 +17,24 @@ use std::fmt::Write;
 pub struct Caps {
     /// Subgroup operations.
     pub subgroups: bool,
+    /// 16-bit floats.
+    pub f16: bool,
+    /// Lanes of the smallest subgroup; 0 without subgroups.
+    pub min_lanes: u32,
     /// The text goes to a browser (which wants `enable subgroups;`), not to naga (which refuses it).
     pub browser: bool,
+}
+
+impl Caps {
+    /// Lanes that load the vec4s of a granule of 32 activations for each other: 8, or 4 where a subgroup may be that small,
+    /// or 1 without subgroups.
+    pub fn share_lanes(&self) -> u32 {
+        match (self.subgroups, self.min_lanes) {
+            (true, 8..) => 8,
+            (true, _) => 4,
+            (false, _) => 1,
+        }
+    }
 }
 
 /// How a kernel uses a binding.
@@ -74,6 +95,7 @@ pub(crate) use params;
 pub struct Variant {
     slots: Vec<(&'static str, String)>,
     consts: Vec<(&'static str, u32)>,
+    computes_in_f16: bool,
 }
 
 impl Variant {
@@ -100,9 +122,20 @@ impl Variant {
         self
     }
 
+    /// Its text computes with 16-bit floats. Weights and caches that only hold them are words, which every device unpacks.
+    pub fn in_f16(mut self) -> Self {
+        self.computes_in_f16 = true;
+        self
+    }
+
     /// The team slot for this device: `subgroup` where it has them, else `workgroup`.
     pub fn team(self, caps: &Caps) -> Self {
-        self.slot("team", if caps.subgroups { "subgroup" } else { "workgroup" })
+        self.slot("team", if caps.subgroups { "subgroup" } else { "workgroup" }).size("LANES", caps.share_lanes())
+    }
+
+    /// Whether it runs only where shaders have 16-bit floats.
+    pub fn computes_in_f16(&self) -> bool {
+        self.computes_in_f16
     }
 
     /// A short label: `q4_0 subgroup HD=64`.
@@ -111,6 +144,11 @@ impl Variant {
             self.slots.iter().filter(|(_, choice)| choice != "none").map(|(_, choice)| choice.clone()).collect();
         words.extend(self.consts.iter().map(|(name, value)| format!("{name}={value}")));
         words.join(" ")
+    }
+
+    /// The value of constant `name`.
+    pub(crate) fn value(&self, name: &str) -> Option<u32> {
+        self.consts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     fn choice(&self, slot: &str) -> Option<&str> {
@@ -130,8 +168,12 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "activation/none",
     "activation/silu",
     "activation/tanh",
+    "arith/dot8",
+    "arith/f16",
+    "arith/f32",
     "bias/add",
     "bias/none",
+    "common/append",
     "common/bytes",
     "common/grid",
     "common/k_scale",
@@ -141,6 +183,9 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "kv/f32",
     "norm_kind/layer",
     "norm_kind/rms",
+    "output/gated",
+    "output/plain",
+    "output/qkv",
     "pooling/cls",
     "pooling/last",
     "pooling/mean",
@@ -182,21 +227,81 @@ pub fn compose(kernel: &Kernel, variant: &Variant, caps: &Caps) -> String {
     if caps.browser && variant.choice("team") == Some("subgroup") {
         text.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
     }
+    if variant.computes_in_f16 {
+        text.push_str("enable f16;\n");
+    }
     for (name, value) in &variant.consts {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");
     }
-    for import in kernel.source.lines().filter_map(|line| line.strip_prefix("#import ")) {
+    append_imports(kernel.name, kernel.source, variant, &mut HashSet::new(), &mut text);
+    let _ = writeln!(text, "// ---- {}", kernel.name);
+    append_own_lines(kernel.source, variant, &mut text);
+    text
+}
+
+/// Appends the files that `source` imports and those that they import, each once.
+fn append_imports(name: &str, source: &str, variant: &Variant, seen: &mut HashSet<String>, text: &mut String) {
+    for import in source.lines().filter_map(|line| line.strip_prefix("#import ")) {
         let path = match variant.choice(import.trim()) {
             Some(choice) => format!("{}/{choice}", import.trim()),
             None => format!("common/{}", import.trim()),
         };
-        let file = slot_file(&path).unwrap_or_else(|| panic!("{}.wgsl imports {path}, which is no file", kernel.name));
-        let _ = write!(text, "// ---- {path}\n{file}\n");
+        let file = slot_file(&path).unwrap_or_else(|| panic!("{name}.wgsl imports {path}, which is no file"));
+        if seen.insert(path.clone()) {
+            append_imports(&path, file, variant, seen, text);
+            let _ = writeln!(text, "// ---- {path}");
+            append_own_lines(file, variant, text);
+        }
     }
-    let _ = writeln!(text, "// ---- {}", kernel.name);
-    for line in kernel.source.lines().filter(|line| !line.starts_with("#import ")) {
-        text.push_str(line);
-        text.push('\n');
+}
+
+fn append_own_lines(source: &str, variant: &Variant, text: &mut String) {
+    let lines: Vec<_> = source.lines().filter(|line| !line.starts_with("#import ")).collect();
+    unroll(&lines, variant, text);
+}
+
+/// Appends `lines` to `text`, writing what stands between `#repeat i N` and its `#end` N times.
+fn unroll(lines: &[&str], variant: &Variant, text: &mut String) {
+    let mut rest = lines;
+    while let Some((line, after)) = rest.split_first() {
+        rest = after;
+        let Some(head) = line.trim_start().strip_prefix("#repeat ") else {
+            text.push_str(line);
+            text.push('\n');
+            continue;
+        };
+        let (name, count) = head.trim().split_once(' ').unwrap_or_else(|| panic!("{line}: a name and a count wanted"));
+        let count = count.parse().ok().or_else(|| variant.value(count));
+        let count = count.unwrap_or_else(|| panic!("{line}: no constant of that name"));
+        let length = block_length(rest).unwrap_or_else(|| panic!("{line}: no #end"));
+        for i in 0..count {
+            let body: Vec<String> =
+                rest[..length].iter().map(|line| line.replace(&format!("${name}"), &i.to_string())).collect();
+            unroll(&body.iter().map(String::as_str).collect::<Vec<_>>(), variant, text);
+        }
+        rest = &rest[length + 1..];
     }
-    text
+}
+
+/// Lines before the `#end` that closes a block.
+fn block_length(lines: &[&str]) -> Option<usize> {
+    let mut depth = 1;
+    lines.iter().position(|line| {
+        let line = line.trim_start();
+        depth += i32::from(line.starts_with("#repeat ")) - i32::from(line.starts_with("#end"));
+        depth == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_nest_and_take_constants() {
+        let lines = ["a", "  #repeat i N", "b$i", "#repeat j 2", "c$i$j", "#end", "#end", "d"];
+        let mut text = String::new();
+        unroll(&lines, &Variant::new().size("N", 2), &mut text);
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["a", "b0", "c00", "c01", "b1", "c10", "c11", "d"]);
+    }
 }

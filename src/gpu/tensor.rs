@@ -101,6 +101,11 @@ impl Matrix {
         self.parts.len()
     }
 
+    /// Whether its parts begin and end at multiples of `n` rows.
+    pub(crate) fn has_whole(&self, n: u32) -> bool {
+        self.parts.iter().all(|part| part.first_row.is_multiple_of(n) && part.n_rows.is_multiple_of(n))
+    }
+
     /// Granules of 32 weights per row.
     pub(crate) fn granules(&self) -> u32 {
         self.n_cols.div_ceil(GRANULE)

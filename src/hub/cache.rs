@@ -21,6 +21,11 @@ impl Cache {
         Ok(Self { root: root.ok_or_else(wanted)? })
     }
 
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A model's folder: `hf/owner/repo/revision` for the hub's (any quant), `url/…` for addresses.
     pub(super) fn folder(&self, name: &str) -> PathBuf {
         let Some(hub) = name.strip_prefix("hf:") else {

@@ -1,9 +1,10 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{Pass, WORKGROUP, groups_for};
-use crate::gpu::Buffer;
+use super::{Pass, WORKGROUP, cost};
+use crate::error::Result;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Gpu, Grid};
 
 /// Rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
@@ -21,8 +22,19 @@ pub static ATTENTION: Kernel = Kernel {
     bindings: &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
-/// (column, head) items of a workgroup of `attention`.
-const ITEMS: u32 = 8;
+/// The parts of a split attention as one.
+pub static ATTENTION_MERGE: Kernel = Kernel {
+    name: "attention_merge",
+    source: include_str!("../../shaders/attention_merge.wgsl"),
+    params: AttentionMergeParams::LAYOUT,
+    bindings: &[Access::Uniform, Access::Read, Access::ReadWrite],
+};
+
+/// Items of a workgroup of `attention`: a few queries of one kv head over one part of their span.
+const ITEMS: u32 = 4;
+
+/// Positions of a part of a split span. Fixed, so that a query's sums do not depend on how long others are.
+pub const SPLIT: u32 = 512;
 
 params! {
     /// Params of `rope_append.wgsl`.
@@ -41,14 +53,24 @@ params! {
 params! {
     /// Params of `attention.wgsl`.
     AttentionParams {
-        n_heads: u32,
+        n_kv_heads: u32,
         group: u32,
         context_len: u32,
         q_stride: u32,
         y_stride: u32,
         scale: f32,
+        n_splits: u32,
         pad0: u32,
-        pad1: u32,
+    }
+}
+
+params! {
+    /// Params of `attention_merge.wgsl`.
+    AttentionMergeParams {
+        n_heads: u32,
+        n_splits: u32,
+        y_stride: u32,
+        pad0: u32,
     }
 }
 
@@ -71,7 +93,7 @@ impl KvType {
         }
     }
 
-    fn slot(self) -> &'static str {
+    pub(crate) fn slot(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
@@ -91,7 +113,7 @@ pub enum Rope {
 }
 
 impl Rope {
-    fn slot(self) -> &'static str {
+    pub(crate) fn slot(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Interleaved => "interleaved",
@@ -124,6 +146,18 @@ pub struct Heads {
     pub kv_type: KvType,
 }
 
+impl Heads {
+    /// Query heads per kv head.
+    fn group(&self) -> u32 {
+        self.n_heads / self.n_kv_heads
+    }
+
+    /// Values of q, k and v of a column.
+    pub fn qkv_rows(&self) -> u32 {
+        (self.n_heads + 2 * self.n_kv_heads) * self.head_dim
+    }
+}
+
 /// Keys and values of one layer, each `(n_kv_heads, context_len, head_dim)`.
 #[derive(Clone, Debug)]
 pub struct KvBuffers {
@@ -133,65 +167,133 @@ pub struct KvBuffers {
     pub v: Buffer,
 }
 
+/// Where the q, k and v of a step go.
+#[derive(Clone, Copy, Debug)]
+pub struct Qkv<'a> {
+    /// Shape of attention.
+    pub heads: &'a Heads,
+    /// How q and k are rotated.
+    pub rope: Rope,
+    /// `(context_len, head_dim / 2)` pairs of cosine and sine; any buffer without rotation.
+    pub angles: &'a Buffer,
+    /// Takes q.
+    pub q: &'a Columns,
+    /// Takes k and v at the columns' positions.
+    pub cache: &'a KvBuffers,
+}
+
 fn rope_variant(heads: &Heads, rope: Rope) -> Variant {
     let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
     variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim)
 }
 
-fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str) -> Variant {
+/// `n_queries` per kv head: what a team may take at once.
+fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str, n_queries: u32) -> Variant {
+    let quads = heads.head_dim / 4;
+    // Without subgroups a lane holds its queries whole: more than one would not fit its registers.
+    let rows = if caps.subgroups { n_queries.min(4) } else { 1 };
+    let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
     let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("span", span).team(caps);
-    variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS)
+    let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
+    let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
+    variant.size("SLICES", quads.div_ceil(lanes)).size("SPLIT", SPLIT)
 }
 
-/// Rotates the q and k of `qkv` (columns of q, k, v), writes q to `q` and k and v to `cache` at the columns' positions.
-/// `angles`: `(context_len, head_dim / 2)` pairs of cosine and sine; any buffer where there is no rotation.
-pub fn rope_append(
-    pass: &mut Pass<'_>,
-    heads: &Heads,
-    rope: Rope,
-    qkv: &Columns,
-    angles: &Buffer,
-    q: &Columns,
-    cache: &KvBuffers,
-) {
-    let n_heads = heads.n_heads + 2 * heads.n_kv_heads;
-    assert_eq!(qkv.n_values, n_heads * heads.head_dim, "values of q, k and v");
+/// Rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
+pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
+    let Qkv { heads, rope, angles, q, cache } = *qkv;
+    assert_eq!(x.n_values, heads.qkv_rows(), "values of q, k and v");
     assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
     let params = RopeAppendParams {
         n_heads: heads.n_heads,
         n_kv_heads: heads.n_kv_heads,
         context_len: heads.context_len,
-        x_stride: qkv.stride(),
+        x_stride: x.stride(),
         q_stride: q.stride(),
         pad0: 0,
         pad1: 0,
         pad2: 0,
     };
-    let n_groups = groups_for(n_heads * heads.head_dim / 2 * qkv.n_columns);
-    let buffers = [pass.state, &qkv.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, n_groups);
+    let grid = Grid::threads(x.n_columns, heads.qkv_rows() / 4, WORKGROUP);
+    let buffers = [pass.state, &x.buffer, angles, &q.buffer, &cache.k, &cache.v];
+    pass.rec.dispatch(&ROPE_APPEND, rope_variant(heads, rope), params, &buffers, grid, cost::rope_append(heads, rope));
+}
+
+/// Where attention over long spans leaves its parts.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// Parts of a span at most; 1 needs no buffer.
+    pub n_splits: u32,
+    /// `(column, head, split)`: unnormalized sums, then maximum and total.
+    pub parts: Option<Buffer>,
+}
+
+impl Splits {
+    /// Spans are whole.
+    pub const NONE: Self = Self { n_splits: 1, parts: None };
+
+    /// Room for `n_columns` columns that see up to `n_splits` · `SPLIT` positions.
+    pub fn new(gpu: &Gpu, heads: &Heads, n_columns: u32, n_splits: u32) -> Result<Self> {
+        if n_splits <= 1 {
+            return Ok(Self::NONE);
+        }
+        let n_parts = u64::from(n_columns) * u64::from(heads.n_heads) * u64::from(n_splits);
+        let n_bytes = n_parts * (u64::from(heads.head_dim) + 4) * 4;
+        Ok(Self { n_splits, parts: Some(gpu.buffer("parts of attention", n_bytes)?) })
+    }
 }
 
 /// y[column][head] = softmax(q·Kᵀ / √head_dim)·V over the column's span.
-pub fn attention(pass: &mut Pass<'_>, heads: &Heads, span: Span<'_>, q: &Columns, cache: &KvBuffers, y: &Columns) {
+pub fn attention(
+    pass: &mut Pass<'_>,
+    heads: &Heads,
+    span: Span<'_>,
+    q: &Columns,
+    cache: &KvBuffers,
+    splits: &Splits,
+    y: &Columns,
+) {
     assert_eq!(q.n_values, y.n_values, "values of q and y");
+    let Splits { n_splits, parts } = splits;
     let params = AttentionParams {
-        n_heads: heads.n_heads,
-        group: heads.n_heads / heads.n_kv_heads,
+        n_kv_heads: heads.n_kv_heads,
+        group: heads.group(),
         context_len: heads.context_len,
         q_stride: q.stride(),
         y_stride: y.stride(),
         scale: 1.0 / (heads.head_dim as f32).sqrt(),
+        n_splits: *n_splits,
         pad0: 0,
-        pad1: 0,
     };
     let (slot, spans) = match span {
         Span::Causal => ("causal", pass.vectors),
         Span::Segment(spans) => ("segment", spans),
     };
-    let variant = attention_variant(pass.rec.caps(), heads, slot);
-    let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, &y.buffer];
-    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, (heads.n_heads * q.n_columns).div_ceil(ITEMS));
+    let n_queries = heads.group() * q.n_columns;
+    let variant = attention_variant(pass.rec.caps(), heads, slot, n_queries);
+    let rows = variant.value("ROWS").unwrap_or(1);
+    let grid = Grid::Columns {
+        n_columns: q.n_columns,
+        per_column: heads.group(),
+        per_tile: rows,
+        times: heads.n_kv_heads * n_splits,
+        per_group: ITEMS,
+    };
+    let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
+    let work = cost::attention(heads, matches!(span, Span::Segment(_)));
+    pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
+    if let Some(parts) = parts {
+        let params =
+            AttentionMergeParams { n_heads: heads.n_heads, n_splits: *n_splits, y_stride: y.stride(), pad0: 0 };
+        let grid = Grid::threads(q.n_columns, heads.n_heads * heads.head_dim / 4, WORKGROUP);
+        let buffers = [pass.state, parts, &y.buffer];
+        let work = cost::attention_merge(heads, *n_splits);
+        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &buffers, grid, work);
+    }
+}
+
+fn merge_variant(heads: &Heads) -> Variant {
+    Variant::new().size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim)
 }
 
 /// Every variant these functions record, at a few head sizes.
@@ -203,8 +305,11 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             all.push((&ROPE_APPEND, rope_variant(&heads, rope)));
         }
         for span in ["causal", "segment"] {
-            all.push((&ATTENTION, attention_variant(caps, &heads, span)));
+            for n_queries in [1, 3, 8] {
+                all.push((&ATTENTION, attention_variant(caps, &heads, span, n_queries)));
+            }
         }
+        all.push((&ATTENTION_MERGE, merge_variant(&heads)));
     }
     all
 }

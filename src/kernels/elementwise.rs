@@ -1,10 +1,10 @@
 //! Work per column without weights: `norm.wgsl`, `gate.wgsl`, `pool.wgsl`.
 
 use super::matmul::Activation;
-use super::{Pass, VectorOffset, WORKGROUP, groups_for};
-use crate::gpu::Buffer;
+use super::{Pass, VectorOffset, WORKGROUP, cost};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::{Buffer, Grid};
 
 /// RMSNorm or LayerNorm of every column.
 pub static NORM: Kernel = Kernel {
@@ -97,7 +97,8 @@ pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, y: &Columns)
     };
     let variant = norm_variant(pass.rec.caps(), if weights.bias.is_some() { "layer" } else { "rms" });
     let buffers = [pass.state, &x.buffer, pass.vectors, &y.buffer];
-    pass.rec.dispatch(&NORM, variant, params, &buffers, x.n_columns.div_ceil(PER_GROUP));
+    let work = cost::norm(x.n_values, weights.bias.is_some());
+    pass.rec.dispatch(&NORM, variant, params, &buffers, Grid::threads(x.n_columns, 1, PER_GROUP), work);
 }
 
 fn gate_variant(activation: Activation) -> Variant {
@@ -108,8 +109,9 @@ fn gate_variant(activation: Activation) -> Variant {
 pub fn gate(pass: &mut Pass<'_>, activation: Activation, x: &Columns, y: &Columns) {
     assert_eq!(x.n_values, 2 * y.n_values, "gate and up");
     let params = GateParams { n_cols: y.n_values, x_stride: x.stride(), y_stride: y.stride(), pad0: 0 };
-    let n_groups = groups_for(y.n_values * y.n_columns);
-    pass.rec.dispatch(&GATE, gate_variant(activation), params, &[pass.state, &x.buffer, &y.buffer], n_groups);
+    let grid = Grid::threads(y.n_columns, y.n_values, WORKGROUP);
+    let buffers = [pass.state, &x.buffer, &y.buffer];
+    pass.rec.dispatch(&GATE, gate_variant(activation), params, &buffers, grid, cost::gate(y.n_values));
 }
 
 /// How the columns of a text become one vector.
@@ -148,7 +150,8 @@ pub fn pool(pass: &mut Pass<'_>, pooling: Pooling, scaling: Scaling, texts: &Buf
     let params = PoolParams { x_stride: x.stride() / 4, pad0: 0, pad1: 0, pad2: 0 };
     let variant = pool_variant(pass.rec.caps(), pooling, scaling);
     let buffers = [pass.state, texts, &x.buffer, &y.buffer];
-    pass.rec.dispatch(&POOL, variant, params, &buffers, y.n_columns.div_ceil(PER_GROUP));
+    let work = cost::pool(y.n_values, pooling, scaling);
+    pass.rec.dispatch(&POOL, variant, params, &buffers, Grid::threads(y.n_columns, 1, PER_GROUP), work);
 }
 
 /// Every variant these functions record.

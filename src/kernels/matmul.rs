@@ -1,29 +1,44 @@
-//! Products of weights and activations: `matvec.wgsl` for one column, `matmul.wgsl` for many, `embed.wgsl` for rows by id.
+//! Products of weights and activations: `matvec.wgsl` for one column, `matmul.wgsl` for tiles of columns, `embed.wgsl` for rows
+//! by id.
 
-use super::{Pass, VectorOffset, WORKGROUP, groups_for};
+use super::attention::Qkv;
+use super::{Pass, VectorOffset, WORKGROUP, cost};
 use crate::format::DType;
-use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
-use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::tensor::{Columns, Matrix, Part};
+use crate::gpu::{Buffer, Choices, Grid, OneColumn};
 
+/// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] =
     &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
 
-/// One column: a team of lanes owns 4 rows at a time.
-pub static MATVEC: Kernel = Kernel {
-    name: "matvec",
-    source: include_str!("../../shaders/matvec.wgsl"),
-    params: MatmulParams::LAYOUT,
-    bindings: BINDINGS,
-};
+/// Bindings of the `qkv` output: state, weights, x, vectors, angles, q, k, v.
+const QKV_BINDINGS: &[Access] = &[
+    Access::Uniform,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::ReadWrite,
+    Access::ReadWrite,
+    Access::ReadWrite,
+];
 
-/// Many columns: a thread owns 4 rows × 8 columns.
-pub static MATMUL: Kernel = Kernel {
-    name: "matmul",
-    source: include_str!("../../shaders/matmul.wgsl"),
-    params: MatmulParams::LAYOUT,
-    bindings: BINDINGS,
-};
+const fn kernel(name: &'static str, source: &'static str, bindings: &'static [Access]) -> Kernel {
+    Kernel { name, source, params: ProductParams::LAYOUT, bindings }
+}
+
+/// One column: a team of lanes owns a quad of rows at a time.
+pub static MATVEC: Kernel = kernel("matvec", include_str!("../../shaders/matvec.wgsl"), BINDINGS);
+
+/// Columns in tiles: a thread owns a quad of rows × a few columns.
+pub static MATMUL: Kernel = kernel("matmul", include_str!("../../shaders/matmul.wgsl"), BINDINGS);
+
+/// `MATVEC` that ends in q and the cache.
+pub static MATVEC_QKV: Kernel = kernel("matvec_qkv", include_str!("../../shaders/matvec.wgsl"), QKV_BINDINGS);
+
+/// `MATMUL` that ends in q and the cache.
+pub static MATMUL_QKV: Kernel = kernel("matmul_qkv", include_str!("../../shaders/matmul.wgsl"), QKV_BINDINGS);
 
 /// Rows of a matrix by id.
 pub static EMBED: Kernel = Kernel {
@@ -33,15 +48,15 @@ pub static EMBED: Kernel = Kernel {
     bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
 };
 
-/// Rows of a workgroup of `matvec`.
-const ROWS: u32 = 32;
+/// Quads of rows of a workgroup of `matvec`.
+const QUADS_PER_GROUP: u32 = 8;
 
-/// Columns of a thread of `matmul`; activations of several columns have room for whole tiles of it.
-pub const TILE_COLUMNS: u32 = 8;
+/// Columns of the largest tile of `matmul`; activations of many columns have room for whole tiles of it.
+pub const TILE_COLUMNS: u32 = 16;
 
 params! {
     /// Params of `matvec.wgsl` and `matmul.wgsl`: `common/product.wgsl`.
-    MatmulParams {
+    ProductParams {
         planes: [u32; 4],
         n_rows: u32,
         first_row: u32,
@@ -52,7 +67,11 @@ params! {
         norm: u32,
         bias: u32,
         eps: f32,
-        out_column: u32,
+        only_last: u32,
+        n_heads: u32,
+        n_kv_heads: u32,
+        context_len: u32,
+        q_stride: u32,
         pad0: u32,
         pad1: u32,
     }
@@ -73,7 +92,7 @@ params! {
     }
 }
 
-/// An RMS norm applied to x while it is loaded.
+/// An RMS norm of x, part of the product that follows it.
 #[derive(Clone, Copy, Debug)]
 pub struct RmsPrologue {
     /// The norm's weight.
@@ -108,108 +127,210 @@ impl Activation {
     }
 }
 
-/// What happens to each output before it is stored: `activate(v + bias) + residual`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
-    /// A vector added first.
+/// W·norm(x) and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Product<'a> {
+    /// W.
+    pub weights: &'a Matrix,
+    /// The columns it is multiplied with.
+    pub x: &'a Columns,
+    /// Which of them.
+    pub wanted: Wanted,
+    /// The norm, if any.
+    pub norm: Option<RmsPrologue>,
+    /// One value per row, added first.
     pub bias: Option<VectorOffset>,
-    /// Then a function.
-    pub activation: Activation,
-    /// Then the residual stream, laid out like y.
-    pub residual: Option<&'a Columns>,
+    /// What becomes of it.
+    pub output: Output<'a>,
 }
 
-impl Epilogue<'_> {
-    fn fill(&self, variant: Variant) -> Variant {
-        let choice = |is_some| if is_some { "add" } else { "none" };
-        variant
-            .slot("bias", choice(self.bias.is_some()))
-            .slot("activation", self.activation.slot())
-            .slot("residual", choice(self.residual.is_some()))
-    }
+/// Which columns of a step a product is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// The last alone, which becomes column 0 of the output.
+    Last,
 }
 
-fn matvec_variant(caps: &Caps, dtype: DType, prologue: &'static str, epilogue: &Epilogue<'_>) -> Variant {
-    let variant = Variant::new().slot("weights", dtype.slot()).slot("prologue", prologue);
-    epilogue.fill(variant).team(caps).size("WG", WORKGROUP).size("ROWS", ROWS)
+/// What becomes of a product.
+#[derive(Clone, Copy, Debug)]
+pub enum Output<'a> {
+    /// y = activate(v) + residual, one value per row.
+    Plain {
+        /// Takes the values.
+        y: &'a Columns,
+        /// A function of each.
+        activation: Activation,
+        /// The residual stream, laid out like y.
+        residual: Option<&'a Columns>,
+    },
+    /// y = activate(gate)·up, where the rows are all gates, then all ups, in one part.
+    Gated {
+        /// Takes the values, half as many as rows.
+        y: &'a Columns,
+        /// A function of each gate.
+        activation: Activation,
+    },
+    /// q, k and v rotated and put where attention finds them. Parts are whole heads.
+    Qkv(Qkv<'a>),
 }
 
-fn matmul_variant(dtype: DType, epilogue: &Epilogue<'_>) -> Variant {
-    let variant = Variant::new().slot("weights", dtype.slot());
-    epilogue.fill(variant).size("WG", WORKGROUP).size("COLS", TILE_COLUMNS)
+/// How a product is shared out among threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// `matvec.wgsl`.
+    Team,
+    /// `matmul.wgsl` with this many columns and threads.
+    Tile { columns: u32, threads: u32 },
 }
 
-/// y[last] = epilogue(W · prologue(x[last])) for the last column of the step, whatever their number. y holds either the same
-/// columns as x or that column alone.
-pub fn matvec(
-    pass: &mut Pass<'_>,
-    weights: &Matrix,
-    x: &Columns,
-    y: &Columns,
-    prologue: Option<RmsPrologue>,
-    epilogue: Epilogue<'_>,
-) {
-    check_shapes(weights, x, y);
-    let slot = if prologue.is_some() { "rms_norm" } else { "none" };
-    for part in 0..weights.parts.len() {
-        let mut params = matmul_params(weights, part, x, y, &epilogue);
-        if let Some(norm) = prologue {
-            params.norm = norm.weight;
-            params.eps = norm.eps;
+impl Shape {
+    fn new(n_columns: u32, choices: Choices) -> Self {
+        let one_column = |threads| Self::Tile { columns: 1, threads };
+        match (n_columns, choices.one_column) {
+            (1, OneColumn::Team) => Self::Team,
+            (1, OneColumn::Tile16) => one_column(16),
+            (1, OneColumn::Tile32) => one_column(32),
+            (1, OneColumn::Tile64) => one_column(64),
+            _ => Self::Tile { columns: choices.tile_columns.min(n_columns), threads: choices.tile_threads },
         }
-        params.out_column = u32::from(y.n_columns < x.n_columns);
-        let variant = matvec_variant(pass.rec.caps(), weights.parts[part].dtype, slot, &epilogue);
-        dispatch(pass, &MATVEC, variant, weights, part, params, (x, y), &epilogue, params.n_rows.div_ceil(ROWS));
     }
 }
 
-/// y[column] = epilogue(W · x[column]) for every column of the step.
-pub fn matmul(pass: &mut Pass<'_>, weights: &Matrix, x: &Columns, y: &Columns, epilogue: Epilogue<'_>) {
-    check_shapes(weights, x, y);
-    assert!(x.n_columns.is_multiple_of(TILE_COLUMNS) && y.n_columns >= x.n_columns, "columns come in whole tiles");
-    for part in 0..weights.parts.len() {
-        let params = matmul_params(weights, part, x, y, &epilogue);
-        let variant = matmul_variant(weights.parts[part].dtype, &epilogue);
-        let tiles = params.n_rows.div_ceil(4) * (x.n_columns / TILE_COLUMNS);
-        dispatch(pass, &MATMUL, variant, weights, part, params, (x, y), &epilogue, groups_for(tiles));
+impl Output<'_> {
+    fn kernel(&self, shape: Shape) -> &'static Kernel {
+        match (shape, self) {
+            (Shape::Team, Self::Qkv(_)) => &MATVEC_QKV,
+            (Shape::Team, _) => &MATVEC,
+            (Shape::Tile { .. }, Self::Qkv(_)) => &MATMUL_QKV,
+            (Shape::Tile { .. }, _) => &MATMUL,
+        }
+    }
+
+    fn fill(&self, variant: Variant) -> Variant {
+        match self {
+            Self::Plain { activation, residual, .. } => {
+                let residual = if residual.is_some() { "add" } else { "none" };
+                variant.slot("output", "plain").slot("activation", activation.slot()).slot("residual", residual)
+            }
+            Self::Gated { activation, .. } => variant.slot("output", "gated").slot("activation", activation.slot()),
+            Self::Qkv(Qkv { heads, rope, .. }) => {
+                let variant = variant.slot("output", "qkv").slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
+                variant.size("HEAD_DIM", heads.head_dim)
+            }
+        }
+    }
+
+    /// The same for the cost model.
+    fn end(&self) -> cost::End<'_> {
+        match self {
+            Self::Plain { activation, residual, .. } => {
+                cost::End::Plain { activation: *activation != Activation::Identity, residual: residual.is_some() }
+            }
+            Self::Gated { .. } => cost::End::Gated,
+            Self::Qkv(qkv) => cost::End::Qkv(qkv.heads, qkv.rope),
+        }
+    }
+
+    /// Quads of rows that `n_rows` of a part make.
+    fn n_quads(&self, n_rows: u32) -> u32 {
+        match self {
+            Self::Plain { .. } => n_rows.div_ceil(4),
+            Self::Gated { .. } => (n_rows / 2).div_ceil(2),
+            Self::Qkv(_) => n_rows / 4,
+        }
+    }
+
+    fn check(&self, weights: &Matrix) {
+        match self {
+            Self::Plain { y, .. } => assert_eq!(weights.n_rows, y.n_values, "y of a product"),
+            Self::Gated { y, .. } => {
+                assert_eq!(weights.n_rows, 2 * y.n_values, "gate and up");
+                assert_eq!(weights.parts.len(), 1, "parts of gate and up");
+            }
+            Self::Qkv(Qkv { heads, q, .. }) => {
+                assert_eq!(weights.n_rows, heads.qkv_rows(), "values of q, k and v");
+                assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
+                assert!(weights.has_whole(heads.head_dim), "parts of q, k and v are whole heads");
+            }
+        }
     }
 }
 
-fn check_shapes(weights: &Matrix, x: &Columns, y: &Columns) {
+/// A variant that lacks its output yet.
+fn variant(caps: &Caps, dtype: DType, shape: Shape, is_normed: bool, has_bias: bool) -> Variant {
+    let variant = Variant::new().slot("weights", dtype.slot());
+    let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
+    let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
+    match shape {
+        Shape::Team => variant.size("WG", WORKGROUP).size("PER_GROUP", QUADS_PER_GROUP),
+        Shape::Tile { columns, threads } => {
+            variant.size("WG", threads).size("COLS", columns).size("LOADS", 8 / caps.share_lanes())
+        }
+    }
+}
+
+impl Part {
+    /// The same for the cost model.
+    fn weights(&self, n_cols: u32) -> cost::Weights {
+        cost::Weights { n_rows: self.n_rows, n_cols, dtype: self.dtype }
+    }
+}
+
+/// Records `product`, a dispatch per part of its weights.
+pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
+    let Product { weights, x, wanted, norm, bias, output } = *product;
     assert_eq!(weights.n_cols, x.n_values, "x of a product");
-    assert_eq!(weights.n_rows, y.n_values, "y of a product");
-}
-
-fn matmul_params(weights: &Matrix, part: usize, x: &Columns, y: &Columns, epilogue: &Epilogue<'_>) -> MatmulParams {
-    let part = &weights.parts[part];
-    MatmulParams {
-        planes: part.planes,
-        n_rows: part.n_rows,
-        first_row: part.first_row,
-        n_cols: weights.n_cols,
-        granules: weights.granules(),
-        x_stride: x.stride() / 4,
-        y_stride: y.stride(),
-        bias: epilogue.bias.unwrap_or(0),
-        ..bytemuck::Zeroable::zeroed()
+    output.check(weights);
+    let n_columns = if wanted == Wanted::Last { 1 } else { x.n_columns };
+    let shape = Shape::new(n_columns, pass.rec.choices());
+    for part in &weights.parts {
+        let mut params = ProductParams {
+            planes: part.planes,
+            n_rows: part.n_rows,
+            first_row: part.first_row,
+            n_cols: weights.n_cols,
+            granules: weights.granules(),
+            x_stride: x.stride() / 4,
+            norm: norm.map_or(0, |norm| norm.weight),
+            eps: norm.map_or(0.0, |norm| norm.eps),
+            bias: bias.unwrap_or(0),
+            only_last: u32::from(wanted == Wanted::Last),
+            ..bytemuck::Zeroable::zeroed()
+        };
+        let mut buffers = vec![pass.state, &part.buffer, &x.buffer, pass.vectors];
+        match output {
+            Output::Plain { y, residual, .. } => {
+                params.y_stride = y.stride();
+                buffers.extend([residual.map_or(pass.vectors, |columns| &columns.buffer), &y.buffer]);
+            }
+            Output::Gated { y, .. } => {
+                params.y_stride = y.stride();
+                buffers.extend([pass.vectors, &y.buffer]);
+            }
+            Output::Qkv(Qkv { heads, angles, q, cache, .. }) => {
+                params.n_heads = heads.n_heads;
+                params.n_kv_heads = heads.n_kv_heads;
+                params.context_len = heads.context_len;
+                params.q_stride = q.stride();
+                buffers.extend([angles, &q.buffer, &cache.k, &cache.v]);
+            }
+        }
+        let quads = output.n_quads(part.n_rows);
+        let grid = match shape {
+            Shape::Team => Grid::Fixed(quads.div_ceil(QUADS_PER_GROUP)),
+            Shape::Tile { columns, threads } => {
+                assert!(n_columns.is_multiple_of(columns), "columns come in whole tiles of {columns}");
+                let times = quads.div_ceil(threads);
+                Grid::Columns { n_columns, per_column: 1, per_tile: columns, times, per_group: 1 }
+            }
+        };
+        let variant = variant(pass.rec.caps(), part.dtype, shape, norm.is_some(), bias.is_some());
+        let columns = if n_columns == 1 { cost::ColumnsAtWork::One } else { cost::ColumnsAtWork::All };
+        let work = cost::product(&part.weights(weights.n_cols), norm.is_some(), bias.is_some(), output.end(), columns);
+        pass.rec.dispatch(output.kernel(shape), output.fill(variant), params, &buffers, grid, work);
     }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the one place both products meet the recording")]
-fn dispatch(
-    pass: &mut Pass<'_>,
-    kernel: &'static Kernel,
-    variant: Variant,
-    weights: &Matrix,
-    part: usize,
-    params: MatmulParams,
-    (x, y): (&Columns, &Columns),
-    epilogue: &Epilogue<'_>,
-    n_groups: u32,
-) {
-    let residual = epilogue.residual.map_or(pass.vectors, |columns| &columns.buffer);
-    let buffers = [pass.state, &weights.parts[part].buffer, &x.buffer, pass.vectors, residual, &y.buffer];
-    pass.rec.dispatch(kernel, variant, params, &buffers, n_groups);
 }
 
 /// Where `embed` finds the row ids.
@@ -242,7 +363,7 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
         Ids::ByPosition(buffer) => (buffer, 1),
         Ids::ByColumn(buffer) => (buffer, 0),
     };
-    for part in &weights.parts {
+    for (i, part) in weights.parts.iter().enumerate() {
         let params = EmbedParams {
             planes: part.planes,
             n_rows: part.n_rows,
@@ -254,9 +375,10 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             pad1: 0,
             pad2: 0,
         };
-        let n_groups = groups_for(weights.granules() * 8 * y.n_columns);
+        let grid = Grid::threads(y.n_columns, weights.granules() * 8, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
-        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, n_groups);
+        let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
+        pass.rec.dispatch(&EMBED, embed_variant(part.dtype, store), params, &buffers, grid, work);
     }
 }
 
@@ -267,28 +389,37 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
         for store in [Store::Set, Store::Add] {
             all.push((&EMBED, embed_variant(dtype, store)));
         }
-        for epilogue in epilogues() {
-            all.push((&MATMUL, matmul_variant(dtype, &epilogue)));
-            for prologue in ["none", "rms_norm"] {
-                all.push((&MATVEC, matvec_variant(caps, dtype, prologue, &epilogue)));
-            }
+        for shape in shapes() {
+            all.extend(product_variants(caps, dtype, shape));
         }
     }
-    // A residual is a buffer; for a variant only its slot counts.
-    let with_residual: Vec<_> = all
-        .iter()
-        .filter(|(kernel, _)| kernel.name != "embed")
-        .map(|(kernel, variant)| (*kernel, variant.clone().replace("residual", "add")))
-        .collect();
-    all.extend(with_residual);
     all
 }
 
-fn epilogues() -> Vec<Epilogue<'static>> {
-    let mut all = Vec::new();
-    for bias in [None, Some(0)] {
-        for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
-            all.push(Epilogue { bias, activation, residual: None });
+/// Every shape that some choice leads to.
+fn shapes() -> Vec<Shape> {
+    let tiles = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64), (16, 32)];
+    let tiles = tiles.into_iter().map(|(columns, threads)| Shape::Tile { columns, threads });
+    tiles.chain([Shape::Team]).collect()
+}
+
+fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {
+    let kernel = if shape == Shape::Team { (&MATVEC, &MATVEC_QKV) } else { (&MATMUL, &MATMUL_QKV) };
+    let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
+    for is_normed in [false, true] {
+        for has_bias in [false, true] {
+            let start = || variant(caps, dtype, shape, is_normed, has_bias);
+            for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
+                for residual in ["none", "add"] {
+                    let filled = start().slot("output", "plain").slot("activation", activation.slot());
+                    all.push((kernel.0, filled.slot("residual", residual)));
+                }
+            }
+            all.push((kernel.0, start().slot("output", "gated").slot("activation", "silu")));
+            for (kv, rope) in [("f16", "neox"), ("f16", "interleaved"), ("f32", "none")] {
+                let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope);
+                all.push((kernel.1, filled.size("HEAD_DIM", 64)));
+            }
         }
     }
     all

@@ -2,10 +2,12 @@
 //! shapes, no model. Order of reading: matmul, attention, elementwise, sample.
 
 pub mod attention;
+pub mod cost;
 pub mod elementwise;
 pub mod matmul;
 pub mod roof;
 pub mod sample;
+pub mod tune;
 
 use crate::gpu::shader::{Caps, Kernel, Variant};
 use crate::gpu::{Buffer, Recording};
@@ -36,7 +38,7 @@ pub fn all(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut variants = matmul::variants(caps);
     variants.extend(attention::variants(caps));
     variants.extend(elementwise::variants(caps));
-    variants.extend(sample::variants());
-    variants.extend(roof::variants());
+    variants.extend(sample::variants(caps));
+    variants.extend(roof::variants(caps));
     variants
 }

@@ -1,9 +1,9 @@
 //! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
 
-use super::{Pass, WORKGROUP};
+use super::{Pass, WORKGROUP, cost};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, Grid};
 use crate::text::SamplingParams;
 
 /// Chooses the next token and advances the state.
@@ -99,7 +99,8 @@ fn sample_variant() -> Variant {
 /// position) and advances the state of `pass`.
 pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history: &Buffer, context_len: u32) {
     let params = SampleParams { n_cols: logits.n_values, context_len, pad0: 0, pad1: 0 };
-    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &[sampling, &logits.buffer, history, pass.state], 1);
+    let buffers = [sampling, &logits.buffer, history, pass.state];
+    pass.rec.dispatch(&SAMPLE, sample_variant(), params, &buffers, 1, cost::sample(logits.n_values));
 }
 
 fn nll_variant(caps: &Caps) -> Variant {
@@ -111,14 +112,11 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
     let params = NllParams { n_cols: logits.n_values, stride: logits.stride(), pad0: 0, pad1: 0 };
     let variant = nll_variant(pass.rec.caps());
     let buffers = [pass.state, &logits.buffer, history, y];
-    pass.rec.dispatch(&NLL, variant, params, &buffers, logits.n_columns.div_ceil(COLUMNS));
+    let grid = Grid::threads(logits.n_columns, 1, COLUMNS);
+    pass.rec.dispatch(&NLL, variant, params, &buffers, grid, cost::nll(logits.n_values));
 }
 
 /// Every variant these functions record.
-pub(super) fn variants() -> Vec<(&'static Kernel, Variant)> {
-    let mut all: Vec<(&'static Kernel, Variant)> = vec![(&SAMPLE, sample_variant())];
-    for subgroups in [false, true] {
-        all.push((&NLL, nll_variant(&Caps { subgroups, browser: false })));
-    }
-    all
+pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
+    vec![(&SAMPLE, sample_variant()), (&NLL, nll_variant(caps))]
 }

@@ -2,18 +2,18 @@
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
-use super::layers::{Linear, Loader, Norm, WeightCount};
+use super::layers::{Input, Linear, Loader, Norm, WeightCount};
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::gpu::{Buffer, Gpu, Program, ReadBack, Recording};
 use crate::kernels::Pass;
-use crate::kernels::attention::{Heads, KvType, Span, attention, rope_append};
-use crate::kernels::elementwise::gate;
+use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::text::SamplingParams;
+use std::ops::Range;
 
 /// Columns of a prefill chunk.
 const CHUNK: u32 = 128;
@@ -41,6 +41,8 @@ struct Scratch {
     qkv: Columns,
     q: Columns,
     attended: Columns,
+    /// Where attention over a long context leaves its parts.
+    splits: Splits,
     gate_up: Columns,
     gated: Columns,
 }
@@ -51,16 +53,19 @@ struct Programs {
     chunk: Program,
     /// Logits of the chunk's last column.
     chunk_head: Program,
-    /// One token.
-    step: Program,
-    /// Logits of that token.
-    step_head: Program,
     /// The next token from the logits.
     sample: Program,
-    /// `step`, `step_head` and `sample` in one: the decode loop.
-    decode: Program,
+    /// One token through all layers and the head, then the next one: the decode loop. The first for short contexts, the
+    /// last for all of it.
+    steps: Vec<Step>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
+}
+
+/// A decode step for contexts of up to `n_positions`: attention is split into as many parts as those may need.
+struct Step {
+    n_positions: usize,
+    program: Program,
 }
 
 /// A decoder on the GPU with its cache and programs.
@@ -150,12 +155,10 @@ impl Decoder {
     /// Compiles the programs; `on_pipeline` hears how many shaders are done, of how many.
     pub async fn compile(&mut self, gpu: &Gpu, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<()> {
         let many = Scratch::new(gpu, &self.config, CHUNK)?;
-        let one = Scratch::new(gpu, &self.config, 1)?;
+        let mut one = Scratch::new(gpu, &self.config, 1)?;
         let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
         let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
         let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
-        let step = self.record(gpu, |decoder, pass| decoder.forward(pass, &one));
-        let step_head = self.record(gpu, |decoder, pass| decoder.head(pass, &one));
         let sampler = self.record(gpu, |decoder, pass| decoder.choose(pass));
         let quiet = &mut |_, _| {};
         // Both recordings with shaders of their own report; the others find all theirs compiled.
@@ -168,12 +171,17 @@ impl Decoder {
                 on_pipeline(n_first + n_done, n_all);
             })
             .await?;
+        let mut steps = vec![Step { n_positions: SPLIT as usize, program: decode }];
+        for n_splits in split_counts(self.heads.context_len) {
+            one.splits = Splits::new(gpu, &self.heads, 1, n_splits)?;
+            let recording = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
+            let program = gpu.program(&recording, quiet).await?;
+            steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+        }
         self.programs = Some(Programs {
             chunk,
-            decode,
+            steps,
             chunk_head: gpu.program(&chunk_head, quiet).await?,
-            step: gpu.program(&step, quiet).await?,
-            step_head: gpu.program(&step_head, quiet).await?,
             sample: gpu.program(&sampler, quiet).await?,
             score: None,
         });
@@ -197,9 +205,9 @@ impl Decoder {
         &self.history
     }
 
-    /// Dispatches of one decode step.
-    pub fn dispatches_per_token(&self) -> u32 {
-        self.programs.as_ref().map_or(0, |programs| programs.decode.n_dispatches() as u32)
+    /// Dispatches of one decode step in a context of `n_positions`.
+    pub fn dispatches_per_token(&self, n_positions: usize) -> u32 {
+        self.step(n_positions).map_or(0, |program| program.n_dispatches() as u32)
     }
 
     /// The decode step as text, a line per dispatch.
@@ -214,7 +222,7 @@ impl Decoder {
     }
 
     fn record(&self, gpu: &Gpu, body: impl FnOnce(&Self, &mut Pass<'_>)) -> Recording {
-        let mut rec = Recording::new(gpu.caps());
+        let mut rec = gpu.recording();
         body(self, &mut Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors });
         rec
     }
@@ -224,19 +232,21 @@ impl Decoder {
         embed(pass, &self.embedding.weights, Ids::ByPosition(&self.history), &s.x, Store::Set);
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = self.cache.layer(i);
-            layer.qkv.record_normed(pass, &layer.attn_norm, &s.x, &s.normed, &s.qkv);
-            rope_append(pass, &self.heads, self.config.rope, &s.qkv, &self.angles, &s.q, cache);
-            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.attended);
-            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
-            layer.gate_up.record_normed(pass, &layer.ffn_norm, &s.x_next, &s.normed, &s.gate_up);
-            gate(pass, Activation::Silu, &s.gate_up, &s.gated);
-            layer.down.record(pass, &s.gated, &s.x, Activation::Identity, Some(&s.x_next));
+            let qkv = Qkv { heads: &self.heads, rope: self.config.rope, angles: &self.angles, q: &s.q, cache };
+            let x = Input::normed(pass, &layer.attn_norm, &s.x, &s.normed);
+            layer.qkv.record_qkv(pass, x, qkv, &s.qkv);
+            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.splits, &s.attended);
+            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
+            let x = Input::normed(pass, &layer.ffn_norm, &s.x_next, &s.normed);
+            layer.gate_up.record_gated(pass, x, Activation::Silu, &s.gate_up, &s.gated);
+            layer.down.record(pass, Input::new(&s.gated), &s.x, Activation::Identity, Some(&s.x_next));
         }
     }
 
     /// The last column's residual stream → `self.logits`.
     fn head(&self, pass: &mut Pass<'_>, s: &Scratch) {
-        self.head_weights().record_last(pass, &self.output_norm, &s.x, &self.logits);
+        let x = Input::last(&self.output_norm, &s.x);
+        self.head_weights().record(pass, x, &self.logits, Activation::Identity, None);
     }
 
     /// `self.logits` → the next id of the history.
@@ -259,13 +269,31 @@ impl Decoder {
         self.programs.as_ref().ok_or(Error::Gpu { during: "running a model", reason: "it was not compiled".into() })
     }
 
+    /// What a prompt's last chunk runs, for measuring: the chunk, the head, the choice. Chunks before it run the first alone.
+    pub(crate) fn prompt_programs(&self) -> Result<[&Program; 3]> {
+        let programs = self.programs()?;
+        Ok([&programs.chunk, &programs.chunk_head, &programs.sample])
+    }
+
+    /// The decode step whose token sees `n_positions` positions.
+    pub(crate) fn step(&self, n_positions: usize) -> Result<&Program> {
+        let steps = &self.programs()?.steps;
+        let fits = steps.iter().find(|step| n_positions <= step.n_positions).or(steps.last());
+        let missing = || Error::Gpu { during: "running a model", reason: "it has no decode step".into() };
+        fits.map(|step| &step.program).ok_or_else(missing)
+    }
+
     /// Sets how the next tokens are chosen.
     pub fn set_sampling(&self, gpu: &Gpu, sampling: &SamplingParams) {
         write_sampling(gpu, &self.sampling, sampling);
     }
 
     /// Puts the next step at `position`, with `n_tokens` columns.
-    fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+    pub(crate) fn set_state(&self, gpu: &Gpu, position: usize, n_tokens: usize) {
+        if let Some(programs) = &self.programs {
+            let chunks = [Some(&programs.chunk), programs.score.as_ref()];
+            chunks.into_iter().flatten().for_each(|program| program.set_columns(n_tokens as u32));
+        }
         gpu.write(&self.state, 0, bytemuck::cast_slice(&[position as u32, n_tokens as u32, 0, 0]));
     }
 
@@ -282,20 +310,21 @@ impl Decoder {
     }
 
     /// Chooses a token from the logits and appends it to the history; copies `n` ids from `first` when asked.
-    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
+    pub fn sample(&self, gpu: &Gpu, copy: Option<(usize, usize, &ReadBack)>) -> Result<()> {
         gpu.submit(&self.programs()?.sample, self.history_copy(copy))
     }
 
-    /// One decode step: the last token through all layers, the next one appended to the history.
-    pub fn decode(&self, gpu: &Gpu, copy: Option<(usize, usize, &crate::gpu::ReadBack)>) -> Result<()> {
-        gpu.submit(&self.programs()?.decode, self.history_copy(copy))
+    /// Decode steps that choose the tokens at `positions`, in one submit, and copy them to `to`. A step is the last token
+    /// through all layers, then the next one appended to the history.
+    pub fn decode(&self, gpu: &Gpu, positions: Range<usize>, to: &ReadBack) -> Result<()> {
+        let copy = self.history_copy(Some((positions.start, positions.len(), to)));
+        let runs: Result<Vec<_>> = positions.map(|position| Ok(self.step(position)?.whole())).collect();
+        gpu.submit_runs(&runs?, copy)
     }
 
-    /// One decode step that stops at the logits.
-    pub fn decode_to_logits(&self, gpu: &Gpu) -> Result<()> {
-        let programs = self.programs()?;
-        gpu.submit(&programs.step, None)?;
-        gpu.submit(&programs.step_head, None)
+    /// A decode step that stops at the logits of the token at `position`.
+    pub fn decode_to_logits(&self, gpu: &Gpu, position: usize) -> Result<()> {
+        gpu.submit_runs(&[self.step(position)?.without_last()], None)
     }
 
     /// The logits of the last step, `(vocab_size)`.
@@ -305,8 +334,8 @@ impl Decoder {
 
     fn history_copy<'a>(
         &'a self,
-        copy: Option<(usize, usize, &'a crate::gpu::ReadBack)>,
-    ) -> Option<(&'a Buffer, u64, u64, &'a crate::gpu::ReadBack)> {
+        copy: Option<(usize, usize, &'a ReadBack)>,
+    ) -> Option<(&'a Buffer, u64, u64, &'a ReadBack)> {
         copy.map(|(first, n, to)| (&self.history, first as u64 * 4, n as u64 * 4, to))
     }
 
@@ -325,7 +354,8 @@ impl Decoder {
             let recording = self.record(gpu, |decoder, pass| {
                 decoder.forward(pass, &scratch);
                 decoder.output_norm.record(pass, &scratch.x, &scratch.normed);
-                decoder.head_weights().record(pass, &scratch.normed, &logits, Activation::Identity, None);
+                let x = Input::new(&scratch.normed);
+                decoder.head_weights().record(pass, x, &logits, Activation::Identity, None);
                 nll(pass, &logits, &decoder.history, &decoder.scores);
             });
             let program = gpu.program(&recording, &mut |_, _| {}).await?;
@@ -346,6 +376,14 @@ impl Decoder {
         }
         Ok(scores)
     }
+}
+
+/// Parts of attention in the decode steps for contexts longer than one part: few enough steps to record them all, and never
+/// more than four times the parts that a context needs.
+fn split_counts(context_len: u32) -> Vec<u32> {
+    let most = context_len.div_ceil(SPLIT);
+    let counts = std::iter::successors(Some(4u32), |n| n.checked_mul(4)).take_while(|n| *n < most);
+    if most > 1 { counts.chain([most]).collect() } else { Vec::new() }
 }
 
 /// The factors of a GGUF's `rope_freqs` tensor: Llama 3's scaling, worked out by the converter.
@@ -405,6 +443,7 @@ impl Scratch {
             qkv: columns("qkv", q_dim + 2 * kv_dim)?,
             q: columns("q", q_dim)?,
             attended: columns("attended", q_dim)?,
+            splits: Splits::NONE,
             gate_up: columns("gate_up", 2 * shape.ffn_dim)?,
             gated: columns("gated", shape.ffn_dim)?,
         })

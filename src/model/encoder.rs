@@ -2,13 +2,13 @@
 //! read-back. Read `Encoder::forward`.
 
 use super::config::EncoderConfig;
-use super::layers::{Linear, Loader, Norm, WeightCount};
+use super::layers::{Input, Linear, Loader, Norm, WeightCount};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::gpu::{Buffer, Cost, Extent, Gpu, Program, Recording};
 use crate::kernels::Pass;
-use crate::kernels::attention::{Heads, KvBuffers, KvType, Rope, Span, attention, rope_append};
+use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
 use crate::kernels::matmul::{Activation, Ids, Store, embed};
 use std::collections::HashMap;
@@ -64,9 +64,21 @@ struct Scratch {
 }
 
 /// A program with where it leaves its results.
-struct Run {
-    program: Program,
+pub(crate) struct Run {
+    pub(crate) program: Program,
     output: Columns,
+    /// Its first dispatches work per token, those after them per text.
+    n_per_token: usize,
+}
+
+impl Run {
+    /// What every dispatch has to do on texts of these lengths.
+    pub(crate) fn costs(&self, lens: &[u64]) -> Vec<Cost> {
+        let mut costs = self.program.costs(&Extent::texts(lens));
+        costs.truncate(self.n_per_token);
+        costs.extend(self.program.costs(&Extent::pooled(lens)).split_off(self.n_per_token));
+        costs
+    }
 }
 
 /// An encoder on the GPU.
@@ -187,6 +199,13 @@ impl Encoder {
 
     /// Runs `batch`, at most `MAX_TEXTS` texts of ids and `batch_len` ids in all: one vector per text.
     pub async fn run(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<Vec<Vec<f32>>> {
+        let run = self.stage(gpu, batch, output).await?;
+        gpu.submit(&run.program, None)?;
+        run.output.read(gpu, batch.len()).await
+    }
+
+    /// Writes `batch` to the device and returns what will run it.
+    pub(crate) async fn stage(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<&Run> {
         let n_tokens: usize = batch.iter().map(|ids| ids.len()).sum();
         let Some(bucket) = BUCKETS.into_iter().find(|bucket| n_tokens <= *bucket as usize) else {
             let available = self.batch_len() as u64;
@@ -196,8 +215,9 @@ impl Encoder {
         self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
         self.write_batch(gpu, batch, n_tokens);
         let run = &self.runs[&(bucket, output)];
-        gpu.submit(&run.program, None)?;
-        run.output.read(gpu, batch.len()).await
+        // Texts are fewer than their tokens, so what works per text is held to the same number.
+        run.program.set_columns(n_tokens as u32);
+        Ok(run)
     }
 
     fn write_batch(&self, gpu: &Gpu, batch: &[&[u32]], n_tokens: usize) {
@@ -228,12 +248,13 @@ impl Encoder {
             return Ok(());
         }
         let scratch = Scratch::new(gpu, &self.config, bucket, self.head.as_ref())?;
-        let mut rec = Recording::new(gpu.caps());
+        let mut rec = gpu.recording();
         let mut pass = Pass { rec: &mut rec, state: &self.state, vectors: &self.vectors };
         self.forward(&mut pass, &scratch);
+        let n_per_token = rec.len();
         let results = self.finish(gpu, &mut rec, &scratch, output)?;
         let program = gpu.program(&rec, on_pipeline).await?;
-        self.runs.insert((bucket, output), Run { program, output: results });
+        self.runs.insert((bucket, output), Run { program, output: results, n_per_token });
         Ok(())
     }
 
@@ -246,14 +267,15 @@ impl Encoder {
             embed(pass, &types.weights, Ids::ByColumn(&self.type_ids), &s.x_next, Store::Add);
         }
         self.embedding_norm.record(pass, &s.x_next, &s.x);
+        let no_angles = &self.ids;
+        let qkv = Qkv { heads: &heads, rope: Rope::None, angles: no_angles, q: &s.q, cache: &s.cache };
         for layer in &self.layers {
-            layer.qkv.record(pass, &s.x, &s.qkv, Activation::Identity, None);
-            rope_append(pass, &heads, Rope::None, &s.qkv, &self.ids, &s.q, &s.cache);
-            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &s.attended);
-            layer.attn_output.record(pass, &s.attended, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.qkv.record_qkv(pass, Input::new(&s.x), qkv, &s.qkv);
+            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &Splits::NONE, &s.attended);
+            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
             layer.attn_output_norm.record(pass, &s.x_next, &s.x);
-            layer.up.record(pass, &s.x, &s.up, Activation::Gelu, None);
-            layer.down.record(pass, &s.up, &s.x_next, Activation::Identity, Some(&s.x));
+            layer.up.record(pass, Input::new(&s.x), &s.up, Activation::Gelu, None);
+            layer.down.record(pass, Input::new(&s.up), &s.x_next, Activation::Identity, Some(&s.x));
             layer.layer_output_norm.record(pass, &s.x_next, &s.x);
         }
     }
@@ -271,14 +293,14 @@ impl Encoder {
             (Output::Logits, Some(head)) => {
                 pool(&mut pass, head.pooling, head.scaling, &self.texts, &s.x, &s.pooled);
                 let pooled = if let Some(dense) = &head.dense {
-                    dense.record(&mut pass, &s.pooled, &s.dense, Activation::Tanh, None);
+                    dense.record(&mut pass, Input::new(&s.pooled), &s.dense, Activation::Tanh, None);
                     &s.dense
                 } else {
                     &s.pooled
                 };
                 let n_labels = head.classifier.weights.n_rows;
                 let logits = Columns::new(gpu, "scores of a head", MAX_TEXTS as u32, n_labels)?;
-                head.classifier.record(&mut pass, pooled, &logits, Activation::Identity, None);
+                head.classifier.record(&mut pass, Input::new(pooled), &logits, Activation::Identity, None);
                 Ok(logits)
             }
         }

@@ -4,13 +4,17 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::{Columns, Matrix, expect};
 use crate::gpu::{Buffer, Gpu};
-use crate::kernels::elementwise::{NormWeights, norm};
-use crate::kernels::matmul::{Activation, Epilogue, RmsPrologue, matmul, matvec};
+use crate::kernels::attention::{Qkv, rope_append};
+use crate::kernels::elementwise::{NormWeights, gate, norm};
+use crate::kernels::matmul::{Activation, Output, Product, RmsPrologue, Wanted, multiply};
 use crate::kernels::{Pass, VectorOffset};
 use std::collections::HashSet;
 
 /// Vectors begin at multiples of this many floats and are padded with zeros to it: a granule of activations.
 const VECTOR_STEP: usize = 32;
+
+/// Columns up to which a norm is part of the product after it.
+const FEW_COLUMNS: u32 = 8;
 
 /// Brings weights from a checkpoint to the GPU; collects norms and biases for the one buffer they share.
 pub struct Loader<'a> {
@@ -145,37 +149,79 @@ impl Linear {
         Ok(Self { weights, bias: loader.biases(names).await? })
     }
 
-    /// y = activate(W·x + bias) + residual, for all columns of the step.
+    /// y = activate(W·x + bias) + residual.
     pub fn record(
         &self,
         pass: &mut Pass<'_>,
-        x: &Columns,
+        x: Input<'_>,
         y: &Columns,
         activation: Activation,
         residual: Option<&Columns>,
     ) {
-        let epilogue = Epilogue { bias: self.bias, activation, residual };
-        if x.n_columns == 1 {
-            matvec(pass, &self.weights, x, y, None, epilogue);
+        multiply(pass, &self.product(x, Output::Plain { y, activation, residual }));
+    }
+
+    /// q, k and v of x, rotated and put where attention finds them. `unrotated` takes them in between where the tensors
+    /// are split inside a head.
+    pub fn record_qkv(&self, pass: &mut Pass<'_>, x: Input<'_>, qkv: Qkv<'_>, unrotated: &Columns) {
+        if self.weights.has_whole(qkv.heads.head_dim) {
+            multiply(pass, &self.product(x, Output::Qkv(qkv)));
         } else {
-            matmul(pass, &self.weights, x, y, epilogue);
+            self.record(pass, x, unrotated, Activation::Identity, None);
+            rope_append(pass, &qkv, unrotated);
         }
     }
 
-    /// y = W·norm(x) + bias for all columns of the step: one dispatch for a single column, `normed` between two for many.
-    pub fn record_normed(&self, pass: &mut Pass<'_>, norm: &Norm, x: &Columns, normed: &Columns, y: &Columns) {
-        if x.n_columns == 1 {
-            self.record_last(pass, norm, x, y);
+    /// gated = activate(gate)·up, where W's rows are all gates, then all ups. `gate_up` takes both in between where they
+    /// lie in several parts.
+    pub fn record_gated(
+        &self,
+        pass: &mut Pass<'_>,
+        x: Input<'_>,
+        activation: Activation,
+        gate_up: &Columns,
+        gated: &Columns,
+    ) {
+        if self.weights.n_parts() == 1 {
+            multiply(pass, &self.product(x, Output::Gated { y: gated, activation }));
         } else {
-            norm.record(pass, x, normed);
-            self.record(pass, normed, y, Activation::Identity, None);
+            self.record(pass, x, gate_up, Activation::Identity, None);
+            gate(pass, activation, gate_up, gated);
         }
     }
 
-    /// y = W·norm(x) + bias for the step's last column alone.
-    pub fn record_last(&self, pass: &mut Pass<'_>, norm: &Norm, x: &Columns, y: &Columns) {
-        let epilogue = Epilogue { bias: self.bias, ..Epilogue::default() };
-        matvec(pass, &self.weights, x, y, Some(norm.prologue()), epilogue);
+    fn product<'a>(&'a self, x: Input<'a>, output: Output<'a>) -> Product<'a> {
+        Product { weights: &self.weights, x: x.columns, wanted: x.wanted, norm: x.norm, bias: self.bias, output }
+    }
+}
+
+/// Columns of a step on their way into a product, perhaps still to be normed.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    columns: &'a Columns,
+    wanted: Wanted,
+    norm: Option<RmsPrologue>,
+}
+
+impl<'a> Input<'a> {
+    /// All columns as they are.
+    pub fn new(columns: &'a Columns) -> Self {
+        Self { columns, wanted: Wanted::All, norm: None }
+    }
+
+    /// All columns, normed: by the product itself where there are few, in `normed` before it where many tiles would each
+    /// norm them again.
+    pub fn normed(pass: &mut Pass<'_>, norm: &Norm, columns: &'a Columns, normed: &'a Columns) -> Self {
+        if columns.n_columns <= FEW_COLUMNS {
+            return Self { columns, wanted: Wanted::All, norm: Some(norm.prologue()) };
+        }
+        norm.record(pass, columns, normed);
+        Self::new(normed)
+    }
+
+    /// The last column alone, normed by the product.
+    pub fn last(norm: &Norm, columns: &'a Columns) -> Self {
+        Self { columns, wanted: Wanted::Last, norm: Some(norm.prologue()) }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct ServerOptions {
     pub(crate) models_are_defaults: bool,
     pub(crate) load: LoadOptions,
     pub(crate) device: Option<String>,
+    /// Shaders forced by `--variant`.
+    pub(crate) variants: Vec<String>,
     pub(crate) host: String,
     /// Tried in order.
     pub(crate) ports: RangeInclusive<u16>,

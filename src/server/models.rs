@@ -2,7 +2,7 @@
 
 use super::ServerOptions;
 use super::state::ServedModel;
-use crate::cli::open_checkpoint;
+use crate::cli::{open_checkpoint, open_gpu};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,7 +52,7 @@ pub(crate) struct Models {
 impl Models {
     /// Opens the GPU and loads every model. Of the default models, those that load are enough.
     pub(crate) async fn load(options: &ServerOptions) -> Result<Self> {
-        let gpu = Rc::new(Gpu::open(options.device.as_deref()).await?);
+        let gpu = Rc::new(open_gpu(options.device.as_deref(), &options.variants).await?);
         let (mut loaded, mut served) = (Vec::new(), Vec::new());
         let mut refused = None;
         for name in &options.models {

@@ -126,6 +126,10 @@ pub struct Timings {
     pub decode_tokens_per_s: f64,
     /// GPU dispatches of one decode step.
     pub dispatches_per_token: u32,
+    /// Submits to the GPU per token after the first.
+    pub submits_per_token: f64,
+    /// Times the host waited for the GPU, per token after the first.
+    pub read_backs_per_token: f64,
 }
 
 /// A finished answer: `trice chat --json` prints this.

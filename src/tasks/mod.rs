@@ -118,6 +118,16 @@ impl TextEncoder {
         self.cancel = cancel;
     }
 
+    /// How many texts of `n_tokens` tokens are run at once.
+    pub(crate) fn texts_per_batch(&self, n_tokens: usize) -> usize {
+        (self.encoder.batch_len() / n_tokens.max(1)).clamp(1, MAX_TEXTS)
+    }
+
+    /// The model itself, for measuring it.
+    pub(crate) fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
     /// What is loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info

@@ -18,6 +18,8 @@ use wasm_bindgen::{JsCast, JsValue};
 pub(super) struct CreateRequest {
     /// A part of an adapter's name.
     pub(super) device: Option<String>,
+    /// What `Engine.tune` gave before.
+    pub(super) tunings: Option<String>,
 }
 
 /// `Engine.load`.

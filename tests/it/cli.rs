@@ -8,7 +8,8 @@ use crate::program::{
 use serde_json::{Value, json as value};
 use trice::format::DType;
 
-const COMMANDS: [&str; 9] = ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "pull", "serve"];
+const COMMANDS: [&str; 10] =
+    ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "profile", "pull", "serve"];
 
 fn code(args: &[&str]) -> Option<i32> {
     run(args).status.code()
@@ -41,6 +42,8 @@ fn bad_usage_exits_with_2() {
         &["classify", "good", "--labels", "a,,b"],
         &["classify", "good", "--labels", "a,b", "--template", "no place"],
         &["inspect"],
+        &["profile"],
+        &["devices", "--measure"],
         &["perplexity", "m.gguf"],
         &["serve", "--host", "0.0.0.0"],
         &["serve", "--port", "65536"],
@@ -141,12 +144,85 @@ fn inspect_works_on_what_does_not_run() {
 
 #[test]
 fn devices_are_listed() {
-    let report = json(&["devices", "--json"]);
+    let report = json(&["devices", "--no-measure", "--json"]);
     let devices = report["devices"].as_array().unwrap();
     assert_eq!(!devices.is_empty(), has_gpu());
     for device in devices {
         assert!(device["name"].is_string() && device["max_binding_bytes"].is_u64(), "{device}");
+        assert!(device["roofs"].is_null(), "{device}");
     }
+}
+
+#[test]
+fn gpu_devices_are_measured() {
+    if !has_gpu() {
+        return;
+    }
+    for device in json(&["devices", "--json"])["devices"].as_array().unwrap() {
+        let roofs = &device["roofs"];
+        for figure in ["read_gbytes_per_s", "f32_gflops", "dot8_gops", "dispatch_us", "read_back_us"] {
+            assert!(roofs[figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure}: {device}");
+        }
+        assert_eq!(roofs["f16_gflops"].is_null(), device["f16"] == false, "{device}");
+    }
+    let text = stdout(&run(&["devices"]));
+    for part in ["GB/s", "GFLOP/s", "empty dispatch", "read-back"] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn gpu_a_profile_names_the_kernels_and_the_bottleneck() {
+    if !has_gpu() {
+        return;
+    }
+    let args = ["profile", "random:15m", "-p", "8", "-n", "8"];
+    let report = json(&[&args[..], &["--json"]].concat());
+    let names: Vec<_> = report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].clone()).collect();
+    assert_eq!(names, ["prefill", "decode"]);
+    for phase in report["phases"].as_array().unwrap() {
+        assert!(!phase["kernels"].as_array().unwrap().is_empty(), "{phase}");
+        assert!(phase["wall_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{phase}");
+    }
+    let text = stdout(&run(&args));
+    for part in ["matmul_qkv [", "matmul [", "attention [", "prefill: ", "decode: ", "% of the time "] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn gpu_a_profile_that_does_not_fit_is_refused() {
+    if !has_gpu() {
+        return;
+    }
+    for (args, wanted) in [
+        (&["profile", "random:15m", "-b", "2"][..], 2),
+        (&["profile", "random:15m", "--ctx", "64", "-p", "65"], 1),
+        (&["profile", "random:minilm", "-p", "100000"], 1),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(wanted), "{args:?}: {}", last_error(&output));
+        assert!(last_error(&output).starts_with("error: "), "{args:?}: {}", last_error(&output));
+    }
+}
+
+#[test]
+fn gpu_bench_tells_what_a_token_costs() {
+    if !has_gpu() {
+        return;
+    }
+    let report = json(&["bench", "random:15m", "-p", "8", "-n", "8", "-r", "1", "--json"]);
+    let tests = report["tests"].as_array().unwrap();
+    assert_eq!((&tests[0]["name"], &tests[1]["name"]), (&value!("pp8"), &value!("tg8")));
+    for test in tests {
+        for figure in ["gflops", "gbytes_per_s", "roof_fraction", "flops_per_token", "bytes_per_token"] {
+            assert!(test[figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure}: {test}");
+        }
+    }
+    // A generated token is a submit, and at most a read-back.
+    assert_eq!(tests[1]["submits_per_token"].as_f64(), Some(1.0), "{}", tests[1]);
+    assert!(tests[1]["read_backs_per_token"].as_f64().is_some_and(|n| n > 0.0 && n <= 1.0), "{}", tests[1]);
+    assert!(tests[1]["dispatches_per_token"].as_u64().is_some_and(|n| n > 0), "{}", tests[1]);
 }
 
 #[test]

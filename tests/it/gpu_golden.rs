@@ -85,8 +85,8 @@ fn tiny_decoders_give_torchs_logits_and_tokens() {
             check(&format!("{name}, chunks of {chunk}"), &logits, &wanted[0], 1e-6);
         }
         decoder.sample(&gpu, None).unwrap();
-        for _ in 1..tokens.len() {
-            decoder.decode_to_logits(&gpu).unwrap();
+        for i in 1..tokens.len() {
+            decoder.decode_to_logits(&gpu, prompt.len() + i).unwrap();
             decoder.sample(&gpu, None).unwrap();
         }
         let bytes = block_on(gpu.read(decoder.history(), prompt.len() as u64 * 4, tokens.len() as u64 * 4)).unwrap();

@@ -6,13 +6,12 @@ use crate::common::gpu::{block_on, open_bytes, raw_gpu};
 use crate::common::reference::{self, check, noise};
 use std::rc::Rc;
 use trice::format::DType;
-use trice::gpu::shader::Caps;
 use trice::gpu::tensor::{Columns, Matrix};
-use trice::gpu::{Buffer, Gpu, Recording};
+use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
 use trice::kernels::Pass;
-use trice::kernels::attention::{Heads, KvBuffers, KvType, Rope, Span, attention, rope_append};
+use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
-use trice::kernels::matmul::{Activation, Epilogue, Ids, RmsPrologue, Store, embed, matmul, matvec};
+use trice::kernels::matmul::{Activation, Ids, Output, Product, RmsPrologue, Store, Wanted, embed, multiply};
 use trice::kernels::sample::{nll, sample};
 use trice::text::{SamplingParams, sampling};
 
@@ -39,6 +38,31 @@ fn devices() -> Vec<Rc<Gpu>> {
     all
 }
 
+/// The same devices with every way of sharing out one column, then many.
+fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
+    let mut made = Vec::new();
+    for choices in all {
+        let Some(gpu) = raw_gpu() else { return Vec::new() };
+        made.push(Rc::new(gpu.with_choices(*choices)));
+        made.extend(raw_gpu().map(|gpu| Rc::new(gpu.without_subgroups().with_choices(*choices))));
+    }
+    made
+}
+
+fn one_column() -> Vec<Choices> {
+    let choices = Choices::default();
+    [OneColumn::Team, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
+}
+
+fn many_columns() -> Vec<Choices> {
+    [4, 8, 16].map(|tile_columns| Choices { tile_columns, ..Choices::default() }).to_vec()
+}
+
+fn plain<'a>(weights: &'a Matrix, x: &'a Columns, y: &'a Columns) -> Product<'a> {
+    let output = Output::Plain { y, activation: Activation::Identity, residual: None };
+    Product { weights, x, wanted: Wanted::All, norm: None, bias: None, output }
+}
+
 /// Runs what `body` records, with the state at `position` and `n_tokens` columns.
 fn run(gpu: &Gpu, vectors: &Buffer, position: u32, n_tokens: u32, body: impl FnOnce(&mut Pass<'_>)) {
     let state = gpu.uniform("state", 16);
@@ -47,8 +71,7 @@ fn run(gpu: &Gpu, vectors: &Buffer, position: u32, n_tokens: u32, body: impl FnO
 }
 
 fn run_with_state(gpu: &Gpu, vectors: &Buffer, state: &Buffer, body: impl FnOnce(&mut Pass<'_>)) {
-    let caps: Caps = gpu.caps();
-    let mut rec = Recording::new(caps);
+    let mut rec = gpu.recording();
     body(&mut Pass { rec: &mut rec, state, vectors });
     let program = block_on(gpu.program(&rec, &mut |_, _| {})).unwrap();
     gpu.submit(&program, None).unwrap();
@@ -100,8 +123,8 @@ fn apply(v: f64, activation: Activation) -> f64 {
 }
 
 #[test]
-fn matvec_of_every_type() {
-    for gpu in devices() {
+fn one_column_of_every_type() {
+    for gpu in devices_and_choices(&one_column()) {
         for (i, dtype) in DType::all().enumerate() {
             let (weights, decoded) = matrix(&gpu, dtype);
             let n_cols = decoded.len() as u32 / ROWS;
@@ -109,7 +132,7 @@ fn matvec_of_every_type() {
             let y = poisoned(&gpu, 1, ROWS);
             let x_columns = columns(&gpu, 1, n_cols, &x);
             let vectors = upload(&gpu, &[0.0; 32]);
-            run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, None, Epilogue::default()));
+            run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &plain(&weights, &x_columns, &y)));
             let found = block_on(y.read(&gpu, 1)).unwrap();
             check(&format!("matvec {}", dtype.name()), &found[0], &reference::matvec(&decoded, &x), LIMIT);
         }
@@ -117,8 +140,8 @@ fn matvec_of_every_type() {
 }
 
 #[test]
-fn matvec_with_every_prologue_and_epilogue() {
-    for gpu in devices() {
+fn one_column_with_norm_bias_activation_and_residual() {
+    for gpu in devices_and_choices(&one_column()) {
         let (weights, decoded) = matrix(&gpu, DType::Q4_K);
         let n_cols = decoded.len() as u32 / ROWS;
         let (x, g, b, r) =
@@ -127,9 +150,10 @@ fn matvec_with_every_prologue_and_epilogue() {
         let (x_columns, r_columns) = (columns(&gpu, 1, n_cols, &x), columns(&gpu, 1, ROWS, &r));
         for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
             let y = poisoned(&gpu, 1, ROWS);
-            let epilogue = Epilogue { bias: Some(0), activation, residual: Some(&r_columns) };
-            let prologue = Some(RmsPrologue { weight: 8, eps: 1e-5 });
-            run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, prologue, epilogue));
+            let output = Output::Plain { y: &y, activation, residual: Some(&r_columns) };
+            let norm = Some(RmsPrologue { weight: 8, eps: 1e-5 });
+            let product = Product { norm, bias: Some(0), output, ..plain(&weights, &x_columns, &y) };
+            run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &product));
             let found = block_on(y.read(&gpu, 1)).unwrap();
             let products = reference::matvec(&decoded, &reference::rms_norm(&x, &g, 1e-5));
             let wanted: Vec<f64> = products
@@ -142,9 +166,57 @@ fn matvec_with_every_prologue_and_epilogue() {
     }
 }
 
+/// The last of several columns becomes the output's only one.
+#[test]
+fn the_last_column_alone() {
+    for gpu in devices_and_choices(&one_column()) {
+        let (weights, decoded) = matrix(&gpu, DType::Q8_0);
+        let n_cols = decoded.len() as u32 / ROWS;
+        let x = noise(6, 3 * n_cols as usize);
+        let (x_columns, y) = (columns(&gpu, 16, n_cols, &x), poisoned(&gpu, 1, ROWS));
+        let vectors = upload(&gpu, &[0.0; 32]);
+        let product = Product { wanted: Wanted::Last, ..plain(&weights, &x_columns, &y) };
+        run(&gpu, &vectors, 0, 3, |pass| multiply(pass, &product));
+        let wanted = reference::matvec(&decoded, &x[2 * n_cols as usize..]);
+        check("last column", &block_on(y.read(&gpu, 1)).unwrap()[0], &wanted, LIMIT);
+    }
+}
+
+/// An f32 matrix of `n_rows` × `n_cols`, on the GPU.
+fn f32_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32]) -> Matrix {
+    let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], values).finish();
+    let checkpoint = open_bytes("made.gguf", file);
+    block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, &mut |_| Ok(()))).unwrap()
+}
+
+#[test]
+fn gate_and_up_become_one_column_or_many() {
+    for gpu in devices_and_choices(&[one_column(), many_columns()].concat()) {
+        // An odd number of gates: the last quad is half empty.
+        let (n_gates, n_cols) = (13usize, 40usize);
+        let values = noise(11, 2 * n_gates * n_cols);
+        let weights = f32_matrix(&gpu, 2 * n_gates, n_cols, &values);
+        for n_tokens in [1usize, 11] {
+            let capacity = if n_tokens == 1 { 1 } else { 16 };
+            let x = noise(12, n_tokens * n_cols);
+            let x_columns = columns(&gpu, capacity, n_cols as u32, &x);
+            let (y, vectors) = (poisoned(&gpu, capacity, n_gates as u32), upload(&gpu, &[0.0; 32]));
+            let output = Output::Gated { y: &y, activation: Activation::Silu };
+            let product = Product { output, ..plain(&weights, &x_columns, &y) };
+            run(&gpu, &vectors, 0, n_tokens as u32, |pass| multiply(pass, &product));
+            let found = block_on(y.read(&gpu, n_tokens)).unwrap();
+            for (column, x) in x.chunks(n_cols).enumerate() {
+                let both = reference::matvec(&values, x);
+                let wanted: Vec<f64> = (0..n_gates).map(|i| reference::silu(both[i]) * both[n_gates + i]).collect();
+                check("gated", &found[column], &wanted, LIMIT);
+            }
+        }
+    }
+}
+
 #[test]
 fn matmul_of_every_type_and_a_ragged_number_of_columns() {
-    for gpu in devices() {
+    for gpu in devices_and_choices(&many_columns()) {
         for (i, dtype) in DType::all().enumerate() {
             let (weights, decoded) = matrix(&gpu, dtype);
             let n_cols = decoded.len() as u32 / ROWS;
@@ -154,8 +226,8 @@ fn matmul_of_every_type_and_a_ragged_number_of_columns() {
             let y = poisoned(&gpu, 16, ROWS);
             let bias = noise(7, 32);
             let vectors = upload(&gpu, &bias);
-            let epilogue = Epilogue { bias: Some(0), ..Epilogue::default() };
-            run(&gpu, &vectors, 0, n_tokens, |pass| matmul(pass, &weights, &x_columns, &y, epilogue));
+            let product = Product { bias: Some(0), ..plain(&weights, &x_columns, &y) };
+            run(&gpu, &vectors, 0, n_tokens, |pass| multiply(pass, &product));
             let found = block_on(y.read(&gpu, 16)).unwrap();
             for (column, x) in x.chunks(n_cols as usize).enumerate() {
                 let products = reference::matvec(&decoded, x);
@@ -210,7 +282,7 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
     let x_columns = columns(&gpu, 1, n_cols as u32, &x);
     let (y, rows) = (poisoned(&gpu, 1, n_rows as u32), poisoned(&gpu, 2, n_cols as u32));
     let (vectors, ids) = (upload(&gpu, &[0.0; 4]), upload_ids(&gpu, &[2, 10]));
-    run(&gpu, &vectors, 0, 1, |pass| matvec(pass, &weights, &x_columns, &y, None, Epilogue::default()));
+    run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &plain(&weights, &x_columns, &y)));
     run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, Ids::ByColumn(&ids), &rows, Store::Set));
     check("split matvec", &block_on(y.read(&gpu, 1)).unwrap()[0], &reference::matvec(&values, &x), LIMIT);
     let found = block_on(rows.read(&gpu, 2)).unwrap();
@@ -276,6 +348,45 @@ fn attention_over_an_appended_cache() {
     }
 }
 
+/// The product that ends in q and the cache leaves there what a plain product and `rope_append` leave.
+#[test]
+fn qkv_of_a_product_equals_rope_append() {
+    for gpu in devices_and_choices(&[one_column(), many_columns()].concat()) {
+        let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 12, context_len: 20, kv_type: KvType::F32 };
+        let (n_cols, n_rows) = (40usize, 60usize);
+        let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(31, n_rows * n_cols));
+        let vectors = upload(&gpu, &noise(32, 96));
+        let angles = upload(&gpu, &noise(33, 20 * 12));
+        for (rope, n_tokens) in [(Rope::Neox, 1u32), (Rope::Interleaved, 11), (Rope::None, 5)] {
+            let capacity = if n_tokens == 1 { 1 } else { 16 };
+            let x = columns(&gpu, capacity, n_cols as u32, &noise(34, n_tokens as usize * n_cols));
+            let results = [true, false].map(|is_fused| {
+                let cache_bytes = 20 * 12 * 4;
+                let cache =
+                    KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
+                let (q, y) = (poisoned(&gpu, capacity, 36), poisoned(&gpu, capacity, n_rows as u32));
+                let qkv = Qkv { heads: &heads, rope, angles: &angles, q: &q, cache: &cache };
+                run(&gpu, &vectors, 4, n_tokens, |pass| {
+                    let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
+                    if is_fused {
+                        multiply(pass, &Product { output: Output::Qkv(qkv), ..product });
+                    } else {
+                        multiply(pass, &product);
+                        rope_append(pass, &qkv, &y);
+                    }
+                });
+                let q = block_on(q.read(&gpu, n_tokens as usize)).unwrap().concat();
+                let read = |buffer: &Buffer| block_on(gpu.read(buffer, 0, cache_bytes)).unwrap();
+                let kv: Vec<f32> = bytemuck::pod_collect_to_vec(&[read(&cache.k), read(&cache.v)].concat());
+                [q, kv].concat()
+            });
+            let wanted: Vec<f64> = results[1].iter().map(|v| f64::from(*v)).collect();
+            assert!(wanted.iter().any(|v| *v != 0.0));
+            check(&format!("qkv {rope:?}"), &results[0], &wanted, 1e-12);
+        }
+    }
+}
+
 fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
     const D: usize = 20;
     let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: D as u32, context_len: 40, kv_type };
@@ -297,11 +408,12 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
     let head_of = |position: usize, head: usize| &x[(position * n_heads + head) * D..][..D];
     for (first, n) in [(0usize, 24usize), (24, 8), (32, 1)] {
         let capacity = n.next_multiple_of(8) as u32;
-        let qkv = columns(gpu, capacity, width as u32, &x[first * width..(first + n) * width]);
+        let qkv_columns = columns(gpu, capacity, width as u32, &x[first * width..(first + n) * width]);
         let (q, y) = (poisoned(gpu, capacity, 6 * D as u32), poisoned(gpu, capacity, 6 * D as u32));
+        let qkv = Qkv { heads: &heads, rope, angles: &angle_buffer, q: &q, cache: &cache };
         run(gpu, &vectors, first as u32, n as u32, |pass| {
-            rope_append(pass, &heads, rope, &qkv, &angle_buffer, &q, &cache);
-            attention(pass, &heads, Span::Causal, &q, &cache, &y);
+            rope_append(pass, &qkv, &qkv_columns);
+            attention(pass, &heads, Span::Causal, &q, &cache, &Splits::NONE, &y);
         });
         let found = block_on(y.read(gpu, n)).unwrap();
         for (column, found) in found.iter().enumerate() {
@@ -313,6 +425,41 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
                 let name = format!("attention {kv_type:?} {rope:?} position {position} head {head}");
                 check(&name, &found[head * D..(head + 1) * D], &wanted, limit);
             }
+        }
+    }
+}
+
+/// A long span in parts, and columns that see fewer positions than there are parts.
+#[test]
+fn split_attention_equals_whole_attention() {
+    for gpu in devices() {
+        let context = 3 * SPLIT;
+        let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 64, context_len: context, kv_type: KvType::F16 };
+        let n_words = (context * 64 / 2) as usize;
+        let halves = |seed| -> Vec<u32> {
+            noise(seed, 2 * n_words)
+                .chunks(2)
+                .map(|pair| {
+                    let [a, b] = [pair[0], pair[1]].map(|v| u32::from(half::f16::from_f32(v).to_bits()));
+                    a | b << 16
+                })
+                .collect()
+        };
+        let cache = KvBuffers { k: upload_ids(&gpu, &halves(41)), v: upload_ids(&gpu, &halves(42)) };
+        let vectors = upload(&gpu, &[0.0; 4]);
+        for (position, n_tokens) in [(2 * SPLIT + 17, 1u32), (SPLIT - 3, 7), (5, 1)] {
+            let capacity = if n_tokens == 1 { 1 } else { 8 };
+            let q = columns(&gpu, capacity, 192, &noise(43, 192 * n_tokens as usize));
+            let results = [1u32, 4].map(|n_splits| {
+                let splits = Splits::new(&gpu, &heads, capacity, n_splits).unwrap();
+                let y = poisoned(&gpu, capacity, 192);
+                run(&gpu, &vectors, position, n_tokens, |pass| {
+                    attention(pass, &heads, Span::Causal, &q, &cache, &splits, &y);
+                });
+                block_on(y.read(&gpu, n_tokens as usize)).unwrap().concat()
+            });
+            let wanted: Vec<f64> = results[0].iter().map(|v| f64::from(*v)).collect();
+            check(&format!("split attention at {position}"), &results[1], &wanted, 1e-10);
         }
     }
 }

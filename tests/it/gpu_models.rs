@@ -1,11 +1,12 @@
 //! Real small models on the GPU against their references: tokens, logits, likelihoods, vectors, accuracies.
 
-use crate::common::gpu::{block_on, open_bytes, open_folder, test_gpu};
+use crate::common::gpu::{block_on, open_bytes, open_folder, raw_gpu, test_gpu};
 use crate::common::{llama2c, shared};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use trice::gpu::Gpu;
+use trice::gpu::{Choices, Gpu};
+use trice::kernels::tune::{Tunings, tune};
 use trice::session::{GenerateOptions, KvType, LoadOptions, Session};
 use trice::tasks::{Scaling, TextEncoder};
 
@@ -174,4 +175,46 @@ fn the_built_in_models_give_their_references() {
             assert!((value - wanted).abs() < 2e-3, "{text}: {value}, {wanted} was wanted");
         }
     }
+}
+
+/// Shaders differ in speed only: each, forced in turn, with subgroups and without, writes the same greedy tokens.
+#[test]
+fn every_variant_gives_the_same_tokens() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let cases = json(&models.join("stories.reference.json"));
+    let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
+    for variants in [
+        ["one-column=team", "tile-columns=8"],
+        ["one-column=tile-16", "tile-columns=4"],
+        ["one-column=tile-64", "tile-columns=16"],
+    ] {
+        let mut choices = Choices::default();
+        variants.iter().for_each(|assignment| choices.set(assignment).unwrap());
+        for has_subgroups in [true, false] {
+            let Some(gpu) = raw_gpu() else { return };
+            let gpu = if has_subgroups { gpu } else { gpu.without_subgroups() };
+            let gpu = Rc::new(gpu.with_choices(choices));
+            let checkpoint = open_bytes("stories.gguf", std::fs::read(models.join("stories.gguf")).unwrap());
+            let mut session = block_on(Session::load(&gpu, &checkpoint, &options, &mut |_| {})).unwrap();
+            let case = &cases["cases"][0];
+            let request = GenerateOptions { max_tokens: Some(40), ..GenerateOptions::default() };
+            let prompt = ids(&case["prompt_ids"]);
+            let answer = block_on(session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(()))).unwrap();
+            assert_eq!(answer.tokens, ids(&case["greedy_ids"])[..40], "{choices} with subgroups: {has_subgroups}");
+        }
+    }
+}
+
+/// Measuring chooses among right shaders and is kept under the device's name.
+#[test]
+fn tuning_chooses_shaders_and_keeps_them() {
+    let Some(gpu) = test_gpu() else { return };
+    let choices = block_on(tune(&gpu)).unwrap();
+    let mut tunings = Tunings::default();
+    assert_eq!(tunings.of(gpu.info()), None);
+    tunings.keep(gpu.info(), choices);
+    let again = Tunings::from_json(&tunings.to_json());
+    assert_eq!(again.of(gpu.info()), Some(choices));
+    let other = trice::gpu::DeviceInfo { driver: "another driver".into(), ..gpu.info().clone() };
+    assert_eq!(again.of(&other), None, "a new driver may change what is fastest");
 }

@@ -9,6 +9,7 @@ mod format;
 mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
+mod gpu_measure;
 mod gpu_models;
 mod gpu_recording;
 mod gpu_rejections;

@@ -13,7 +13,12 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
-const CAPS: [Caps; 2] = [Caps { subgroups: false, browser: false }, Caps { subgroups: true, browser: false }];
+const CAPS: [Caps; 4] = [
+    Caps { subgroups: false, f16: false, min_lanes: 0, browser: false },
+    Caps { subgroups: true, f16: false, min_lanes: 4, browser: false },
+    Caps { subgroups: true, f16: true, min_lanes: 8, browser: false },
+    Caps { subgroups: true, f16: true, min_lanes: 32, browser: false },
+];
 
 fn all() -> Vec<(Caps, &'static Kernel, Variant)> {
     CAPS.iter()
@@ -25,7 +30,9 @@ fn validate(kernel: &Kernel, variant: &Variant, text: &str) -> (Module, ModuleIn
     let name = format!("{} [{}]", kernel.name, variant.label());
     let module =
         naga::front::wgsl::parse_str(text).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let mut can = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    can.set(Capabilities::SHADER_FLOAT16, variant.computes_in_f16());
+    let info = Validator::new(ValidationFlags::all(), can)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
@@ -100,7 +107,7 @@ fn every_kernel_translates_to_every_backend() {
     for (caps, kernel, variant) in all() {
         let label = variant.label();
         let weights = label.split(' ').next().unwrap_or_default().to_owned();
-        if !seen.insert((caps.subgroups, kernel.name, weights)) {
+        if !seen.insert((caps.min_lanes, kernel.name, weights)) {
             continue;
         }
         let (module, info) = validate(kernel, &variant, &compose(kernel, &variant, &caps));
@@ -113,7 +120,8 @@ fn every_kernel_translates_to_every_backend() {
         let mut text = String::new();
         let options = hlsl::Options {
             fake_missing_bindings: true,
-            shader_model: hlsl::ShaderModel::V6_0,
+            // The first with 16-bit floats.
+            shader_model: if variant.computes_in_f16() { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 },
             ..hlsl::Options::default()
         };
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
@@ -147,9 +155,21 @@ fn files_hold_no_preprocessor_no_enable_and_folders_no_entry_point() {
 
 #[test]
 fn browsers_get_their_enable_line_and_naga_does_not() {
-    let caps = Caps { subgroups: true, browser: true };
+    let caps = Caps { browser: true, ..CAPS[2] };
     let (kernel, variant) = kernels::all(&caps).into_iter().find(|(kernel, _)| kernel.name == "matvec").unwrap();
     assert!(compose(kernel, &variant, &caps).starts_with("enable subgroups;\n"));
-    let native = Caps { browser: false, ..caps };
+    let native = CAPS[2];
     assert!(!compose(kernel, &variant, &native).contains("enable subgroups"));
+}
+
+#[test]
+fn half_floats_are_enabled_where_they_are_computed_with_and_nowhere_else() {
+    let mut n_half = 0;
+    for (caps, kernel, variant) in all() {
+        let is_enabled = compose(kernel, &variant, &caps).contains("enable f16;");
+        assert_eq!(is_enabled, variant.computes_in_f16(), "{} [{}]", kernel.name, variant.label());
+        assert!(caps.f16 || !is_enabled, "{} on a device without half floats", kernel.name);
+        n_half += usize::from(is_enabled);
+    }
+    assert!(n_half > 0, "no variant computes in half floats");
 }

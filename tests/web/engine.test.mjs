@@ -155,3 +155,19 @@ test("bench.html leaves the contract's JSON", async () => {
   assert.match(await page.locator("#result").textContent(), /pp must be a whole number/);
   await page.context().close();
 });
+
+test("a token makes few calls of the browser, and none that allocates or writes", async () => {
+  const { page } = await newPage(site);
+  await page.goto(`${site.url}web/bench.html?model=builtin:stories&pp=0&tg=4&reps=1&calls`);
+  await page.waitForFunction(() => document.title === "done" || document.title === "error");
+  const result = JSON.parse(await page.locator("#result").textContent());
+  const calls = result.calls_per_token;
+  const dispatches = result.tests[0].dispatches_per_token;
+  console.log(`calls of the browser per token: ${calls.total}, of them ${calls.dispatchWorkgroups} dispatches`);
+  assert.equal(calls.dispatchWorkgroups, dispatches);
+  for (const name of ["createBuffer", "createBindGroup", "createComputePipeline", "writeBuffer"]) {
+    assert.equal(calls[name] ?? 0, 0, `${name} in a decode step`);
+  }
+  assert.ok(calls.submit <= 1 && calls.beginComputePass <= 1, "one pass and one submit per token at most");
+  await page.context().close();
+});

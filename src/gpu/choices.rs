@@ -1,0 +1,104 @@
+//! Which of several right shaders serve a device. Plain data: `kernels::tune` measures it, `--variant` and tests force it.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A choice for every point where shaders differ in speed only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Choices {
+    /// How a product with one column is shared out.
+    pub one_column: OneColumn,
+    /// Columns of a register tile of products with many: 4, 8 or 16.
+    pub tile_columns: u32,
+    /// Threads of a workgroup of those: 32 or 64.
+    pub tile_threads: u32,
+}
+
+/// How a product with one column is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OneColumn {
+    /// The lanes of a team share the granules of a quad of rows: neighbouring lanes read neighbouring bytes.
+    Team,
+    /// A thread walks a quad of rows alone, in workgroups of 16: a register tile with one column.
+    #[serde(rename = "tile-16")]
+    Tile16,
+    /// The same in workgroups of 32.
+    #[serde(rename = "tile-32")]
+    Tile32,
+    /// The same in workgroups of 64.
+    #[serde(rename = "tile-64")]
+    Tile64,
+}
+
+impl Default for Choices {
+    /// What suits GPUs: measuring is what suits this one.
+    fn default() -> Self {
+        Self { one_column: OneColumn::Team, tile_columns: 8, tile_threads: 64 }
+    }
+}
+
+impl std::fmt::Display for Choices {
+    /// As `--variant` takes them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let one_column = match self.one_column {
+            OneColumn::Team => "team",
+            OneColumn::Tile16 => "tile-16",
+            OneColumn::Tile32 => "tile-32",
+            OneColumn::Tile64 => "tile-64",
+        };
+        let Self { tile_columns, tile_threads, .. } = self;
+        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads}")
+    }
+}
+
+impl Choices {
+    /// Takes `NAME=CHOICE`, such as `one-column=tile-32`.
+    ///
+    /// # Errors
+    /// `Invalid` with the names and choices there are.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let invalid = || {
+            let known = "one-column=team|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64";
+            Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
+        };
+        match assignment.split_once('=').ok_or_else(invalid)? {
+            ("one-column", "team") => self.one_column = OneColumn::Team,
+            ("one-column", "tile-16") => self.one_column = OneColumn::Tile16,
+            ("one-column", "tile-32") => self.one_column = OneColumn::Tile32,
+            ("one-column", "tile-64") => self.one_column = OneColumn::Tile64,
+            ("tile-columns", value @ ("4" | "8" | "16")) => self.tile_columns = value.parse().map_err(|_| invalid())?,
+            ("tile-threads", value @ ("32" | "64")) => self.tile_threads = value.parse().map_err(|_| invalid())?,
+            _ => return Err(invalid()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_change_one_choice_and_others_are_refused() {
+        let mut choices = Choices::default();
+        choices.set("one-column=tile-32").unwrap();
+        choices.set("tile-columns=16").unwrap();
+        assert_eq!(choices, Choices { one_column: OneColumn::Tile32, tile_columns: 16, ..Choices::default() });
+        let mut again = Choices::default();
+        choices.to_string().split(' ').for_each(|assignment| again.set(assignment).unwrap());
+        assert_eq!(again, choices);
+        for wrong in [
+            "one-column",
+            "one-column=",
+            "one-column=tile",
+            "tile-columns=5",
+            "tile-columns=99999999999",
+            "=",
+            "speed=fast",
+        ] {
+            assert!(choices.set(wrong).unwrap_err().to_string().contains("tile-columns=4|8|16"), "{wrong}");
+        }
+    }
+}

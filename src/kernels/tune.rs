@@ -1,0 +1,200 @@
+//! Which of several right shaders are fastest on a device: each computes the same products, is checked against the CPU, and
+//! is timed. What is wrong is never chosen; what is fastest is kept under the device's name.
+
+use super::Pass;
+use super::matmul::{Activation, Output, Product, TILE_COLUMNS, Wanted, multiply};
+use crate::error::{Error, Result};
+use crate::format::Checkpoint;
+use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::{Choices, DeviceInfo, Gpu, OneColumn, Program};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use web_time::Instant;
+
+/// Seconds after which no further candidate is tried: what was measured so far decides. A driver that compiles slowly
+/// would make a person wait.
+const BUDGET: f64 = 0.8;
+
+/// Seconds that a timed run takes at least.
+const LONG_ENOUGH: f64 = 0.003;
+
+/// Timed runs of a candidate; the fastest counts.
+const RUNS: usize = 3;
+
+/// Error against the CPU above which a candidate is wrong.
+const MAX_NMSE: f64 = 1e-5;
+
+/// A candidate must be this much faster to replace an earlier one: noise chooses nothing.
+const MARGIN: f64 = 0.95;
+
+/// Choices by device, as they are kept between runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tunings(BTreeMap<String, Choices>);
+
+impl Tunings {
+    /// Reads what `to_json` wrote; anything else, such as an older version's, is no tuning yet.
+    pub fn from_json(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// All of them as one JSON object.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What was measured on a device.
+    pub fn of(&self, device: &DeviceInfo) -> Option<Choices> {
+        self.0.get(&key(device)).copied()
+    }
+
+    /// Keeps what was measured on a device.
+    pub fn keep(&mut self, device: &DeviceInfo, choices: Choices) {
+        self.0.insert(key(device), choices);
+    }
+}
+
+/// A driver's update may change which shader is fastest, and so may ours.
+fn key(device: &DeviceInfo) -> String {
+    format!("{} | {} | {} | trice {}", device.name, device.driver, device.backend, env!("CARGO_PKG_VERSION"))
+}
+
+/// Products of a model's feed-forward layer, with what the CPU finds for their first column.
+struct Probe {
+    /// `(3072, 576)` and `(576, 1536)`: wide and long, as in a model of 135M weights.
+    layers: Vec<Layer>,
+}
+
+struct Layer {
+    weights: Matrix,
+    x: Vec<f32>,
+    wanted: Vec<f64>,
+}
+
+impl Probe {
+    async fn new(gpu: &Gpu) -> Result<Self> {
+        let checkpoint = Checkpoint::random("135m:Q4_0")?;
+        let mut layers = Vec::new();
+        for (names, n_cols) in
+            [(vec!["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], 576), (vec!["blk.0.ffn_down.weight"], 1536)]
+        {
+            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            let weights = Matrix::load(gpu, &checkpoint, &names, n_cols, &mut |_| Ok(())).await?;
+            let x: Vec<f32> = (0..n_cols).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect();
+            let mut wanted = Vec::new();
+            for name in &names {
+                let rows = checkpoint.read_f32(name).await?;
+                let product = |row: &[f32]| row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+                wanted.extend(rows.chunks(n_cols as usize).map(product));
+            }
+            layers.push(Layer { weights, x, wanted });
+        }
+        Ok(Self { layers })
+    }
+
+    /// Seconds of all products with `n_columns` columns, or none where a result is wrong.
+    async fn time(&self, gpu: &Gpu, choices: Choices, n_columns: u32) -> Result<Option<f64>> {
+        let mut seconds = 0.0;
+        for layer in &self.layers {
+            match layer.time(gpu, choices, n_columns).await? {
+                Some(more) => seconds += more,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(seconds))
+    }
+}
+
+impl Layer {
+    async fn time(&self, gpu: &Gpu, choices: Choices, n_columns: u32) -> Result<Option<f64>> {
+        let (n_rows, n_cols) = (self.weights.n_rows, self.weights.n_cols);
+        let (x, y) = (Columns::new(gpu, "probe", n_columns, n_cols)?, Columns::new(gpu, "probe", n_columns, n_rows)?);
+        x.write(gpu, &self.x.repeat(n_columns as usize));
+        let (state, vectors) = (gpu.uniform("probe state", 16), gpu.buffer("probe vectors", 16)?);
+        gpu.write(&state, 0, bytemuck::cast_slice(&[0, n_columns, 0, 0]));
+        let mut rec = gpu.recording_with(choices);
+        let output = Output::Plain { y: &y, activation: Activation::Identity, residual: None };
+        let product = Product { weights: &self.weights, x: &x, wanted: Wanted::All, norm: None, bias: None, output };
+        multiply(&mut Pass { rec: &mut rec, state: &state, vectors: &vectors }, &product);
+        let program = gpu.program(&rec, &mut |_, _| {}).await?;
+        gpu.submit(&program, None)?;
+        let found = y.read(gpu, n_columns as usize).await?;
+        // All columns are the same: a wrong one anywhere shows.
+        if found.iter().any(|column| !is_near(column, &self.wanted)) {
+            return Ok(None);
+        }
+        fastest(gpu, &program).await.map(Some)
+    }
+}
+
+/// Seconds of one run: the fastest of a few, each of as many runs as a clock can tell.
+async fn fastest(gpu: &Gpu, program: &Program) -> Result<f64> {
+    let all: Vec<usize> = (0..program.n_dispatches()).collect();
+    let once = gpu.time_some(program, &all, 1).await?;
+    let times = ((LONG_ENOUGH / once.max(1e-6)).ceil() as usize).clamp(1, 64);
+    let mut best = once;
+    for _ in 0..RUNS {
+        best = best.min(gpu.time_some(program, &all, times).await? / times as f64);
+    }
+    Ok(best)
+}
+
+fn is_near(found: &[f32], wanted: &[f64]) -> bool {
+    let error: f64 = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
+    // NaN is not near.
+    error <= MAX_NMSE * wanted.iter().map(|b| b * b).sum::<f64>()
+}
+
+/// Measures which shaders are fastest on `gpu`, in about a second at most.
+///
+/// # Errors
+/// `Gpu` when every candidate for some product gives wrong results: nothing computed there could be trusted.
+pub async fn tune(gpu: &Gpu) -> Result<Choices> {
+    let start = Instant::now();
+    gpu.begin("choosing shaders")?;
+    let probe = Probe::new(gpu).await?;
+    let mut choices = Choices::default();
+    let one = |one_column| Choices { one_column, ..choices };
+    let all = [OneColumn::Team, OneColumn::Tile32, OneColumn::Tile16, OneColumn::Tile64].map(one);
+    choices = best_of(gpu, &probe, 1, start, &all).await?;
+    let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
+    let all = [(8, 64), (8, 32), (4, 64), (16, 32)].map(many);
+    best_of(gpu, &probe, 4 * TILE_COLUMNS, start, &all).await
+}
+
+async fn best_of(gpu: &Gpu, probe: &Probe, n_columns: u32, start: Instant, all: &[Choices]) -> Result<Choices> {
+    let mut best: Option<(Choices, f64)> = None;
+    for candidate in all {
+        if best.is_some() && start.elapsed().as_secs_f64() > BUDGET {
+            break;
+        }
+        let Some(seconds) = probe.time(gpu, *candidate, n_columns).await? else {
+            tracing::warn!("{}: wrong results with {candidate:?}: it is not used", gpu.info().name);
+            continue;
+        };
+        tracing::debug!("{n_columns} columns with {candidate:?}: {:.3} ms", seconds * 1e3);
+        if best.is_none_or(|(_, least)| seconds < MARGIN * least) {
+            best = Some((*candidate, seconds));
+        }
+    }
+    let wrong = "every shader for products gives wrong results on this device; another driver may help";
+    best.map(|(choices, _)| choices).ok_or(Error::Gpu { during: "choosing shaders", reason: wrong.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_tunings_are_none_yet() {
+        for text in ["", "{", "[]", r#"{"GPU": {"one-column": "magic"}}"#, r#"{"GPU": 3}"#] {
+            assert_eq!(Tunings::from_json(text), Tunings::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_or_missing_numbers_are_not_near() {
+        assert!(is_near(&[1.0, 2.0], &[1.0, 2.0]));
+        assert!(!is_near(&[1.0, 2.1], &[1.0, 2.0]));
+        assert!(!is_near(&[1.0, f32::NAN], &[1.0, 2.0]));
+    }
+}
