@@ -99,7 +99,9 @@ pub(crate) fn run(options: &Options, consent: Consent) -> Result<ExitCode> {
         let json = serde_json::to_string_pretty(&table::json(&before, &rows))?;
         fs::write(file, json + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // Without a single ratio there was no comparison.
+    let is_compared = rows.iter().any(|row| row.ratio().is_some());
+    Ok(if is_compared { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A program that takes part: ready to start, or the reason why not.

@@ -22,7 +22,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Trice's speed over the peer's.
-    fn ratio(&self) -> Option<f64> {
+    pub(super) fn ratio(&self) -> Option<f64> {
         Some(median(self.trice.as_ref().ok()?)? / median(self.theirs.as_ref().ok()?)?)
     }
 }
