@@ -19,7 +19,7 @@ const BUDGET: f64 = 0.8;
 const LONG_ENOUGH: f64 = 0.003;
 
 /// Timed runs of a candidate; the fastest counts.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 /// Error against the CPU above which a candidate is wrong.
 const MAX_NMSE: f64 = 1e-5;
@@ -53,14 +53,17 @@ impl Tunings {
     }
 }
 
-/// A driver's update may change which shader is fastest, and so may ours.
+/// A driver's update may change which shader is fastest, and so may ours. Browsers say little of an adapter: what it can do
+/// tells some apart.
 fn key(device: &DeviceInfo) -> String {
-    format!("{} | {} | {} | trice {}", device.name, device.driver, device.backend, env!("CARGO_PKG_VERSION"))
+    let DeviceInfo { name, driver, backend, subgroup_size: (smallest, largest), f16, .. } = device;
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{name} | {driver} | {backend} | lanes {smallest} to {largest} | f16 {f16} | trice {version}")
 }
 
-/// Products of a model's feed-forward layer, with what the CPU finds for their first column.
+/// Products of a model's layer, with what the CPU finds for their columns.
 struct Probe {
-    /// `(3072, 576)` and `(576, 1536)`: wide and long, as in a model of 135M weights.
+    /// `(3072, 576)`, `(576, 1536)` and `(576, 576)`: wide, long and small, as in a model of 135M weights.
     layers: Vec<Layer>,
 }
 
@@ -74,10 +77,13 @@ impl Probe {
     async fn new(gpu: &Gpu) -> Result<Self> {
         let checkpoint = Checkpoint::random("135m:Q4_0")?;
         let mut layers = Vec::new();
-        for (names, n_cols) in
-            [(vec!["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], 576), (vec!["blk.0.ffn_down.weight"], 1536)]
-        {
-            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let tensors: [(&[&str], u32); 3] = [
+            (&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], 576),
+            (&["blk.0.ffn_down.weight"], 1536),
+            (&["blk.0.attn_output.weight"], 576),
+        ];
+        for (names, n_cols) in tensors {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let weights = Matrix::load(gpu, &checkpoint, &names, n_cols, &mut |_| Ok(())).await?;
             let x: Vec<f32> = (0..n_cols).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect();
             let mut wanted = Vec::new();
