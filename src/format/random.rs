@@ -36,8 +36,10 @@ const fn decoder(name: &'static str, [dim, n_layers, n_heads, n_kv_heads, ffn_di
 }
 
 const SHAPES: &[Shape] = &[
-    // llama2.c's two story models, SmolLM2-135M, Llama-3.2-1B, all-MiniLM-L6-v2
+    // llama2.c's two story models (the first also with a vocabulary as large as Gemma's), SmolLM2-135M, Llama-3.2-1B,
+    // all-MiniLM-L6-v2
     decoder("15m", [288, 6, 6, 6, 768, 32_000]),
+    decoder("15m-256k", [288, 6, 6, 6, 768, 262_144]),
     decoder("110m", [768, 12, 12, 12, 2048, 32_000]),
     decoder("135m", [576, 30, 9, 3, 1536, 49_152]),
     decoder("1b", [2048, 16, 32, 8, 8192, 49_152]),
