@@ -37,8 +37,12 @@ fn seen_by(column: u32, split: u32) -> vec2<u32> {
 }
 
 @compute @workgroup_size(WG)
-fn main(inv: Invocation) {
-    let first = linear_group(inv.group, inv.n_groups) * ITEMS;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    inv: Invocation,
+) {
+    let first = linear_group(group, n_groups) * ITEMS;
     let tiles = n_tiles(params.group, ROWS);
     let n_items = tiles * params.n_kv_heads * params.n_splits;
     for (var i = team(inv); i < ITEMS; i += n_teams(inv)) {

@@ -11,14 +11,18 @@
 // COLS columns, no barrier. Where there are subgroups, lanes load x for
 // each other. x has room for whole tiles of COLS columns.
 @compute @workgroup_size(WG)
-fn main(inv: Invocation) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    inv: Invocation,
+) {
     let column_tiles = select((state.n_tokens + COLS - 1u) / COLS, 1u, params.only_last == 1u);
-    let group = linear_group(inv.group, inv.n_groups);
-    let first = (group / column_tiles) * WG;
+    let tile = linear_group(group, n_groups);
+    let first = (tile / column_tiles) * WG;
     let quad = first + inv.local;
     // Whole teams leave: those that stay have all their lanes to load x.
     if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
-    let column = select((group % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
+    let column = select((tile % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
     let rows = rows_of(min(quad, n_quads() - 1u));
     let lane = share_lane(inv);
     #repeat c COLS

@@ -10,8 +10,12 @@
 // Products with one column. A team owns a quad of rows at a time and its lanes share their granules; a workgroup owns PER_GROUP quads,
 // however many teams it holds.
 @compute @workgroup_size(WG)
-fn main(inv: Invocation) {
-    let first = linear_group(inv.group, inv.n_groups) * PER_GROUP;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    inv: Invocation,
+) {
+    let first = linear_group(group, n_groups) * PER_GROUP;
     let column = state.n_tokens - 1u;
     let base = column * params.x_stride;
     for (var i = team(inv); i < PER_GROUP; i += n_teams(inv)) {

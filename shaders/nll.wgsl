@@ -14,8 +14,12 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(inv: Invocation) {
-    let first = linear_group(inv.group, inv.n_groups) * COLS;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    inv: Invocation,
+) {
+    let first = linear_group(group, n_groups) * COLS;
     for (var c = team(inv); c < COLS; c += n_teams(inv)) {
         let column = min(first + c, state.n_tokens - 1u);
         let base = column * params.stride;

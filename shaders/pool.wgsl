@@ -16,8 +16,12 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(inv: Invocation) {
-    let first = linear_group(inv.group, inv.n_groups) * TEXTS;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) n_groups: vec3<u32>,
+    inv: Invocation,
+) {
+    let first = linear_group(group, n_groups) * TEXTS;
     for (var t = team(inv); t < TEXTS; t += n_teams(inv)) {
         let text = min(first + t, state.n_tokens - 1u);
         let seen = texts[text];

@@ -1,7 +1,5 @@
 // A team is a subgroup: no shared memory, no barrier. A workgroup of WG threads holds n_teams of them, whatever their size.
 struct Invocation {
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) n_groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) in_subgroup: u32,
     @builtin(subgroup_size) size: u32,

@@ -1,7 +1,6 @@
-// A team is the whole workgroup, for devices without subgroups: a tree over shared memory.
+// A team is the whole workgroup, for devices without subgroups: a tree over shared memory. Browsers take a struct of builtins for
+// non-uniform as a whole: what decides before a barrier (workgroup_id) comes to `main` beside it.
 struct Invocation {
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) n_groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 }
 var<workgroup> team_scratch: array<vec4<f32>, WG>;
