@@ -8,8 +8,7 @@
 #import prologue
 #import output
 // Products with COLS columns at a time. A thread owns a quad of rows × COLS columns and walks K alone: weights are read once per
-// COLS columns, no barrier. Where there are subgroups, lanes load x for
-// each other. x has room for whole tiles of COLS columns.
+// COLS columns, no barrier. Where there are subgroups, lanes load x for each other. x has room for whole tiles of COLS columns.
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

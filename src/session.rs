@@ -105,10 +105,8 @@ impl Session {
         let n_slots = n_slots(options)?;
         let mut decoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            {
-                let room = Room { context_len, n_slots, kv_type: options.kv_type };
-                Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
-            }
+            let room = Room { context_len, n_slots, kv_type: options.kv_type };
+            Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
         };
         decoder.compile(gpu, &mut compiling(progress)).await?;
         options.cancel.check()?;
