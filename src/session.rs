@@ -70,9 +70,15 @@ pub(crate) fn reading<'a>(
     }
 }
 
-/// Tells of every shader compiled.
-pub(crate) fn compiling<'a>(progress: &'a mut dyn FnMut(Progress)) -> impl FnMut(usize, usize) + 'a {
-    move |done, total| progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 })
+/// Tells of every shader compiled and hears the cancel flag of a load.
+pub(crate) fn compiling<'a>(
+    cancel: &'a Cancel,
+    progress: &'a mut dyn FnMut(Progress),
+) -> impl FnMut(usize, usize) -> Result<()> + 'a {
+    move |done, total| {
+        progress(Progress { stage: Stage::Compiling, done: done as u64, total: total as u64 });
+        cancel.check()
+    }
 }
 
 /// A vocabulary may be smaller than the embedding (which is often padded), never larger.
@@ -103,13 +109,10 @@ impl Session {
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
         let n_slots = n_slots(options)?;
-        let mut decoder = {
-            let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            let room = Room { context_len, n_slots, kv_type: options.kv_type };
-            Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
-        };
-        decoder.compile(gpu, &mut compiling(progress)).await?;
-        options.cancel.check()?;
+        let room = Room { context_len, n_slots, kv_type: options.kv_type };
+        let loading = Decoder::load(gpu, checkpoint, room).await?;
+        let loading = loading.read(&mut reading(checkpoint, &options.cancel, progress)).await?;
+        let decoder = loading.finish(&mut compiling(&options.cancel, progress)).await?;
         let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::task::Poll;
 
 #[cfg(target_arch = "wasm32")]
 mod blob;
@@ -25,6 +26,34 @@ pub use http::HttpSource;
 
 /// A future on the engine's own thread: neither the GPU's browser handles nor JS promises may leave it.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A future that was begun, so that its request is on its way before anybody waits for it.
+pub(crate) enum Started<'a, T> {
+    /// Still at it.
+    Running(LocalFuture<'a, T>),
+    /// Done at once, as where reading blocks.
+    Done(T),
+}
+
+impl<'a, T> Started<'a, T> {
+    /// Runs `future` up to where it first waits.
+    pub(crate) async fn new(future: impl Future<Output = T> + 'a) -> Self {
+        let mut future: LocalFuture<'a, T> = Box::pin(future);
+        let first = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(value) => Self::Done(value),
+            Poll::Pending => Self::Running(future),
+        }
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn wait(self) -> T {
+        match self {
+            Self::Running(future) => future.await,
+            Self::Done(value) => value,
+        }
+    }
+}
 
 /// Random access to a file of known length, wherever it lives.
 pub trait Source {

@@ -2,23 +2,34 @@
 //! recordings and programs. Errors of the driver become `Error::Gpu` here and nowhere else.
 
 pub mod choices;
+pub mod compiler;
 pub mod program;
 pub mod shader;
 pub mod tensor;
 pub mod timing;
+mod upload;
 pub mod work;
+
+#[cfg(target_arch = "wasm32")]
+#[path = "compiler/browser.rs"]
+mod workers;
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "compiler/threads.rs"]
+mod workers;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use shader::{Caps, Kernel, Variant, compose};
-use std::cell::{Cell, RefCell};
+use shader::Caps;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 pub use choices::{Choices, OneColumn};
+pub use compiler::Compiler;
 pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;
+pub(crate) use upload::Uploads;
 pub use work::{Cost, Extent, Work};
 
 /// What an adapter is and can do: `trice devices` and the page's device panel print it.
@@ -160,6 +171,14 @@ impl Buffer {
 #[derive(Debug)]
 pub struct ReadBack(wgpu::Buffer);
 
+/// A point in the device's queue.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Mark(wgpu::SubmissionIndex);
+
+/// A point in the device's queue.
+#[cfg(target_arch = "wasm32")]
+pub(crate) struct Mark(futures_channel::oneshot::Receiver<()>);
+
 /// Bytes of a buffer for the host to read.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyOut<'a> {
@@ -175,10 +194,10 @@ pub struct CopyOut<'a> {
     pub to_offset: u64,
 }
 
-/// A compiled variant with its bind group layout.
+/// A variant with its bind group layout, compiled once its compiler has finished.
 struct Pipeline {
-    pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
+    compiled: OnceCell<wgpu::ComputePipeline>,
 }
 
 /// An open device with its queue and compiled shaders.
@@ -187,7 +206,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     choices: Cell<Choices>,
-    pipelines: RefCell<HashMap<(&'static str, Variant), Rc<Pipeline>>>,
+    pipelines: RefCell<HashMap<compiler::Key, Rc<Pipeline>>>,
     trouble: Arc<Mutex<Trouble>>,
     traffic: Cell<Traffic>,
 }
@@ -421,27 +440,43 @@ impl Gpu {
     }
 
     /// Waits until the device has done what was given to it, so that neither staging memory nor its queue piles up.
-    #[cfg(not(target_arch = "wasm32"))]
     pub async fn flush(&self, during: &'static str) -> Result<()> {
-        self.queue.submit([]);
-        self.poll()?;
-        self.check(during)
+        self.reached(self.mark(), during).await
     }
 
-    /// Waits until the device has done what was given to it, so that neither staging memory nor its queue piles up.
+    /// Hands what was written to the device over; `reached` waits until it has done all that was given to it so far.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.queue.submit([]))
+    }
+
+    /// Hands what was written to the device over; `reached` waits until it has done all that was given to it so far.
     #[cfg(target_arch = "wasm32")]
-    pub async fn flush(&self, during: &'static str) -> Result<()> {
+    pub(crate) fn mark(&self) -> Mark {
         let (sender, receiver) = futures_channel::oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             let _ = sender.send(());
         });
-        let _ = receiver.await;
+        Mark(receiver)
+    }
+
+    /// Waits until the device has done what was given to it before `mark`.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn reached(&self, mark: Mark, during: &'static str) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: Some(mark.0), timeout: None })?;
+        self.check(during)
+    }
+
+    /// Waits until the device has done what was given to it before `mark`.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) async fn reached(&self, mark: Mark, during: &'static str) -> Result<()> {
+        let _ = mark.0.await;
         self.check(during)
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn poll(&self) -> Result<()> {
-        match self.device.poll(wgpu::PollType::wait_indefinitely()) {
+    fn poll(&self, until: wgpu::PollType) -> Result<()> {
+        match self.device.poll(until) {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.check("waiting for the device")?;
@@ -452,7 +487,7 @@ impl Gpu {
 
     /// A browser calls back by itself.
     #[cfg(target_arch = "wasm32")]
-    fn poll(&self) -> Result<()> {
+    fn poll(&self, _until: wgpu::PollType) -> Result<()> {
         Ok(())
     }
 
@@ -463,7 +498,7 @@ impl Gpu {
         from.0.map_async(wgpu::MapMode::Read, .., move |outcome| {
             let _ = sender.send(outcome);
         });
-        self.poll()?;
+        self.poll(wgpu::PollType::wait_indefinitely())?;
         let failed = |reason: String| Error::Gpu { during: "reading results back", reason };
         match receiver.await {
             Ok(Ok(())) => {}
@@ -495,31 +530,25 @@ impl Gpu {
         self.fetch(&to, n_bytes).await
     }
 
-    /// Compiles `recording` and makes its bind groups: afterwards a run allocates nothing. `on_pipeline` hears of every
-    /// shader compiled, with how many there are.
-    ///
-    /// # Errors
-    /// `Gpu` when a shader does not compile or a binding does not fit, with the driver's words.
-    pub async fn program(&self, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Program> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let program = Program::build(self, recording, on_pipeline);
-        if let Some(error) = scope.pop().await {
-            // One of them is broken; which, the driver does not tell. None may be taken for good later.
-            self.pipelines.borrow_mut().clear();
-            return Err(Error::Gpu { during: "compiling shaders", reason: error.to_string() });
-        }
-        self.check("compiling shaders")?;
-        program
+    /// What makes programs while the caller does other things.
+    pub fn compiler(&self) -> Compiler<'_> {
+        Compiler::new(self)
     }
 
-    fn pipeline(&self, kernel: &'static Kernel, variant: &Variant) -> Rc<Pipeline> {
-        let key = (kernel.name, variant.clone());
-        if let Some(known) = self.pipelines.borrow().get(&key) {
-            return known.clone();
-        }
-        let made = Rc::new(program::compile(&self.device, kernel, &compose(kernel, variant, &self.caps())));
-        self.pipelines.borrow_mut().insert(key, made.clone());
-        made
+    /// Compiles `recording` and makes its bind groups: afterwards a run allocates nothing. `on_pipeline` hears how many of its
+    /// shaders are compiled, and how many there are.
+    ///
+    /// # Errors
+    /// As `Compiler::finish` and `Compiler::program`.
+    pub async fn program(&self, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Program> {
+        let mut compiler = self.compiler();
+        let program = compiler.program(recording)?;
+        let mut hear = |done, total| {
+            on_pipeline(done, total);
+            Ok(())
+        };
+        compiler.finish(&mut hear).await?;
+        Ok(program)
     }
 }
 

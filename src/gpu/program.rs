@@ -6,7 +6,6 @@ use super::work::{Cost, Extent, Work};
 use super::{Buffer, Choices, Gpu, Pipeline};
 use crate::error::{Error, Result};
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -131,11 +130,6 @@ impl Recording {
         self.dispatches.is_empty()
     }
 
-    /// How many different shaders it needs.
-    pub fn n_variants(&self) -> usize {
-        self.dispatches.iter().map(|d| (d.kernel.name, &d.variant)).collect::<HashSet<_>>().len()
-    }
-
     /// What all of it has to do on `extent`.
     pub fn cost(&self, extent: &Extent) -> Cost {
         self.dispatches.iter().map(|dispatch| dispatch.work.evaluate(extent)).sum()
@@ -207,19 +201,20 @@ impl Program {
         self.steps.iter().map(|step| step.work.evaluate(extent)).collect()
     }
 
-    pub(super) fn build(gpu: &Gpu, recording: &Recording, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<Self> {
-        let (n_kinds, mut seen) = (recording.n_variants(), HashSet::new());
+    /// Makes the bind groups, with the shaders that `pipeline` gives.
+    pub(super) fn build(
+        gpu: &Gpu,
+        recording: &Recording,
+        pipeline: &mut dyn FnMut(&'static Kernel, &Variant) -> Rc<Pipeline>,
+    ) -> Result<Self> {
         let params = gpu.uniform("params", PARAMS_SLOT * recording.dispatches.len() as u64);
         let mut slots = vec![0u8; PARAMS_SLOT as usize * recording.dispatches.len()];
         let mut steps = Vec::with_capacity(recording.dispatches.len());
         for (i, dispatch) in recording.dispatches.iter().enumerate() {
             let at = i * PARAMS_SLOT as usize;
             slots[at..at + dispatch.params.len()].copy_from_slice(&dispatch.params);
-            let pipeline = gpu.pipeline(dispatch.kernel, &dispatch.variant);
-            if seen.insert((dispatch.kernel.name, &dispatch.variant)) {
-                on_pipeline(seen.len(), n_kinds);
-            }
             check_bindings(gpu, dispatch)?;
+            let pipeline = pipeline(dispatch.kernel, &dispatch.variant);
             let bind_group = bind(gpu, &pipeline.layout, dispatch, &params, at as u64);
             let label = Label { kernel: dispatch.kernel.name, variant: dispatch.variant.label() };
             let (grid, work) = (dispatch.grid, dispatch.work);
@@ -266,7 +261,8 @@ impl Run<'_> {
 impl Step {
     fn encode(&self, pass: &mut wgpu::ComputePass<'_>, at_work: u32) {
         let [x, y] = fold_grid(self.grid.n_groups(at_work));
-        pass.set_pipeline(&self.pipeline.pipeline);
+        let compiled = self.pipeline.compiled.get();
+        pass.set_pipeline(compiled.expect("a program is run after its compiler has finished"));
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
     }
@@ -305,8 +301,8 @@ fn bind(gpu: &Gpu, layout: &wgpu::BindGroupLayout, dispatch: &Dispatch, params: 
     })
 }
 
-/// Compiles WGSL for `kernel`, with the layout its declaration says: an automatic one would drop unused bindings.
-pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str) -> Pipeline {
+/// The bind group layout that the declaration of `kernel` says: an automatic one would drop unused bindings.
+pub(super) fn layout(device: &wgpu::Device, kernel: &Kernel) -> wgpu::BindGroupLayout {
     let entry = |binding: u32, access: Access| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -323,14 +319,23 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
     };
     let mut entries = vec![entry(0, Access::Uniform)];
     entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| entry(i as u32 + 1, *access)));
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries })
+}
+
+/// Compiles WGSL for `kernel`, with its layout.
+pub(super) fn compile(
+    device: &wgpu::Device,
+    kernel: &Kernel,
+    wgsl: &str,
+    layout: &wgpu::BindGroupLayout,
+) -> wgpu::ComputePipeline {
     let label = Some(kernel.name);
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let module = module(device, wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
-            bind_group_layouts: &[Some(&layout)],
+            bind_group_layouts: &[Some(layout)],
             immediate_size: 0,
         })),
         module: &module,
@@ -341,8 +346,7 @@ pub(super) fn compile(device: &wgpu::Device, kernel: &'static Kernel, wgsl: &str
             ..wgpu::PipelineCompilationOptions::default()
         },
         cache: None,
-    });
-    Pipeline { pipeline, layout }
+    })
 }
 
 /// A module without bounds checks on buffers and without bounded loops: they cost up to half of a kernel's time.

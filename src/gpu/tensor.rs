@@ -1,15 +1,11 @@
 //! What kernels work on: weight matrices as GPU planes, in as many parts as the device's bindings ask for, and columns of
 //! activations. Knows formats, no kernel and no model.
 
+use super::upload::{Span, Uploads};
 use super::{Buffer, Gpu};
 use crate::error::{Error, Result};
-use crate::format::blocks::first_non_finite;
-use crate::format::planes::{PlaneLayout, ROW_STEP, repack};
+use crate::format::planes::{PlaneLayout, ROW_STEP};
 use crate::format::{Checkpoint, DType, TensorInfo};
-
-/// Bytes of a file read, repacked and handed to the driver at a time. Small enough for the browser's heap, large enough
-/// that requests do not dominate.
-const CHUNK_BYTES: u64 = 2 << 20;
 
 /// Values of an activation column are padded to whole granules of weights.
 const GRANULE: u32 = 32;
@@ -32,13 +28,6 @@ pub struct Matrix {
     pub(crate) n_rows: u32,
     pub(crate) n_cols: u32,
     pub(crate) parts: Vec<Part>,
-}
-
-/// Rows of one file tensor that go into a part.
-struct Span<'a> {
-    info: &'a TensorInfo,
-    first: u64,
-    n_rows: u64,
 }
 
 /// Activations `(n_columns, n_values)`, one column per token, f32, each padded with zeros to a whole granule.
@@ -111,16 +100,16 @@ impl Matrix {
         self.n_cols.div_ceil(GRANULE)
     }
 
-    /// Streams the tensors `names`, stacked by rows in this order, to the GPU; `on_bytes` hears of every chunk's file bytes.
+    /// Makes room for the tensors `names`, stacked by rows in this order, and adds to `uploads` what fills it.
     ///
     /// # Errors
-    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, and what reading gives.
-    pub async fn load(
+    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, `Limit` when the device holds no such buffers.
+    pub(crate) fn lay_out<'a>(
         gpu: &Gpu,
-        checkpoint: &Checkpoint,
+        checkpoint: &'a Checkpoint,
         names: &[String],
         n_cols: u32,
-        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+        uploads: &mut Uploads<'a>,
     ) -> Result<Self> {
         let mut infos = Vec::new();
         for name in names {
@@ -135,11 +124,33 @@ impl Matrix {
         let mut parts = Vec::new();
         let mut first_row = 0;
         for spans in split(&infos, limit)? {
-            let part = load_part(gpu, checkpoint, &spans, first_row, on_bytes).await?;
-            first_row += part.n_rows;
-            parts.push(part);
+            let head = spans[0].info;
+            let n_rows = spans.iter().map(|span| span.n_rows).sum();
+            let layout = PlaneLayout::new(head.dtype, n_rows, head.cols())?;
+            let buffer = gpu.buffer(&head.name, layout.n_bytes())?;
+            uploads.add_rows(&spans, &buffer, &layout);
+            let n_rows = n_rows as u32;
+            parts.push(Part { buffer, dtype: head.dtype, planes: layout.planes, first_row, n_rows });
+            first_row += n_rows;
         }
         Ok(Self { n_rows: first_row, n_cols, parts })
+    }
+
+    /// Lays the tensors `names` out and fills them; `on_bytes` hears of every piece's file bytes.
+    ///
+    /// # Errors
+    /// As `lay_out`, and what reading gives.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        names: &[String],
+        n_cols: u32,
+        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let mut uploads = Uploads::default();
+        let matrix = Self::lay_out(gpu, checkpoint, names, n_cols, &mut uploads)?;
+        uploads.run(gpu, checkpoint, on_bytes).await?;
+        Ok(matrix)
     }
 }
 
@@ -173,41 +184,4 @@ fn split<'a>(infos: &[&'a TensorInfo], limit: u64) -> Result<Vec<Vec<Span<'a>>>>
         }
     }
     Ok(parts)
-}
-
-async fn load_part(
-    gpu: &Gpu,
-    checkpoint: &Checkpoint,
-    spans: &[Span<'_>],
-    first_row: u32,
-    on_bytes: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<Part> {
-    let head = spans[0].info;
-    let (dtype, cols) = (head.dtype, head.cols());
-    let n_rows: u64 = spans.iter().map(|span| span.n_rows).sum();
-    let layout = PlaneLayout::new(dtype, n_rows, cols)?;
-    let buffer = gpu.buffer(&head.name, layout.n_bytes())?;
-    let row_bytes = dtype.row_bytes(cols).unwrap_or(u64::MAX);
-    let chunk_rows = (CHUNK_BYTES / row_bytes / ROW_STEP).max(1) * ROW_STEP;
-    let mut row = 0;
-    for span in spans {
-        let mut done = 0;
-        while done < span.n_rows {
-            let n = chunk_rows.min(span.n_rows - done);
-            let bytes = checkpoint.read_rows(span.info, span.first + done, n).await?;
-            if let Some(at) = first_non_finite(dtype, &bytes) {
-                let (name, row) = (&span.info.name, span.first + done + at as u64 / cols);
-                let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
-                return Err(Error::format(checkpoint.name(), reason));
-            }
-            for (plane, offset) in repack(dtype, cols as usize, &bytes).iter().zip(layout.chunk(row)) {
-                gpu.write(&buffer, offset, plane);
-            }
-            gpu.flush("uploading weights").await?;
-            on_bytes(bytes.len() as u64)?;
-            row += n;
-            done += n;
-        }
-    }
-    Ok(Part { buffer, dtype, planes: layout.planes, first_row, n_rows: n_rows as u32 })
 }

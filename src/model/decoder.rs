@@ -5,11 +5,12 @@ mod batch;
 use super::cache::KvCache;
 use super::config::DecoderConfig;
 use super::layers::{Input, Linear, Loader, Norm};
+use super::loading::Loading;
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording};
+use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording};
 use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
@@ -109,13 +110,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Streams the weights of `checkpoint` to the GPU and reserves a cache of `room`. Call `compile` next.
-    pub async fn load(
-        gpu: &Gpu,
-        checkpoint: &Checkpoint,
-        room: Room,
-        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<Self> {
+    /// Lays `checkpoint` out on the GPU with a cache of `room` and begins to compile: what is wrong with its shapes is known
+    /// before gigabytes are read and shaders compiled.
+    pub async fn load<'a>(gpu: &'a Gpu, checkpoint: &'a Checkpoint, room: Room) -> Result<Loading<'a, Self>> {
         let Room { context_len, n_slots, kv_type } = room;
         let mut config = DecoderConfig::new(checkpoint)?;
         let shape = config.shape.clone();
@@ -129,28 +126,27 @@ impl Decoder {
         if checkpoint.tensor("rope_freqs.weight").is_some() {
             config.rope_scaling = rope_factors(checkpoint, &heads).await?;
         }
-        // Before the weights: a context that does not fit is known before gigabytes are read.
         let cache = KvCache::new(gpu, &heads, shape.n_layers, n_slots)?;
         let angles = rotations(gpu, checkpoint, &config, context_len)?;
-        let mut loader = Loader::new(gpu, checkpoint, on_bytes);
+        let mut loader = Loader::new(gpu, checkpoint);
         let one = |name: &str| [name.to_owned()];
         let has_embedding = checkpoint.tensor("token_embd.weight").is_some();
         // Tied models store one of the two, by either name.
         let name = if has_embedding { "token_embd.weight" } else { "output.weight" };
-        let embedding = Linear::load(&mut loader, &one(name), shape.vocab_size, shape.dim).await?;
+        let embedding = Linear::load(&mut loader, &one(name), shape.vocab_size, shape.dim)?;
         let output = if has_embedding && checkpoint.tensor("output.weight").is_some() {
-            Some(Linear::load(&mut loader, &one("output.weight"), shape.vocab_size, shape.dim).await?)
+            Some(Linear::load(&mut loader, &one("output.weight"), shape.vocab_size, shape.dim)?)
         } else {
             None
         };
         let mut layers = Vec::with_capacity(shape.n_layers as usize);
         for i in 0..shape.n_layers {
-            layers.push(Layer::load(&mut loader, &config, i).await?);
+            layers.push(Layer::load(&mut loader, &config, i)?);
         }
-        let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps).await?;
+        let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps)?;
         loader.check_complete()?;
-        let vectors = loader.finish()?;
-        Ok(Self {
+        let (vectors, weights) = loader.finish()?;
+        let mut model = Self {
             layers,
             output_norm,
             output,
@@ -167,41 +163,34 @@ impl Decoder {
             config,
             heads,
             n_slots,
-        })
+        };
+        let mut compiler = gpu.compiler();
+        model.compile(&mut compiler)?;
+        Ok(Loading { model, weights, compiler })
     }
 
-    /// Compiles the programs; `on_pipeline` hears how many shaders are done, of how many.
-    pub async fn compile(&mut self, gpu: &Gpu, on_pipeline: &mut dyn FnMut(usize, usize)) -> Result<()> {
+    /// Records the programs and begins to compile them.
+    fn compile(&mut self, compiler: &mut Compiler<'_>) -> Result<()> {
+        let gpu = compiler.gpu();
         let many = Scratch::new(gpu, &self.config, CHUNK)?;
         let mut one = Scratch::new(gpu, &self.config, 1)?;
         let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
-        let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
-        let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
-        let sampler = self.record(gpu, |decoder, pass| decoder.choose(pass));
-        let quiet = &mut |_, _| {};
-        // Both recordings with shaders of their own report; the others find all theirs compiled.
-        let (n_first, mut n_done) = (decode.n_variants(), 0);
-        let n_all = n_first + chunk.n_variants();
-        let decode = gpu.program(&decode, &mut |done, _| on_pipeline(done, n_all)).await?;
-        let chunk = gpu
-            .program(&chunk, &mut |done, _| {
-                n_done = done;
-                on_pipeline(n_first + n_done, n_all);
-            })
-            .await?;
-        let mut steps = vec![Step { n_positions: SPLIT as usize, program: decode }];
+        let mut steps = vec![Step { n_positions: SPLIT as usize, program: compiler.program(&decode)? }];
         for n_splits in split_counts(self.heads.context_len) {
             one.splits = Splits::new(gpu, &self.heads, 1, n_splits)?;
             let recording = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
-            let program = gpu.program(&recording, quiet).await?;
+            let program = compiler.program(&recording)?;
             steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
         }
+        let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
+        let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
+        let sampler = self.record(gpu, |decoder, pass| decoder.choose(pass));
         self.programs = Some(Programs {
-            chunk,
+            chunk: compiler.program(&chunk)?,
             steps,
-            batches: self.compile_batches(gpu).await?,
-            chunk_head: gpu.program(&chunk_head, quiet).await?,
-            sample: gpu.program(&sampler, quiet).await?,
+            batches: self.compile_batches(compiler)?,
+            chunk_head: compiler.program(&chunk_head)?,
+            sample: compiler.program(&sampler)?,
             score: None,
         });
         Ok(())
@@ -441,7 +430,7 @@ fn rotations(gpu: &Gpu, checkpoint: &Checkpoint, config: &DecoderConfig, context
 }
 
 impl Layer {
-    async fn load(loader: &mut Loader<'_>, config: &DecoderConfig, i: u32) -> Result<Self> {
+    fn load(loader: &mut Loader<'_>, config: &DecoderConfig, i: u32) -> Result<Self> {
         let shape = &config.shape;
         let names =
             |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
@@ -449,12 +438,12 @@ impl Layer {
         let kv_dim = shape.n_kv_heads * shape.head_dim;
         let (dim, ffn_dim, eps) = (shape.dim, shape.ffn_dim, shape.norm_eps);
         Ok(Self {
-            attn_norm: Norm::load_rms(loader, &format!("blk.{i}.attn_norm"), dim, eps).await?,
-            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), q_dim + 2 * kv_dim, dim).await?,
-            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, q_dim).await?,
-            ffn_norm: Norm::load_rms(loader, &format!("blk.{i}.ffn_norm"), dim, eps).await?,
-            gate_up: Linear::load(loader, &names(&["ffn_gate", "ffn_up"]), 2 * ffn_dim, dim).await?,
-            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim).await?,
+            attn_norm: Norm::load_rms(loader, &format!("blk.{i}.attn_norm"), dim, eps)?,
+            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), q_dim + 2 * kv_dim, dim)?,
+            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, q_dim)?,
+            ffn_norm: Norm::load_rms(loader, &format!("blk.{i}.ffn_norm"), dim, eps)?,
+            gate_up: Linear::load(loader, &names(&["ffn_gate", "ffn_up"]), 2 * ffn_dim, dim)?,
+            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim)?,
         })
     }
 }

@@ -3,10 +3,11 @@
 
 use super::config::EncoderConfig;
 use super::layers::{Input, Linear, Loader, Norm};
+use super::loading::Loading;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Cost, Extent, Gpu, Program, Recording};
+use crate::gpu::{Buffer, Compiler, Cost, Extent, Gpu, Program, Recording};
 use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
 use crate::kernels::matmul::{Activation, Ids, Store, embed};
@@ -106,28 +107,29 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Streams the weights of `checkpoint` to the GPU.
-    pub async fn load(gpu: &Gpu, checkpoint: &Checkpoint, on_bytes: &mut dyn FnMut(u64) -> Result<()>) -> Result<Self> {
+    /// Lays `checkpoint` out on the GPU and begins to compile what its first short batch will need: the head's scores, or
+    /// vectors where there is no head.
+    pub async fn load<'a>(gpu: &'a Gpu, checkpoint: &'a Checkpoint) -> Result<Loading<'a, Self>> {
         let config = EncoderConfig::new(checkpoint).await?;
         let shape = config.shape.clone();
-        let mut loader = Loader::new(gpu, checkpoint, on_bytes);
+        let mut loader = Loader::new(gpu, checkpoint);
         let one = |name: &str| [format!("{name}.weight")];
-        let words = Linear::load(&mut loader, &one("token_embd"), shape.vocab_size, shape.dim).await?;
-        let positions = Linear::load(&mut loader, &one("position_embd"), shape.context_len, shape.dim).await?;
+        let words = Linear::load(&mut loader, &one("token_embd"), shape.vocab_size, shape.dim)?;
+        let positions = Linear::load(&mut loader, &one("position_embd"), shape.context_len, shape.dim)?;
         let types = match checkpoint.tensor("token_types.weight") {
-            Some(info) => Some(Linear::load(&mut loader, &one("token_types"), info.rows() as u32, shape.dim).await?),
+            Some(info) => Some(Linear::load(&mut loader, &one("token_types"), info.rows() as u32, shape.dim)?),
             None => None,
         };
-        let embedding_norm = Norm::load_layer(&mut loader, "token_embd_norm", shape.dim, shape.norm_eps).await?;
+        let embedding_norm = Norm::load_layer(&mut loader, "token_embd_norm", shape.dim, shape.norm_eps)?;
         let mut layers = Vec::with_capacity(shape.n_layers as usize);
         for i in 0..shape.n_layers {
-            layers.push(Layer::load(&mut loader, &config, i).await?);
+            layers.push(Layer::load(&mut loader, &config, i)?);
         }
-        let head = Head::load(&mut loader, &config).await?;
+        let head = Head::load(&mut loader, &config)?;
         loader.check_complete()?;
-        let vectors = loader.finish()?;
+        let (vectors, weights) = loader.finish()?;
         let most = u64::from(BUCKETS[BUCKETS.len() - 1]);
-        Ok(Self {
+        let mut model = Self {
             layers,
             words,
             positions,
@@ -145,17 +147,26 @@ impl Encoder {
             texts: gpu.buffer("texts", MAX_TEXTS as u64 * 8)?,
             runs: HashMap::new(),
             config,
-        })
+        };
+        let first = match &model.head {
+            Some(_) => Output::Logits,
+            None => Output::Embedding(model.config.pooling, Scaling::Raw),
+        };
+        let mut compiler = gpu.compiler();
+        let run = model.record(&mut compiler, BUCKETS[0], first)?;
+        model.runs.insert((BUCKETS[0], first), run);
+        Ok(Loading { model, weights, compiler })
     }
 
     /// Replaces the head by the linear one of `checkpoint`, on mean-pooled vectors of length 1.
     pub async fn load_head(&mut self, gpu: &Gpu, checkpoint: &Checkpoint, labels: Vec<String>) -> Result<()> {
-        let quiet = &mut |_| Ok(());
-        let mut loader = Loader::new(gpu, checkpoint, quiet);
+        let mut loader = Loader::new(gpu, checkpoint);
         let names = ["cls.output.weight".to_owned()];
         let n_labels = crate::gpu::tensor::expect(checkpoint, &names[0])?.rows() as u32;
-        let classifier = Linear::load(&mut loader, &names, n_labels, self.config.shape.dim).await?;
-        self.head_vectors = Some(loader.finish()?);
+        let classifier = Linear::load(&mut loader, &names, n_labels, self.config.shape.dim)?;
+        let (vectors, weights) = loader.finish()?;
+        weights.read(&mut |_| Ok(())).await?;
+        self.head_vectors = Some(vectors);
         self.head = Some(Head { pooling: Pooling::Mean, scaling: Scaling::Unit, dense: None, classifier });
         self.config.labels = labels;
         self.runs.retain(|(_, output), _| *output != Output::Logits);
@@ -182,16 +193,6 @@ impl Encoder {
         BUCKETS[BUCKETS.len() - 1] as usize
     }
 
-    /// Compiles what the first short batch of `output` will need.
-    pub async fn compile(
-        &mut self,
-        gpu: &Gpu,
-        output: Output,
-        on_pipeline: &mut dyn FnMut(usize, usize),
-    ) -> Result<()> {
-        self.prepare(gpu, BUCKETS[0], output, on_pipeline).await
-    }
-
     /// Runs `batch`, at most `MAX_TEXTS` texts of ids and `batch_len` ids in all: one vector per text.
     pub async fn run(&mut self, gpu: &Gpu, batch: &[&[u32]], output: Output) -> Result<Vec<Vec<f32>>> {
         let run = self.stage(gpu, batch, output).await?;
@@ -207,7 +208,12 @@ impl Encoder {
             return Err(Error::Limit { what: "tokens of a batch".into(), needed: n_tokens as u64, available });
         };
         assert!((1..=MAX_TEXTS).contains(&batch.len()), "texts of a batch");
-        self.prepare(gpu, bucket, output, &mut |_, _| {}).await?;
+        if !self.runs.contains_key(&(bucket, output)) {
+            let mut compiler = gpu.compiler();
+            let run = self.record(&mut compiler, bucket, output)?;
+            compiler.finish(&mut |_, _| Ok(())).await?;
+            self.runs.insert((bucket, output), run);
+        }
         self.write_batch(gpu, batch, n_tokens);
         let run = &self.runs[&(bucket, output)];
         // Texts are fewer than their tokens, so what works per text is held to the same number.
@@ -232,16 +238,9 @@ impl Encoder {
         write_state(gpu, &self.texts_state, Place::START, batch.len());
     }
 
-    async fn prepare(
-        &mut self,
-        gpu: &Gpu,
-        bucket: u32,
-        output: Output,
-        on_pipeline: &mut dyn FnMut(usize, usize),
-    ) -> Result<()> {
-        if self.runs.contains_key(&(bucket, output)) {
-            return Ok(());
-        }
+    /// Records what batches of this size need and begins to compile it.
+    fn record(&self, compiler: &mut Compiler<'_>, bucket: u32, output: Output) -> Result<Run> {
+        let gpu = compiler.gpu();
         let scratch = Scratch::new(gpu, &self.config, bucket, self.head.as_ref())?;
         let mut rec = gpu.recording();
         let mut pass =
@@ -249,9 +248,8 @@ impl Encoder {
         self.forward(&mut pass, &scratch);
         let n_per_token = rec.len();
         let results = self.finish(gpu, &mut rec, &scratch, output)?;
-        let program = gpu.program(&rec, on_pipeline).await?;
-        self.runs.insert((bucket, output), Run { program, output: results, n_per_token });
-        Ok(())
+        let program = compiler.program(&rec)?;
+        Ok(Run { program, output: results, n_per_token })
     }
 
     /// Ids, positions and spans of the batch → the residual stream after the last layer, in `s.x`.
@@ -315,33 +313,33 @@ impl Encoder {
 }
 
 impl Layer {
-    async fn load(loader: &mut Loader<'_>, config: &EncoderConfig, i: u32) -> Result<Self> {
+    fn load(loader: &mut Loader<'_>, config: &EncoderConfig, i: u32) -> Result<Self> {
         let names =
             |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
         let (dim, ffn_dim, eps) = (config.shape.dim, config.shape.ffn_dim, config.shape.norm_eps);
         Ok(Self {
-            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), 3 * dim, dim).await?,
-            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, dim).await?,
-            attn_output_norm: Norm::load_layer(loader, &format!("blk.{i}.attn_output_norm"), dim, eps).await?,
-            up: Linear::load(loader, &names(&["ffn_up"]), ffn_dim, dim).await?,
-            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim).await?,
-            layer_output_norm: Norm::load_layer(loader, &format!("blk.{i}.layer_output_norm"), dim, eps).await?,
+            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), 3 * dim, dim)?,
+            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, dim)?,
+            attn_output_norm: Norm::load_layer(loader, &format!("blk.{i}.attn_output_norm"), dim, eps)?,
+            up: Linear::load(loader, &names(&["ffn_up"]), ffn_dim, dim)?,
+            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim)?,
+            layer_output_norm: Norm::load_layer(loader, &format!("blk.{i}.layer_output_norm"), dim, eps)?,
         })
     }
 }
 
 impl Head {
     /// BERT's sequence-classification head, where the checkpoint has one.
-    async fn load(loader: &mut Loader<'_>, config: &EncoderConfig) -> Result<Option<Self>> {
+    fn load(loader: &mut Loader<'_>, config: &EncoderConfig) -> Result<Option<Self>> {
         let dim = config.shape.dim;
         let Some(info) = loader.checkpoint.tensor("cls.output.weight") else { return Ok(None) };
         let n_labels = info.rows() as u32;
         let dense = if loader.checkpoint.tensor("cls.weight").is_some() {
-            Some(Linear::load(loader, &["cls.weight".to_owned()], dim, dim).await?)
+            Some(Linear::load(loader, &["cls.weight".to_owned()], dim, dim)?)
         } else {
             None
         };
-        let classifier = Linear::load(loader, &["cls.output.weight".to_owned()], n_labels, dim).await?;
+        let classifier = Linear::load(loader, &["cls.output.weight".to_owned()], n_labels, dim)?;
         Ok(Some(Self { pooling: Pooling::Cls, scaling: Scaling::Raw, dense, classifier }))
     }
 }

@@ -1,9 +1,9 @@
 //! The parts models are made of, each loaded by name from a checkpoint and recorded into a pass: linear layers and norms.
 
 use crate::error::{Error, Result};
-use crate::format::Checkpoint;
+use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::tensor::{Columns, Matrix, expect};
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, Uploads};
 use crate::kernels::attention::{Qkv, rope_append};
 use crate::kernels::elementwise::{NormWeights, gate, norm};
 use crate::kernels::matmul::{Activation, Output, Product, RmsPrologue, Wanted, multiply};
@@ -16,88 +16,93 @@ const VECTOR_STEP: usize = 32;
 /// Columns up to which a norm is part of the product after it.
 const FEW_COLUMNS: u32 = 8;
 
-/// Brings weights from a checkpoint to the GPU; collects norms and biases for the one buffer they share.
+/// Lays the weights of a checkpoint out on the GPU; collects norms and biases for the one buffer they share. What it has laid
+/// out is read afterwards.
 pub struct Loader<'a> {
-    /// The device.
-    pub gpu: &'a Gpu,
+    gpu: &'a Gpu,
     /// Where the weights are.
     pub checkpoint: &'a Checkpoint,
-    /// Hears of the file bytes of every piece loaded; its error stops the loading.
-    pub on_bytes: &'a mut dyn FnMut(u64) -> Result<()>,
-    vectors: Vec<f32>,
-    loaded: HashSet<String>,
+    uploads: Uploads<'a>,
+    /// Norms and biases, each with its first float in the shared buffer, `n_floats` long.
+    vectors: Vec<(&'a TensorInfo, usize)>,
+    n_floats: usize,
+    laid_out: HashSet<String>,
 }
 
 /// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
 const IN_LAYERS: [&str; 3] = ["blk.", "model.layers.", "encoder.layer."];
 
 impl<'a> Loader<'a> {
-    /// A loader with nothing loaded.
-    pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint, on_bytes: &'a mut dyn FnMut(u64) -> Result<()>) -> Self {
-        Self { gpu, checkpoint, on_bytes, vectors: Vec::new(), loaded: HashSet::new() }
+    /// A loader with nothing laid out.
+    pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint) -> Self {
+        let (uploads, vectors, laid_out) = (Uploads::default(), Vec::new(), HashSet::new());
+        Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out }
     }
 
     /// A matrix of tensors stacked by rows; `n_rows` rows in all are wanted.
-    pub async fn matrix(&mut self, names: &[String], n_rows: u32, n_cols: u32) -> Result<Matrix> {
+    pub fn matrix(&mut self, names: &[String], n_rows: u32, n_cols: u32) -> Result<Matrix> {
         let mut found = 0;
         for name in names {
             found += expect(self.checkpoint, name)?.rows();
-            self.loaded.insert(name.clone());
+            self.laid_out.insert(name.clone());
         }
         if found != u64::from(n_rows) {
             let reason = format!("{} has {found} rows, {n_rows} were wanted", names.join(" + "));
             return Err(Error::format(self.checkpoint.name(), reason));
         }
-        Matrix::load(self.gpu, self.checkpoint, names, n_cols, self.on_bytes).await
+        Matrix::lay_out(self.gpu, self.checkpoint, names, n_cols, &mut self.uploads)
     }
 
     /// A vector of `len` finite values.
-    pub async fn vector(&mut self, name: &str, len: u32) -> Result<VectorOffset> {
+    pub fn vector(&mut self, name: &str, len: u32) -> Result<VectorOffset> {
+        let at = self.n_floats;
+        self.place(name, len)?;
+        Ok(self.close(at))
+    }
+
+    /// Puts a tensor of `len` values behind what the shared buffer holds.
+    fn place(&mut self, name: &str, len: u32) -> Result<()> {
         let info = expect(self.checkpoint, name)?;
-        self.loaded.insert(name.to_owned());
-        let n_bytes = info.n_bytes;
+        self.laid_out.insert(name.to_owned());
         if info.shape.iter().product::<u64>() != u64::from(len) {
             let reason = format!("tensor {name} has shape {:?}, ({len}) was wanted", info.shape);
             return Err(Error::format(self.checkpoint.name(), reason));
         }
-        let values = self.checkpoint.read_f32(name).await?;
-        (self.on_bytes)(n_bytes)?;
-        Ok(self.append(values))
+        self.vectors.push((info, self.n_floats));
+        self.n_floats += len as usize;
+        Ok(())
     }
 
-    fn append(&mut self, values: Vec<f32>) -> VectorOffset {
-        let at = self.vectors.len();
-        self.vectors.extend(values);
-        self.vectors.resize(self.vectors.len().next_multiple_of(VECTOR_STEP), 0.0);
+    /// Ends a vector that began at float `at`: the next one begins at a whole step.
+    fn close(&mut self, at: usize) -> VectorOffset {
+        self.n_floats = self.n_floats.next_multiple_of(VECTOR_STEP);
         (at / 4) as VectorOffset
     }
 
     /// The biases of stacked tensors (`names` end in `.weight`), zeros for those without; none where none has one.
-    async fn biases(&mut self, names: &[String]) -> Result<Option<VectorOffset>> {
+    fn biases(&mut self, names: &[String]) -> Result<Option<VectorOffset>> {
         let bias_of = |name: &String| name.replace(".weight", ".bias");
         if !names.iter().any(|name| self.checkpoint.tensor(&bias_of(name)).is_some()) {
             return Ok(None);
         }
-        let mut stacked = Vec::new();
+        let at = self.n_floats;
         for name in names {
-            let rows = expect(self.checkpoint, name)?.rows() as usize;
+            let rows = expect(self.checkpoint, name)?.rows() as u32;
             let bias = bias_of(name);
             if self.checkpoint.tensor(&bias).is_some() {
-                let at = self.vector(&bias, rows as u32).await? as usize * 4;
-                stacked.extend_from_slice(&self.vectors[at..at + rows]);
-                self.vectors.truncate(at);
+                self.place(&bias, rows)?;
             } else {
-                stacked.resize(stacked.len() + rows, 0.0);
+                self.n_floats += rows as usize;
             }
         }
-        Ok(Some(self.append(stacked)))
+        Ok(Some(self.close(at)))
     }
 
-    /// Refuses a model with tensors in its layers that were not loaded: more layers than it says, or parts that this
+    /// Refuses a model with tensors in its layers that were not laid out: more layers than it says, or parts that this
     /// forward pass lacks. Without them it would write garbage.
     pub fn check_complete(&self) -> Result<()> {
         let in_layers = |name: &str| IN_LAYERS.iter().any(|prefix| name.starts_with(prefix));
-        match self.checkpoint.tensors().find(|info| in_layers(&info.name) && !self.loaded.contains(&info.name)) {
+        match self.checkpoint.tensors().find(|info| in_layers(&info.name) && !self.laid_out.contains(&info.name)) {
             Some(info) => {
                 let (file, name) = (self.checkpoint.name(), &info.name);
                 Err(Error::unsupported(format!("tensor {name} of {file}: nothing in this architecture uses it")))
@@ -106,11 +111,27 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The buffer that all vectors share.
-    pub fn finish(self) -> Result<Buffer> {
-        let buffer = self.gpu.buffer("norms and biases", self.vectors.len() as u64 * 4)?;
-        self.gpu.write(&buffer, 0, bytemuck::cast_slice(&self.vectors));
-        Ok(buffer)
+    /// The buffer that all vectors share, and what is still to be read.
+    pub fn finish(mut self) -> Result<(Buffer, Weights<'a>)> {
+        let buffer = self.gpu.buffer("norms and biases", self.n_floats as u64 * 4)?;
+        for (info, at) in self.vectors {
+            self.uploads.add_vector(info, &buffer, at as u64 * 4);
+        }
+        Ok((buffer, Weights { gpu: self.gpu, checkpoint: self.checkpoint, uploads: self.uploads }))
+    }
+}
+
+/// Weights that are laid out and still to be read.
+pub struct Weights<'a> {
+    gpu: &'a Gpu,
+    checkpoint: &'a Checkpoint,
+    uploads: Uploads<'a>,
+}
+
+impl Weights<'_> {
+    /// Streams them to the GPU; `on_bytes` hears of the file bytes of every piece, and its error ends it.
+    pub async fn read(self, on_bytes: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        self.uploads.run(self.gpu, self.checkpoint, on_bytes).await
     }
 }
 
@@ -124,10 +145,10 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Loads tensors `names` stacked by rows, with their biases.
-    pub async fn load(loader: &mut Loader<'_>, names: &[String], n_rows: u32, n_cols: u32) -> Result<Self> {
-        let weights = loader.matrix(names, n_rows, n_cols).await?;
-        Ok(Self { weights, bias: loader.biases(names).await? })
+    /// Tensors `names` stacked by rows, with their biases.
+    pub fn load(loader: &mut Loader<'_>, names: &[String], n_rows: u32, n_cols: u32) -> Result<Self> {
+        let weights = loader.matrix(names, n_rows, n_cols)?;
+        Ok(Self { weights, bias: loader.biases(names)? })
     }
 
     /// y = activate(W·x + bias) + residual.
@@ -211,16 +232,16 @@ impl<'a> Input<'a> {
 pub struct Norm(NormWeights);
 
 impl Norm {
-    /// Loads `{scope}.weight`: an RMSNorm of `len` values.
-    pub async fn load_rms(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
-        let weight = loader.vector(&format!("{scope}.weight"), len).await?;
+    /// `{scope}.weight`: an RMSNorm of `len` values.
+    pub fn load_rms(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
+        let weight = loader.vector(&format!("{scope}.weight"), len)?;
         Ok(Self(NormWeights { weight, bias: None, eps }))
     }
 
-    /// Loads `{scope}.weight` and `{scope}.bias`: a LayerNorm of `len` values.
-    pub async fn load_layer(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
-        let weight = loader.vector(&format!("{scope}.weight"), len).await?;
-        let bias = Some(loader.vector(&format!("{scope}.bias"), len).await?);
+    /// `{scope}.weight` and `{scope}.bias`: a LayerNorm of `len` values.
+    pub fn load_layer(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
+        let weight = loader.vector(&format!("{scope}.weight"), len)?;
+        let bias = Some(loader.vector(&format!("{scope}.bias"), len)?);
         Ok(Self(NormWeights { weight, bias, eps }))
     }
 

@@ -6,4 +6,5 @@ pub mod config;
 pub mod decoder;
 pub mod encoder;
 pub mod layers;
+pub mod loading;
 pub mod rope;

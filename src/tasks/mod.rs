@@ -67,16 +67,9 @@ impl TextEncoder {
         let shape = EncoderConfig::new(checkpoint).await?.shape;
         let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
         check_vocabulary(checkpoint, &tokenizer, shape.vocab_size)?;
-        let mut encoder = {
-            let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            Encoder::load(gpu, checkpoint, &mut on_bytes).await?
-        };
-        let output = match encoder.n_labels() {
-            Some(_) => Output::Logits,
-            None => Output::Embedding(encoder.config().pooling, Scaling::Raw),
-        };
-        encoder.compile(gpu, output, &mut compiling(progress)).await?;
-        options.cancel.check()?;
+        let loading = Encoder::load(gpu, checkpoint).await?;
+        let loading = loading.read(&mut reading(checkpoint, &options.cancel, progress)).await?;
+        let encoder = loading.finish(&mut compiling(&options.cancel, progress)).await?;
         let most = encoder.batch_len().min(encoder.config().max_tokens as usize);
         let context_len = options.context_len.unwrap_or(most).min(most);
         let info = ModelInfo::new(checkpoint, &shape, context_len, start.elapsed());

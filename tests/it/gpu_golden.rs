@@ -61,8 +61,9 @@ fn ids(value: &Value) -> Vec<u32> {
 fn load(gpu: &Gpu, model: &Value) -> Decoder {
     let checkpoint = folder(model);
     let room = Room { context_len: 128, n_slots: 1, kv_type: KvType::F32 };
-    let mut decoder = block_on(Decoder::load(gpu, &checkpoint, room, &mut |_| Ok(()))).unwrap();
-    block_on(decoder.compile(gpu, &mut |_, _| {})).unwrap();
+    let loading = block_on(Decoder::load(gpu, &checkpoint, room)).unwrap();
+    let loading = block_on(loading.read(&mut |_| Ok(()))).unwrap();
+    let decoder = block_on(loading.finish(&mut |_, _| Ok(()))).unwrap();
     decoder.set_sampling(gpu, &SamplingParams::default());
     decoder
 }

@@ -3,7 +3,7 @@
 use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
 use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, ReadBack};
+use crate::gpu::{Buffer, Compiler, Gpu, ReadBack};
 use crate::kernels::attention::{SPLIT, Splits};
 use crate::kernels::matmul::Activation;
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
@@ -40,11 +40,12 @@ impl Decoder {
         self.n_slots
     }
 
-    /// Compiles the steps for several sequences; none where there is one slot.
-    pub(super) async fn compile_batches(&self, gpu: &Gpu) -> Result<Option<Batches>> {
+    /// Records the steps for several sequences and begins to compile them; none where there is one slot.
+    pub(super) fn compile_batches(&self, compiler: &mut Compiler<'_>) -> Result<Option<Batches>> {
         if self.n_slots == 1 {
             return Ok(None);
         }
+        let gpu = compiler.gpu();
         let state = gpu.uniform("state of slots", STATE_BYTES);
         let mut batches =
             Batches { state, sampling: gpu.uniform("sampling of slots", SAMPLING_BYTES), widths: Vec::new() };
@@ -58,7 +59,7 @@ impl Decoder {
                 let (state, columns) = (&batches.state, ColumnsAre::Slots);
                 let mut pass = Pass { rec: &mut rec, state, columns, vectors: &self.vectors };
                 self.slots_step(&mut pass, &scratch, &logits, &batches.sampling);
-                let program = gpu.program(&rec, &mut |_, _| {}).await?;
+                let program = compiler.program(&rec)?;
                 steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
             }
             batches.widths.push(Width { n_columns: n_columns as usize, steps });
