@@ -1,7 +1,7 @@
 #import grid
 #import state
 #import bytes
-#import k_scale
+#import quads
 #import weights
 #import columns
 // y[column] = W[id of the column], or += where ACCUMULATE: rows of a matrix, dequantized. One dispatch per part of a split
@@ -10,7 +10,7 @@ struct Params {
     planes: vec4<u32>, // start of each weight plane, in vec4s
     n_rows: u32,       // rows of this part
     first_row: u32,    // its first row in the whole matrix
-    granules: u32,     // per row
+    steps: u32,        // of 64 weights, per row
     y_stride: u32,     // vec4s per column of y
     by_position: u32,  // 1: ids are a history, indexed by slot and position, 0: indexed by column
     ids_stride: u32,   // ids per slot of a history
@@ -22,6 +22,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read> ids: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
+fn row_of(q: Quad, row: u32) -> vec4<f32> {
+    return select(select(q.a, q.b, row == 1u), select(q.c, q.d, row == 3u), row >= 2u);
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -29,14 +33,20 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = linear_group(group, n_groups) * WG + local;
-    let per_column = params.granules * 8u;
+    let per_column = params.steps * 16u;
     let column = i / per_column;
     let k4 = i % per_column;
     if (column >= state.n_tokens) { return; }
     let in_history = slot_of(column) * params.ids_stride + position_of(column);
     let id = ids[select(column, in_history, params.by_position == 1u)];
     if (id < params.first_row || id - params.first_row >= params.n_rows) { return; }
-    let value = dequant4(load_granule(id - params.first_row, k4 / 8u), k4 % 8u);
+    let row = id - params.first_row;
+    let step = k4 / 16u;
+    let g = k4 / 8u % 2u;
+    let j = k4 % 8u;
+    let place = at_quad(row / 4u);
+    let f = affine(load_scales(place, step), g, j / 4u);
+    let value = f.scale[row % 4u] * row_of(codes4(load_codes(place, step, g), j), row % 4u) + f.offset[row % 4u];
     let at = column * params.y_stride + k4;
     y[at] = select(value, y[at] + value, ACCUMULATE == 1u);
 }

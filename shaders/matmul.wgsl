@@ -2,9 +2,10 @@
 #import state
 #import product
 #import bytes
-#import k_scale
+#import quads
 #import team
 #import weights
+#import scaling
 #import prologue
 #import output
 // Products with COLS columns at a time. A thread owns a quad of rows × COLS columns and walks K alone: weights are read once per
@@ -22,32 +23,48 @@ fn main(
     // Whole teams leave: those that stay have all their lanes to load x.
     if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
     let column = select((tile % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
-    let rows = rows_of(min(quad, n_quads() - 1u));
+    let at = at_quad(min(quad, n_quads() - 1u));
     let lane = share_lane(inv);
     #repeat c COLS
     let base_$c = (column + $cu) * params.x_stride;
     var sums_$c = vec4<f32>(0.0);
     var squares_$c = 0.0;
     #end
-    for (var g = 0u; g < params.granules; g++) {
-        let a = load_granule(rows.x, g);
-        let b = load_granule(rows.y, g);
-        let c = load_granule(rows.z, g);
-        let d = load_granule(rows.w, g);
-        #repeat l LOADS
+    for (var step = 0u; step < params.steps; step++) {
+        let scales = load_scales(at, step);
+        #repeat g 2
         {
-            let k4 = g * 8u + $lu * LANES + lane;
+            let codes = load_codes(at, step, $gu);
             #repeat c COLS
-            let raw_$c = x[base_$c + k4];
-            let x_$c = weigh(raw_$c, k4);
-            squares_$c += square(raw_$c);
+            var part_$c = vec4<f32>(0.0);
+            var total_$c = vec4<f32>(0.0);
             #end
-            #repeat j LANES
+            #repeat l LOADS
             {
-                const J = $lu * LANES + $ju;
-                let w = Quad(dequant4(a, J), dequant4(b, J), dequant4(c, J), dequant4(d, J));
+                let k4 = step * 16u + $gu * 8u + $lu * LANES + lane;
                 #repeat c COLS
-                sums_$c += dots(w, shared_$j(x_$c));
+                let raw_$c = x[base_$c + k4];
+                let x_$c = weigh(raw_$c, k4);
+                squares_$c += square(raw_$c);
+                #end
+                #repeat j LANES
+                {
+                    const J = $lu * LANES + $ju;
+                    let f = affine(scales, $gu, J / 4u);
+                    let w = scaled(codes4(codes, J), f);
+                    #repeat c COLS
+                    let v_$c = shared_$j(x_$c);
+                    part_$c += dots(w, v_$c);
+                    total_$c = tally(total_$c, v_$c);
+                    #end
+                    if ((J + 1u) % VEC4S_PER_SCALE == 0u) {
+                        #repeat c COLS
+                        sums_$c += finished(part_$c, total_$c, f);
+                        part_$c = vec4<f32>(0.0);
+                        total_$c = vec4<f32>(0.0);
+                        #end
+                    }
+                }
                 #end
             }
             #end

@@ -2,43 +2,53 @@
 #import state
 #import product
 #import bytes
-#import k_scale
+#import quads
 #import team
 #import weights
+#import scaling
 #import prologue
 #import output
-// Products with one column. A team owns a quad of rows at a time and its lanes share their granules; a workgroup owns PER_GROUP quads,
-// however many teams it holds.
+// Products with one column. A team owns SIDE neighbouring quads of rows at a time: lanes SIDE apart share a quad's granules, so that
+// neighbouring lanes read neighbouring units. A workgroup owns a tile of eight quads, however many teams it holds.
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) n_groups: vec3<u32>,
     inv: Invocation,
 ) {
-    let first = linear_group(group, n_groups) * PER_GROUP;
+    let first = linear_group(group, n_groups) * 8u;
     let column = state.n_tokens - 1u;
     let base = column * params.x_stride;
-    for (var i = team(inv); i < PER_GROUP; i += n_teams(inv)) {
-        let quad = first + i;
-        let rows = rows_of(min(quad, n_quads() - 1u));
+    for (var i = team(inv) * SIDE; i < 8u; i += n_teams(inv) * SIDE) {
+        let quad = first + i + lane(inv) % SIDE;
+        let at = at_quad(min(quad, n_quads() - 1u));
         var sums = vec4<f32>(0.0);
         var squares = 0.0;
-        for (var g = lane(inv); g < params.granules; g += n_lanes(inv)) {
-            let a = load_granule(rows.x, g);
-            let b = load_granule(rows.y, g);
-            let c = load_granule(rows.z, g);
-            let d = load_granule(rows.w, g);
+        for (var granule = lane(inv) / SIDE; granule < 2u * params.steps; granule += n_lanes(inv) / SIDE) {
+            let step = granule / 2u;
+            let g = granule % 2u;
+            let scales = load_scales(at, step);
+            let codes = load_codes(at, step, g);
+            var part = vec4<f32>(0.0);
+            var total = vec4<f32>(0.0);
             #repeat j 8
             {
-                let raw = x[base + g * 8u + $ju];
-                let w = Quad(dequant4(a, $ju), dequant4(b, $ju), dequant4(c, $ju), dequant4(d, $ju));
-                sums += dots(w, weigh(raw, g * 8u + $ju));
+                let raw = x[base + granule * 8u + $ju];
+                let v = weigh(raw, granule * 8u + $ju);
+                let f = affine(scales, g, $ju / 4u);
+                part += dots(scaled(codes4(codes, $ju), f), v);
+                total = tally(total, v);
                 squares += square(raw);
+                if (($ju + 1u) % VEC4S_PER_SCALE == 0u) {
+                    sums += finished(part, total, f);
+                    part = vec4<f32>(0.0);
+                    total = vec4<f32>(0.0);
+                }
             }
             #end
         }
-        sums = team_sum4(inv, sums);
-        if (NORMED) { sums *= norm_scale(team_sum(inv, squares)); }
-        if (lane(inv) == 0u && quad < n_quads()) { store(quad, select(column, 0u, params.only_last == 1u), sums); }
+        sums = strided_sum4(inv, sums, SIDE);
+        if (NORMED) { sums *= norm_scale(strided_sum4(inv, vec4<f32>(squares), SIDE).x); }
+        if (lane(inv) < SIDE && quad < n_quads()) { store(quad, select(column, 0u, params.only_last == 1u), sums); }
     }
 }

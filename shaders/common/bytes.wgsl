@@ -9,12 +9,6 @@ fn signed_bytes4(w: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>((s << 24u) >> 24u, (s << 16u) >> 24u, (s << 8u) >> 24u, s >> 24u));
 }
 
-// Entry i of a plane of f16 values that begins at vec4 `start` of the weights.
-fn plane_f16(start: u32, i: u32) -> f32 {
-    let pair = unpack2x16float(weights[start + i / 8u][(i / 2u) % 4u]);
-    return select(pair.x, pair.y, i % 2u == 1u);
-}
-
 // The codes' 4-bit parts: word j of `codes` holds weights 8j..8j+3 in its low nibbles and 8j+4..8j+7 in its high ones.
 fn nibbles4(codes: vec4<u32>, j: u32) -> u32 {
     return (codes[j / 2u] >> (4u * (j % 2u))) & 0x0F0F0F0Fu;

@@ -1,11 +1,14 @@
-// The 6-bit scale and minimum of sub-block s from a K block's header (d, dmin, 12 bytes): (d·sc, dmin·m).
-fn k_scale(header: vec4<u32>, s: u32) -> vec2<f32> {
-    let d = unpack2x16float(header.x);
-    let t = 8u * (s % 4u);
-    let a = (header.y >> t) & 255u;
-    let b = (header.z >> t) & 255u;
-    let c = (header.w >> t) & 255u;
-    let low = vec2<u32>(a & 63u, b & 63u);
-    let high = vec2<u32>((c & 15u) | ((a >> 6u) << 4u), (c >> 4u) | ((b >> 6u) << 4u));
-    return d * vec2<f32>(select(low, high, s >= 4u));
+// Q4_K's and Q5_K's scales, plane 1: of each row and granule two bytes, sc and m; plane 2: of each row and block of 256 two f16,
+// d and dmin. w = d·sc·q − dmin·m
+struct Scales { sub: vec4<u32>, factors: vec4<u32> }
+fn load_scales(at: At, step: u32) -> Scales {
+    return Scales(unit(params.planes.y, at, step, 1u, 0u), block_unit(params.planes.z, at, step));
 }
+fn affine(s: Scales, g: u32, h: u32) -> Affine {
+    let sub = half_unit(s.sub, g);
+    let low = bytes4(sub.x);
+    let high = bytes4(sub.y);
+    return Affine(first_f16(s.factors) * vec4<f32>(low.xz, high.xz), -second_f16(s.factors) * vec4<f32>(low.yw, high.yw));
+}
+const VEC4S_PER_SCALE: u32 = 8u;
+const HAS_OFFSET: bool = true;

@@ -4,7 +4,7 @@ struct Params {
     n_rows: u32,       // rows of this part
     first_row: u32,    // where they stand in y
     n_cols: u32,       // weights per row
-    granules: u32,     // of 32 weights, per row
+    steps: u32,        // of 64 weights, per row
     x_stride: u32,     // vec4s per column of x
     y_stride: u32,     // floats per column of y
     norm: u32,         // the prologue's norm weight, its start in `vectors` in vec4s
@@ -15,16 +15,16 @@ struct Params {
     n_kv_heads: u32,   // key and value heads,
     context_len: u32,  // positions per kv head in the cache,
     q_stride: u32,     // floats per column of q
+    n_gates: u32,      // of gated: gates, and so ups
     pad0: u32,
-    pad1: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
 
-// Four weights of each of four rows.
-struct Quad { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+fn n_quads() -> u32 { return (params.n_rows + 3u) / 4u; }
+// Of each row of a quad, four weights times four values.
 fn dots(w: Quad, v: vec4<f32>) -> vec4<f32> { return vec4<f32>(dot(w.a, v), dot(w.b, v), dot(w.c, v), dot(w.d, v)); }
 
 // What a normed column's products are multiplied with; `squares` is the sum of its x².

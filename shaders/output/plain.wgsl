@@ -4,10 +4,6 @@
 // y = activate(W·x + bias) + residual. Quad q is rows 4q to 4q + 3.
 @group(0) @binding(5) var<storage, read> residual: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
-fn n_quads() -> u32 { return (params.n_rows + 3u) / 4u; }
-fn rows_of(quad: u32) -> vec4<u32> {
-    return min(vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.n_rows - 1u));
-}
 fn store(quad: u32, column: u32, sums: vec4<f32>) {
     let base = column * params.y_stride;
     for (var i = 0u; i < 4u; i++) {

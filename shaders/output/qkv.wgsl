@@ -10,8 +10,6 @@
 @group(0) @binding(7) var<storage, read_write> k: array<KvPair>;
 @group(0) @binding(8) var<storage, read_write> v: array<KvPair>;
 const QUADS: u32 = HEAD_DIM / 4u;
-fn n_quads() -> u32 { return params.n_rows / 4u; }
-fn rows_of(quad: u32) -> vec4<u32> { return (quad / QUADS) * HEAD_DIM + quad_values(quad % QUADS); }
 fn store(quad: u32, column: u32, sums: vec4<f32>) {
     let row = params.first_row + (quad / QUADS) * HEAD_DIM;
     let values = quad_values(quad % QUADS);

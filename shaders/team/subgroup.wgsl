@@ -10,6 +10,12 @@ fn lane(inv: Invocation) -> u32 { return inv.in_subgroup; }
 fn n_lanes(inv: Invocation) -> u32 { return min(inv.size, WG); }
 fn team_sum(inv: Invocation, v: f32) -> f32 { return subgroupAdd(v); }
 fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> { return subgroupAdd(v); }
+// The sum of v over the lanes a multiple of `stride` apart, a power of two.
+fn strided_sum4(inv: Invocation, v: vec4<f32>, stride: u32) -> vec4<f32> {
+    var sum = v;
+    for (var step = stride; step < n_lanes(inv); step *= 2u) { sum += subgroupShuffleXor(sum, step); }
+    return sum;
+}
 fn team_max(inv: Invocation, v: f32) -> f32 { return subgroupMax(v); }
 fn team_max4(inv: Invocation, v: vec4<f32>) -> vec4<f32> { return subgroupMax(v); }
 

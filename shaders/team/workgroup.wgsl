@@ -8,17 +8,19 @@ fn team(inv: Invocation) -> u32 { return 0u; }
 fn n_teams(inv: Invocation) -> u32 { return 1u; }
 fn lane(inv: Invocation) -> u32 { return inv.local; }
 fn n_lanes(inv: Invocation) -> u32 { return WG; }
-fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> {
+// The sum of v over the lanes a multiple of `stride` apart, a power of two.
+fn strided_sum4(inv: Invocation, v: vec4<f32>, stride: u32) -> vec4<f32> {
     team_scratch[inv.local] = v;
     workgroupBarrier();
-    for (var step = WG / 2u; step > 0u; step /= 2u) {
+    for (var step = WG / 2u; step >= stride; step /= 2u) {
         if (inv.local < step) { team_scratch[inv.local] += team_scratch[inv.local + step]; }
         workgroupBarrier();
     }
-    let sum = team_scratch[0];
+    let sum = team_scratch[inv.local % stride];
     workgroupBarrier();
     return sum;
 }
+fn team_sum4(inv: Invocation, v: vec4<f32>) -> vec4<f32> { return strided_sum4(inv, v, 1u); }
 fn team_sum(inv: Invocation, v: f32) -> f32 { return team_sum4(inv, vec4<f32>(v, 0.0, 0.0, 0.0)).x; }
 fn team_max4(inv: Invocation, v: vec4<f32>) -> vec4<f32> {
     team_scratch[inv.local] = v;

@@ -1,7 +1,13 @@
-// Plane 0: codes, 1 vec4 per granule of 32; plane 1: f16 scale per granule. w = d·(q − 8)
-struct Granule { codes: vec4<u32>, d: f32 }
-fn load_granule(row: u32, g: u32) -> Granule {
-    let i = row * params.granules + g;
-    return Granule(weights[params.planes.x + i], plane_f16(params.planes.y, i));
+#import nibbles
+// Plane 0: codes; plane 1: f16 scale per row and granule. w = d·(q − 8)
+struct Scales { d: vec4<u32> }
+fn load_scales(at: At, step: u32) -> Scales { return Scales(unit(params.planes.y, at, step, 1u, 0u)); }
+fn affine(s: Scales, g: u32, h: u32) -> Affine {
+    let d = four_f16(half_unit(s.d, g));
+    return Affine(d, -8.0 * d);
 }
-fn dequant4(w: Granule, j: u32) -> vec4<f32> { return w.d * (bytes4(nibbles4(w.codes, j)) - 8.0); }
+const VEC4S_PER_SCALE: u32 = 8u;
+const HAS_OFFSET: bool = true;
+struct Codes { low: Rows }
+fn load_codes(at: At, step: u32, g: u32) -> Codes { return Codes(load_nibbles(at, step, g)); }
+fn codes4(w: Codes, j: u32) -> Quad { return nibble_codes(w.low, j); }

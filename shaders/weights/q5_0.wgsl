@@ -1,9 +1,15 @@
-// Plane 0: low nibbles, 1 vec4 per granule of 32; plane 1: fifth bits, a word per granule; plane 2: f16 scale. w = d·(q − 16)
-struct Granule { codes: vec4<u32>, high: u32, d: f32 }
-fn load_granule(row: u32, g: u32) -> Granule {
-    let i = row * params.granules + g;
-    return Granule(weights[params.planes.x + i], weights[params.planes.y + i / 4u][i % 4u], plane_f16(params.planes.z, i));
+#import nibbles
+// Plane 0: low nibbles; plane 1: f16 scale; plane 2: fifth bits, a word per row and granule. w = d·(q − 16)
+struct Scales { d: vec4<u32> }
+fn load_scales(at: At, step: u32) -> Scales { return Scales(unit(params.planes.y, at, step, 1u, 0u)); }
+fn affine(s: Scales, g: u32, h: u32) -> Affine {
+    let d = four_f16(half_unit(s.d, g));
+    return Affine(d, -16.0 * d);
 }
-fn dequant4(w: Granule, j: u32) -> vec4<f32> {
-    return w.d * (bytes4(nibbles4(w.codes, j) | fifth_bits(w.high >> (4u * j))) - 16.0);
+const VEC4S_PER_SCALE: u32 = 8u;
+const HAS_OFFSET: bool = true;
+struct Codes { low: Rows, high: vec4<u32> }
+fn load_codes(at: At, step: u32, g: u32) -> Codes {
+    return Codes(load_nibbles(at, step, g), unit(params.planes.z, at, step, 2u, g));
 }
+fn codes4(w: Codes, j: u32) -> Quad { return five_bit_codes(w.low, w.high, j); }

@@ -1,10 +1,17 @@
-// Plane 0: low nibbles, 1 vec4 per granule of 32; plane 1: fifth bits, a word per granule; plane 2: (d, m) f16 pair. w = d·q + m
-struct Granule { codes: vec4<u32>, high: u32, dm: vec2<f32> }
-fn load_granule(row: u32, g: u32) -> Granule {
-    let i = row * params.granules + g;
-    let dm = unpack2x16float(weights[params.planes.z + i / 4u][i % 4u]);
-    return Granule(weights[params.planes.x + i], weights[params.planes.y + i / 4u][i % 4u], dm);
+#import nibbles
+// Plane 0: low nibbles; plane 1: two f16, d and m, per row and granule; plane 2: fifth bits, a word. w = d·q + m
+struct Scales { first: vec4<u32>, second: vec4<u32> }
+fn load_scales(at: At, step: u32) -> Scales {
+    return Scales(unit(params.planes.y, at, step, 2u, 0u), unit(params.planes.y, at, step, 2u, 1u));
 }
-fn dequant4(w: Granule, j: u32) -> vec4<f32> {
-    return w.dm.x * bytes4(nibbles4(w.codes, j) | fifth_bits(w.high >> (4u * j))) + w.dm.y;
+fn affine(s: Scales, g: u32, h: u32) -> Affine {
+    let dm = select(s.first, s.second, g == 1u);
+    return Affine(first_f16(dm), second_f16(dm));
 }
+const VEC4S_PER_SCALE: u32 = 8u;
+const HAS_OFFSET: bool = true;
+struct Codes { low: Rows, high: vec4<u32> }
+fn load_codes(at: At, step: u32, g: u32) -> Codes {
+    return Codes(load_nibbles(at, step, g), unit(params.planes.z, at, step, 2u, g));
+}
+fn codes4(w: Codes, j: u32) -> Quad { return five_bit_codes(w.low, w.high, j); }

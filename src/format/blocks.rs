@@ -148,37 +148,40 @@ fn decode_q5_1(block: &[u8], out: &mut Vec<f32>) {
 }
 
 /// The 6-bit scale and minimum of sub-block `j` (0..8) from the 12 packed bytes of Q4_K and Q5_K.
-fn scale_min(packed: &[u8], j: usize) -> (f32, f32) {
-    let (scale, min) = if j < 4 {
+pub(crate) fn scale_min(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
     } else {
         (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4)
-    };
-    (f32::from(scale), f32::from(min))
+    }
+}
+
+/// The 256 4-bit codes of a Q4_K block: four chunks of 32 bytes, each two sub-blocks.
+pub(crate) fn codes_q4_k(block: &[u8]) -> [u8; K_BLOCK] {
+    std::array::from_fn(|i| block[16 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15)
+}
+
+/// The 256 5-bit codes of a Q5_K block: Q4_K's, with bit j of fifth byte l for weight l of sub-block j.
+pub(crate) fn codes_q5_k(block: &[u8]) -> [u8; K_BLOCK] {
+    let fifth = |i: usize| block[16 + i % 32] >> (i / 32) & 1;
+    std::array::from_fn(|i| block[48 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15 | fifth(i) << 4)
+}
+
+fn decode_k_scaled(block: &[u8], codes: &[u8; K_BLOCK], out: &mut Vec<f32>) {
+    let (d, d_min) = (f16_at(block, 0), f16_at(block, 2));
+    for (j, codes) in codes.chunks_exact(32).enumerate() {
+        let (scale, min) = scale_min(&block[4..16], j);
+        let (d, m) = (d * f32::from(scale), d_min * f32::from(min));
+        out.extend(codes.iter().map(|&code| d * f32::from(code) - m));
+    }
 }
 
 fn decode_q4_k(block: &[u8], out: &mut Vec<f32>) {
-    let (d, d_min) = (f16_at(block, 0), f16_at(block, 2));
-    for j in 0..8 {
-        let (scale, min) = scale_min(&block[4..16], j);
-        let (d, m) = (d * scale, d_min * min);
-        let nibbles = &block[16 + j / 2 * 32..][..32];
-        out.extend(nibbles.iter().map(|&byte| d * f32::from(byte >> (j % 2 * 4) & 15) - m));
-    }
+    decode_k_scaled(block, &codes_q4_k(block), out);
 }
 
 fn decode_q5_k(block: &[u8], out: &mut Vec<f32>) {
-    let (d, d_min) = (f16_at(block, 0), f16_at(block, 2));
-    let fifth = &block[16..48];
-    for j in 0..8 {
-        let (scale, min) = scale_min(&block[4..16], j);
-        let (d, m) = (d * scale, d_min * min);
-        let nibbles = &block[48 + j / 2 * 32..][..32];
-        out.extend(nibbles.iter().zip(fifth).map(|(&byte, &high)| {
-            let code = byte >> (j % 2 * 4) & 15 | (high >> j & 1) << 4;
-            d * f32::from(code) - m
-        }));
-    }
+    decode_k_scaled(block, &codes_q5_k(block), out);
 }
 
 /// The 256 6-bit codes of a Q6_K block: two halves of 128, each four runs of 32.
@@ -243,7 +246,8 @@ fn push_nibbles(codes: &[u8; 32], out: &mut Vec<u8>) {
     out.extend((0..16).map(|i| codes[i] & 15 | codes[16 + i] << 4));
 }
 
-fn fifth_bits(codes: &[u8; 32]) -> u32 {
+/// Bit i: the fifth bit of code i.
+pub(crate) fn fifth_bits(codes: &[u8; 32]) -> u32 {
     codes.iter().enumerate().fold(0, |bits, (i, code)| bits | u32::from(code >> 4 & 1) << i)
 }
 

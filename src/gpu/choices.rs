@@ -13,14 +13,21 @@ pub struct Choices {
     pub tile_columns: u32,
     /// Threads of a workgroup of those: 32 or 64.
     pub tile_threads: u32,
+    /// Whether a column's sums must come out the same in company as alone: what a device's measurement does not decide.
+    #[serde(skip)]
+    pub alike: bool,
 }
 
 /// How a product with one column is shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OneColumn {
-    /// The lanes of a team share the granules of a quad of rows: neighbouring lanes read neighbouring bytes.
-    Team,
+    /// The lanes of a team share the granules of two quads of rows.
+    #[serde(rename = "team-2")]
+    Team2,
+    /// The same of eight quads: neighbouring lanes read neighbouring bytes, fewer of them share a quad.
+    #[serde(rename = "team-8")]
+    Team8,
     /// A thread walks a quad of rows alone, in workgroups of 16: a register tile with one column.
     #[serde(rename = "tile-16")]
     Tile16,
@@ -35,7 +42,7 @@ pub enum OneColumn {
 impl Default for Choices {
     /// What suits GPUs: measuring is what suits this one.
     fn default() -> Self {
-        Self { one_column: OneColumn::Team, tile_columns: 8, tile_threads: 64 }
+        Self { one_column: OneColumn::Team2, tile_columns: 8, tile_threads: 64, alike: false }
     }
 }
 
@@ -43,7 +50,8 @@ impl std::fmt::Display for Choices {
     /// As `--variant` takes them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let one_column = match self.one_column {
-            OneColumn::Team => "team",
+            OneColumn::Team2 => "team-2",
+            OneColumn::Team8 => "team-8",
             OneColumn::Tile16 => "tile-16",
             OneColumn::Tile32 => "tile-32",
             OneColumn::Tile64 => "tile-64",
@@ -60,11 +68,12 @@ impl Choices {
     /// `Invalid` with the names and choices there are.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let invalid = || {
-            let known = "one-column=team|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64";
+            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64";
             Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
         };
         match assignment.split_once('=').ok_or_else(invalid)? {
-            ("one-column", "team") => self.one_column = OneColumn::Team,
+            ("one-column", "team-2") => self.one_column = OneColumn::Team2,
+            ("one-column", "team-8") => self.one_column = OneColumn::Team8,
             ("one-column", "tile-16") => self.one_column = OneColumn::Tile16,
             ("one-column", "tile-32") => self.one_column = OneColumn::Tile32,
             ("one-column", "tile-64") => self.one_column = OneColumn::Tile64,

@@ -1,14 +1,14 @@
 //! What kernels work on: weight matrices as GPU planes, in as many parts as the device's bindings ask for, and columns of
 //! activations. Knows formats, no kernel and no model.
 
-use super::upload::{Span, Uploads};
+use super::upload::{Stack, Uploads};
 use super::{Buffer, Gpu};
 use crate::error::{Error, Result};
-use crate::format::planes::{PlaneLayout, ROW_STEP};
+use crate::format::planes::{self, PlaneLayout, RowOrder};
 use crate::format::{Checkpoint, DType, TensorInfo};
 
-/// Values of an activation column are padded to whole granules of weights.
-const GRANULE: u32 = 32;
+/// Values of an activation column are padded to whole steps of weights.
+const STEP: u32 = planes::STEP as u32;
 
 /// Rows of a matrix that lie in one buffer and have one type.
 #[derive(Debug)]
@@ -27,10 +27,11 @@ pub struct Part {
 pub struct Matrix {
     pub(crate) n_rows: u32,
     pub(crate) n_cols: u32,
+    pub(crate) order: RowOrder,
     pub(crate) parts: Vec<Part>,
 }
 
-/// Activations `(n_columns, n_values)`, one column per token, f32, each padded with zeros to a whole granule.
+/// Activations `(n_columns, n_values)`, one column per token, f32, each padded with zeros to a whole step.
 #[derive(Clone, Debug)]
 pub struct Columns {
     pub(crate) buffer: Buffer,
@@ -41,7 +42,7 @@ pub struct Columns {
 impl Columns {
     /// Zeroed room for `n_columns` columns of `n_values`.
     pub fn new(gpu: &Gpu, label: &str, n_columns: u32, n_values: u32) -> Result<Self> {
-        let n_bytes = u64::from(n_columns) * u64::from(n_values.next_multiple_of(GRANULE)) * 4;
+        let n_bytes = u64::from(n_columns) * u64::from(n_values.next_multiple_of(STEP)) * 4;
         Ok(Self { buffer: gpu.buffer(label, n_bytes)?, n_columns, n_values })
     }
 
@@ -70,7 +71,7 @@ impl Columns {
 
     /// Floats from one column to the next.
     pub(crate) fn stride(&self) -> u32 {
-        self.n_values.next_multiple_of(GRANULE)
+        self.n_values.next_multiple_of(STEP)
     }
 }
 
@@ -90,17 +91,24 @@ impl Matrix {
         self.parts.len()
     }
 
-    /// Whether its parts begin and end at multiples of `n` rows.
-    pub(crate) fn has_whole(&self, n: u32) -> bool {
-        self.parts.iter().all(|part| part.first_row.is_multiple_of(n) && part.n_rows.is_multiple_of(n))
+    /// Whether its parts are whole heads of `head_dim` rows in `order`.
+    pub(crate) fn has_heads(&self, head_dim: u32, order: RowOrder) -> bool {
+        let is_whole = |part: &Part| part.first_row.is_multiple_of(head_dim) && part.n_rows.is_multiple_of(head_dim);
+        self.order == order && self.parts.iter().all(is_whole)
     }
 
-    /// Granules of 32 weights per row.
-    pub(crate) fn granules(&self) -> u32 {
-        self.n_cols.div_ceil(GRANULE)
+    /// Steps of 64 weights per row.
+    pub(crate) fn steps(&self) -> u32 {
+        self.n_cols.div_ceil(STEP)
     }
 
-    /// Makes room for the tensors `names`, stacked by rows in this order, and adds to `uploads` what fills it.
+    /// Whether each quad of rows is two gates and their ups.
+    pub(crate) fn has_gates_and_ups(&self) -> bool {
+        self.order == RowOrder::Halves { block: self.n_rows.into() }
+    }
+
+    /// Makes room for the tensors `names`, stacked by rows in this order, and adds to `uploads` what fills it. Rows stand in
+    /// `order` where blocks of it lie whole in parts, else as in the files.
     ///
     /// # Errors
     /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, `Limit` when the device holds no such buffers.
@@ -109,6 +117,7 @@ impl Matrix {
         checkpoint: &'a Checkpoint,
         names: &[String],
         n_cols: u32,
+        order: RowOrder,
         uploads: &mut Uploads<'a>,
     ) -> Result<Self> {
         let mut infos = Vec::new();
@@ -120,20 +129,25 @@ impl Matrix {
             }
             infos.push(info);
         }
+        let stacks: Vec<Stack<'a>> =
+            infos.chunk_by(|a, b| a.dtype == b.dtype).map(|tensors| Stack(tensors.into())).collect();
         let limit = gpu.info().max_binding_bytes.min(gpu.info().max_buffer_bytes);
+        let order = if stacks.iter().all(|stack| stack.takes(order, limit)) { order } else { RowOrder::AsFiled };
         let mut parts = Vec::new();
         let mut first_row = 0;
-        for spans in split(&infos, limit)? {
-            let head = spans[0].info;
-            let n_rows = spans.iter().map(|span| span.n_rows).sum();
-            let layout = PlaneLayout::new(head.dtype, n_rows, head.cols())?;
-            let buffer = gpu.buffer(&head.name, layout.n_bytes())?;
-            uploads.add_rows(&spans, &buffer, &layout);
-            let n_rows = n_rows as u32;
-            parts.push(Part { buffer, dtype: head.dtype, planes: layout.planes, first_row, n_rows });
-            first_row += n_rows;
+        for stack in &stacks {
+            let most = stack.rows_within(order, limit)?;
+            for first in (0..stack.n_rows()).step_by(most as usize) {
+                let n_rows = most.min(stack.n_rows() - first);
+                let layout = PlaneLayout::new(stack.dtype(), n_rows, u64::from(n_cols))?;
+                let buffer = gpu.buffer(&stack.0[0].name, layout.n_bytes())?;
+                uploads.add_rows(stack, first, order, &buffer, &layout);
+                let n_rows = n_rows as u32;
+                parts.push(Part { buffer, dtype: stack.dtype(), planes: layout.planes, first_row, n_rows });
+                first_row += n_rows;
+            }
         }
-        Ok(Self { n_rows: first_row, n_cols, parts })
+        Ok(Self { n_rows: first_row, n_cols, order, parts })
     }
 
     /// Lays the tensors `names` out and fills them; `on_bytes` hears of every piece's file bytes.
@@ -145,43 +159,12 @@ impl Matrix {
         checkpoint: &Checkpoint,
         names: &[String],
         n_cols: u32,
+        order: RowOrder,
         on_bytes: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Self> {
         let mut uploads = Uploads::default();
-        let matrix = Self::lay_out(gpu, checkpoint, names, n_cols, &mut uploads)?;
+        let matrix = Self::lay_out(gpu, checkpoint, names, n_cols, order, &mut uploads)?;
         uploads.run(gpu, checkpoint, on_bytes).await?;
         Ok(matrix)
     }
-}
-
-/// Groups stacked tensors into parts: a part has one type, at most `limit` bytes, and pieces that begin at whole row steps.
-fn split<'a>(infos: &[&'a TensorInfo], limit: u64) -> Result<Vec<Vec<Span<'a>>>> {
-    let mut parts: Vec<Vec<Span<'a>>> = Vec::new();
-    let mut room = 0;
-    for info in infos {
-        let step_bytes = PlaneLayout::new(info.dtype, ROW_STEP, info.cols())?.n_bytes();
-        let max_rows = limit / step_bytes * ROW_STEP;
-        if max_rows == 0 {
-            let what = format!("bytes in one binding for {ROW_STEP} rows of {}", info.name);
-            return Err(Error::Limit { what, needed: step_bytes, available: limit });
-        }
-        let mut first = 0;
-        while first < info.rows() {
-            let joins = parts
-                .last()
-                .and_then(|part| part.last())
-                .is_some_and(|last| last.info.dtype == info.dtype && last.n_rows.is_multiple_of(ROW_STEP) && room > 0);
-            if !joins {
-                parts.push(Vec::new());
-                room = max_rows;
-            }
-            let n_rows = room.min(info.rows() - first);
-            if let Some(part) = parts.last_mut() {
-                part.push(Span { info, first, n_rows });
-            }
-            room -= n_rows;
-            first += n_rows;
-        }
-    }
-    Ok(parts)
 }

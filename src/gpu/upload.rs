@@ -4,10 +4,11 @@
 use super::{Buffer, Gpu, Mark};
 use crate::error::{Error, Result};
 use crate::format::blocks::first_non_finite;
-use crate::format::planes::{PlaneLayout, ROW_STEP, repack};
-use crate::format::{Checkpoint, TensorInfo};
+use crate::format::planes::{PlaneLayout, RowOrder, TILE_ROWS, repack};
+use crate::format::{Checkpoint, DType, TensorInfo};
 use crate::source::Started;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Bytes of a file read, repacked and handed to the driver at a time. Small enough for the browser's heap, large enough
@@ -17,17 +18,69 @@ const PIECE_BYTES: u64 = 2 << 20;
 /// Pieces that the device may be behind: it may have shaders to compile first, and a download is not to wait for that.
 const MAX_BEHIND: usize = 14;
 
-/// Rows of one file tensor that go into a buffer.
-pub(crate) struct Span<'a> {
-    pub(crate) info: &'a TensorInfo,
-    pub(crate) first: u64,
-    pub(crate) n_rows: u64,
+/// File tensors of one type and width, stacked by rows.
+#[derive(Clone)]
+pub(crate) struct Stack<'a>(pub(crate) Rc<[&'a TensorInfo]>);
+
+impl<'a> Stack<'a> {
+    pub(crate) fn dtype(&self) -> DType {
+        self.0[0].dtype
+    }
+
+    pub(crate) fn n_rows(&self) -> u64 {
+        self.0.iter().map(|info| info.rows()).sum()
+    }
+
+    /// Whether rows may stand in `order`: blocks are whole quads, and lie whole in a part of at most `limit` bytes or are all
+    /// there is.
+    pub(crate) fn takes(&self, order: RowOrder, limit: u64) -> bool {
+        let RowOrder::Halves { block } = order else { return true };
+        let is_whole = block > 0 && block.is_multiple_of(4) && self.n_rows().is_multiple_of(block);
+        is_whole && self.rows_within(order, limit).is_ok()
+    }
+
+    /// Rows of a part of at most `limit` bytes: whole tiles of whole blocks.
+    pub(crate) fn rows_within(&self, order: RowOrder, limit: u64) -> Result<u64> {
+        let info = self.0[0];
+        let step = match order {
+            RowOrder::Halves { block } if block < self.n_rows() => lcm(TILE_ROWS, block),
+            _ => TILE_ROWS,
+        };
+        let needed = PlaneLayout::new(info.dtype, step, info.cols())?.n_bytes();
+        if needed > limit {
+            let what = format!("bytes in one binding for {step} rows of {}", info.name);
+            return Err(Error::Limit { what, needed, available: limit });
+        }
+        Ok(limit / needed.max(1) * step)
+    }
+
+    /// The rows of each tensor among rows `rows` of the stack.
+    fn among(&self, rows: Range<u64>) -> impl Iterator<Item = (&'a TensorInfo, u64, u64)> {
+        let mut start = 0;
+        self.0.iter().filter_map(move |info| {
+            let tensor = start..start + info.rows();
+            start = tensor.end;
+            let (first, end) = (rows.start.max(tensor.start), rows.end.min(tensor.end));
+            (first < end).then(|| (*info, first - tensor.start, end - first))
+        })
+    }
+}
+
+fn lcm(a: u64, b: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    a / gcd(a, b) * b
 }
 
 /// What goes where.
 enum Piece<'a> {
-    /// Rows of a tensor, as planes.
-    Rows { info: &'a TensorInfo, first: u64, n_rows: u64, buffer: Buffer, layout: PlaneLayout, to_row: u64 },
+    /// Rows of a stack, as planes from row `to_row` of the buffer. `ranges` are the stack's rows, in `order` once they are
+    /// together.
+    Rows { stack: Stack<'a>, ranges: Vec<Range<u64>>, order: RowOrder, buffer: Buffer, layout: PlaneLayout, to_row: u64 },
     /// A small tensor as f32 values.
     Vector { info: &'a TensorInfo, buffer: Buffer, offset: u64 },
 }
@@ -37,18 +90,26 @@ enum Piece<'a> {
 pub(crate) struct Uploads<'a>(VecDeque<Piece<'a>>);
 
 impl<'a> Uploads<'a> {
-    /// Adds the rows of `spans`, one after another, as the planes of `buffer`.
-    pub(crate) fn add_rows(&mut self, spans: &[Span<'a>], buffer: &Buffer, layout: &PlaneLayout) {
+    /// Adds the rows of `stack` from `first`, as they stand in `order`, as the planes of `buffer`.
+    pub(crate) fn add_rows(
+        &mut self,
+        stack: &Stack<'a>,
+        first: u64,
+        order: RowOrder,
+        buffer: &Buffer,
+        layout: &PlaneLayout,
+    ) {
         let row_bytes = layout.dtype.row_bytes(layout.cols).unwrap_or(u64::MAX);
-        let most = (PIECE_BYTES / row_bytes / ROW_STEP).max(1) * ROW_STEP;
-        let mut to_row = 0;
-        for Span { info, first, n_rows: all } in spans {
-            for done in (0..*all).step_by(most as usize) {
-                let (first, n_rows) = (first + done, most.min(all - done));
-                let (buffer, layout) = (buffer.clone(), layout.clone());
-                self.0.push_back(Piece::Rows { info, first, n_rows, buffer, layout, to_row });
-                to_row += n_rows;
-            }
+        let step = match order {
+            RowOrder::Halves { block } if block < PIECE_BYTES / row_bytes => lcm(TILE_ROWS, block),
+            _ => TILE_ROWS,
+        };
+        let most = (PIECE_BYTES / row_bytes / step).max(1) * step;
+        for to_row in (0..layout.rows).step_by(most as usize) {
+            let (start, n_rows) = (first + to_row, most.min(layout.rows - to_row));
+            let (ranges, order) = filed(order, start..start + n_rows);
+            let (stack, buffer, layout) = (stack.clone(), buffer.clone(), layout.clone());
+            self.0.push_back(Piece::Rows { stack, ranges, order, buffer, layout, to_row });
         }
     }
 
@@ -91,11 +152,27 @@ impl<'a> Uploads<'a> {
     }
 }
 
+/// Where the files have rows that stand at `rows` in `order`, and the order in which they then stand among themselves.
+fn filed(order: RowOrder, rows: Range<u64>) -> (Vec<Range<u64>>, RowOrder) {
+    match order {
+        // Part of a block: as many of its first half as of its second, a smaller block.
+        RowOrder::Halves { block } if rows.end - rows.start < block => {
+            let (first, n) = (rows.start / block * block + rows.start % block / 2, (rows.end - rows.start) / 2);
+            let second = first + block / 2;
+            (vec![first..first + n, second..second + n], RowOrder::Halves { block: 2 * n })
+        }
+        _ => (vec![rows], order),
+    }
+}
+
 impl Piece<'_> {
     /// Bytes in the file.
     fn n_bytes(&self) -> u64 {
         match self {
-            Self::Rows { info, n_rows, .. } => info.dtype.row_bytes(info.cols()).unwrap_or(0) * n_rows,
+            Self::Rows { ranges, layout, .. } => {
+                let n_rows: u64 = ranges.iter().map(|rows| rows.end - rows.start).sum();
+                layout.dtype.row_bytes(layout.cols).unwrap_or(0) * n_rows
+            }
             Self::Vector { info, .. } => info.n_bytes,
         }
     }
@@ -109,15 +186,14 @@ impl Piece<'_> {
     /// What is to be written to the buffer, and where.
     async fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<(u64, Vec<u8>)>> {
         match self {
-            Self::Rows { info, first, n_rows, layout, to_row, .. } => {
-                let (dtype, cols) = (layout.dtype, layout.cols);
-                let bytes = checkpoint.read_rows(info, *first, *n_rows).await?;
-                if let Some(at) = first_non_finite(dtype, &bytes) {
-                    let (name, row) = (&info.name, first + at as u64 / cols);
-                    let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
-                    return Err(Error::format(checkpoint.name(), reason));
+            Self::Rows { stack, ranges, order, layout, to_row, .. } => {
+                let mut bytes = Vec::new();
+                for (info, first, n_rows) in ranges.iter().flat_map(|rows| stack.among(rows.clone())) {
+                    let rows = read_rows(checkpoint, info, first, n_rows).await?;
+                    if bytes.is_empty() { bytes = rows } else { bytes.extend(rows) }
                 }
-                Ok(layout.chunk(*to_row).into_iter().zip(repack(dtype, cols as usize, &bytes)).collect())
+                let planes = repack(layout.dtype, layout.cols as usize, &bytes, *order);
+                Ok(layout.chunk(*to_row).into_iter().zip(planes).collect())
             }
             Self::Vector { info, offset, .. } => {
                 let values = checkpoint.read_f32(&info.name).await?;
@@ -125,4 +201,15 @@ impl Piece<'_> {
             }
         }
     }
+}
+
+/// The file's bytes of a tensor's rows, whose weights are all finite.
+async fn read_rows(checkpoint: &Checkpoint, info: &TensorInfo, first: u64, n_rows: u64) -> Result<Vec<u8>> {
+    let bytes = checkpoint.read_rows(info, first, n_rows).await?;
+    if let Some(at) = first_non_finite(info.dtype, &bytes) {
+        let (name, row) = (&info.name, first + at as u64 / info.cols());
+        let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
+        return Err(Error::format(checkpoint.name(), reason));
+    }
+    Ok(bytes)
 }

@@ -2,6 +2,7 @@
 
 use super::{ColumnsAre, Pass, WORKGROUP, cost};
 use crate::error::Result;
+use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Grid};
@@ -118,6 +119,14 @@ impl Rope {
             Self::None => "none",
             Self::Interleaved => "interleaved",
             Self::Neox => "neox",
+        }
+    }
+
+    /// The order of rows of q, k and v in which a quad is what rotates together.
+    pub fn row_order(self, head_dim: u32) -> RowOrder {
+        match self {
+            Self::None | Self::Interleaved => RowOrder::AsFiled,
+            Self::Neox => RowOrder::Halves { block: head_dim.into() },
         }
     }
 }

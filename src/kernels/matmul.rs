@@ -2,8 +2,9 @@
 //! by id.
 
 use super::attention::Qkv;
-use super::{ColumnsAre, Pass, VectorOffset, WORKGROUP, cost};
+use super::{ColumnsAre, MAX_SLOTS, Pass, VectorOffset, WORKGROUP, cost};
 use crate::format::DType;
+use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
 use crate::gpu::{Buffer, Choices, Grid, OneColumn};
@@ -48,8 +49,11 @@ pub static EMBED: Kernel = Kernel {
     bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
 };
 
-/// Quads of rows of a workgroup of `matvec`.
+/// Quads of rows of a workgroup of `matvec`: a tile of the weights.
 const QUADS_PER_GROUP: u32 = 8;
+
+/// Columns up to which sums are scaled instead of weights.
+const FEW_COLUMNS: u32 = 2;
 
 /// Columns of the largest tile of `matmul`; activations of many columns have room for whole tiles of it.
 pub const TILE_COLUMNS: u32 = 16;
@@ -61,7 +65,7 @@ params! {
         n_rows: u32,
         first_row: u32,
         n_cols: u32,
-        granules: u32,
+        steps: u32,
         x_stride: u32,
         y_stride: u32,
         norm: u32,
@@ -72,8 +76,8 @@ params! {
         n_kv_heads: u32,
         context_len: u32,
         q_stride: u32,
+        n_gates: u32,
         pad0: u32,
-        pad1: u32,
     }
 }
 
@@ -83,7 +87,7 @@ params! {
         planes: [u32; 4],
         n_rows: u32,
         first_row: u32,
-        granules: u32,
+        steps: u32,
         y_stride: u32,
         by_position: u32,
         ids_stride: u32,
@@ -165,7 +169,7 @@ pub enum Output<'a> {
         /// The residual stream, laid out like y.
         residual: Option<&'a Columns>,
     },
-    /// y = activate(gate)·up, where the rows are all gates, then all ups, in one part.
+    /// y = activate(gate)·up, where each quad of rows is two gates and their ups.
     Gated {
         /// Takes the values, half as many as rows.
         y: &'a Columns,
@@ -179,30 +183,48 @@ pub enum Output<'a> {
 /// How a product is shared out among threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// `matvec.wgsl`.
-    Team,
+    /// `matvec.wgsl` with this many quads side by side.
+    Team { side: u32 },
     /// `matmul.wgsl` with this many columns and threads.
-    Tile { columns: u32, threads: u32 },
+    Tile { columns: u32, threads: u32, scaling: Scaling },
+}
+
+/// What is multiplied with the weights' scales: the file of the `scaling` slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scaling {
+    Sums,
+    Weights,
 }
 
 impl Shape {
-    fn new(n_columns: u32, choices: Choices) -> Self {
-        let one_column = |threads| Self::Tile { columns: 1, threads };
+    fn new(n_columns: u32, choices: Choices, caps: &Caps) -> Self {
+        let one_column = |threads| Self::Tile { columns: 1, threads, scaling: Scaling::Sums };
         match (n_columns, choices.one_column) {
-            (1, OneColumn::Team) => Self::Team,
+            (1, OneColumn::Team2) => Self::team(2, caps),
+            (1, OneColumn::Team8) => Self::team(8, caps),
             (1, OneColumn::Tile16) => one_column(16),
             (1, OneColumn::Tile32) => one_column(32),
             (1, OneColumn::Tile64) => one_column(64),
-            _ => Self::Tile { columns: choices.tile_columns.min(n_columns), threads: choices.tile_threads },
+            _ => {
+                let columns = choices.tile_columns.min(n_columns);
+                // Columns that must come out as they do alone add up in the same order.
+                let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
+                let scaling = if columns <= FEW_COLUMNS || is_alike { Scaling::Sums } else { Scaling::Weights };
+                Self::Tile { columns, threads: choices.tile_threads, scaling }
+            }
         }
+    }
+
+    fn team(side: u32, caps: &Caps) -> Self {
+        Self::Team { side: if caps.subgroups { side.min(caps.min_lanes) } else { side } }
     }
 }
 
 impl Output<'_> {
     fn kernel(&self, shape: Shape) -> &'static Kernel {
         match (shape, self) {
-            (Shape::Team, Self::Qkv(_)) => &MATVEC_QKV,
-            (Shape::Team, _) => &MATVEC,
+            (Shape::Team { .. }, Self::Qkv(_)) => &MATVEC_QKV,
+            (Shape::Team { .. }, _) => &MATVEC,
             (Shape::Tile { .. }, Self::Qkv(_)) => &MATMUL_QKV,
             (Shape::Tile { .. }, _) => &MATMUL,
         }
@@ -233,26 +255,20 @@ impl Output<'_> {
         }
     }
 
-    /// Quads of rows that `n_rows` of a part make.
-    fn n_quads(&self, n_rows: u32) -> u32 {
-        match self {
-            Self::Plain { .. } => n_rows.div_ceil(4),
-            Self::Gated { .. } => (n_rows / 2).div_ceil(2),
-            Self::Qkv(_) => n_rows / 4,
-        }
-    }
-
     fn check(&self, weights: &Matrix) {
         match self {
-            Self::Plain { y, .. } => assert_eq!(weights.n_rows, y.n_values, "y of a product"),
+            Self::Plain { y, .. } => {
+                assert_eq!(weights.n_rows, y.n_values, "y of a product");
+                assert_eq!(weights.order, RowOrder::AsFiled, "rows of a product");
+            }
             Self::Gated { y, .. } => {
                 assert_eq!(weights.n_rows, 2 * y.n_values, "gate and up");
-                assert_eq!(weights.parts.len(), 1, "parts of gate and up");
+                assert!(weights.has_gates_and_ups(), "quads of gates and ups");
             }
-            Self::Qkv(Qkv { heads, q, .. }) => {
+            Self::Qkv(Qkv { heads, rope, q, .. }) => {
                 assert_eq!(weights.n_rows, heads.qkv_rows(), "values of q, k and v");
                 assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
-                assert!(weights.has_whole(heads.head_dim), "parts of q, k and v are whole heads");
+                assert!(weights.has_heads(heads.head_dim, rope.row_order(heads.head_dim)), "parts of q, k and v are whole heads, quads rotate together");
             }
         }
     }
@@ -264,9 +280,11 @@ fn variant(caps: &Caps, dtype: DType, shape: Shape, is_normed: bool, has_bias: b
     let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
-        Shape::Team => variant.size("WG", WORKGROUP).size("PER_GROUP", QUADS_PER_GROUP),
-        Shape::Tile { columns, threads } => {
-            variant.size("WG", threads).size("COLS", columns).size("LOADS", 8 / caps.share_lanes())
+        Shape::Team { side } => variant.slot("scaling", "sums").size("WG", WORKGROUP).size("SIDE", side),
+        Shape::Tile { columns, threads, scaling } => {
+            let scaling = if scaling == Scaling::Sums { "sums" } else { "weights" };
+            let variant = variant.slot("scaling", scaling).size("WG", threads).size("COLS", columns);
+            variant.size("LOADS", 8 / caps.share_lanes())
         }
     }
 }
@@ -284,14 +302,14 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
     assert_eq!(weights.n_cols, x.n_values, "x of a product");
     output.check(weights);
     let n_columns = if wanted == Wanted::Last { 1 } else { x.n_columns };
-    let shape = Shape::new(n_columns, pass.rec.choices());
+    let shape = Shape::new(n_columns, pass.rec.choices(), pass.rec.caps());
     for part in &weights.parts {
         let mut params = ProductParams {
             planes: part.planes,
             n_rows: part.n_rows,
             first_row: part.first_row,
             n_cols: weights.n_cols,
-            granules: weights.granules(),
+            steps: weights.steps(),
             x_stride: x.stride() / 4,
             norm: norm.map_or(0, |norm| norm.weight),
             eps: norm.map_or(0.0, |norm| norm.eps),
@@ -307,6 +325,7 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
             }
             Output::Gated { y, .. } => {
                 params.y_stride = y.stride();
+                params.n_gates = y.n_values;
                 buffers.extend([pass.vectors, &y.buffer]);
             }
             Output::Qkv(Qkv { heads, angles, q, cache, .. }) => {
@@ -317,10 +336,10 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
                 buffers.extend([angles, &q.buffer, &cache.k, &cache.v]);
             }
         }
-        let quads = output.n_quads(part.n_rows);
+        let quads = part.n_rows.div_ceil(4);
         let grid = match shape {
-            Shape::Team => Grid::Fixed(quads.div_ceil(QUADS_PER_GROUP)),
-            Shape::Tile { columns, threads } => {
+            Shape::Team { .. } => Grid::Fixed(quads.div_ceil(QUADS_PER_GROUP)),
+            Shape::Tile { columns, threads, .. } => {
                 assert!(n_columns.is_multiple_of(columns), "columns come in whole tiles of {columns}");
                 let times = quads.div_ceil(threads);
                 Grid::Columns { n_columns, per_column: 1, per_tile: columns, times, per_group: 1 }
@@ -375,14 +394,14 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             planes: part.planes,
             n_rows: part.n_rows,
             first_row: part.first_row,
-            granules: weights.granules(),
+            steps: weights.steps(),
             y_stride: y.stride() / 4,
             by_position,
             ids_stride,
             pad0: 0,
             pad1: 0,
         };
-        let grid = Grid::threads(y.n_columns, weights.granules() * 8, WORKGROUP);
+        let grid = Grid::threads(y.n_columns, weights.steps() * 16, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
         let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
         let variant = embed_variant(part.dtype, store, pass.columns);
@@ -398,7 +417,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             all.push((&EMBED, embed_variant(dtype, store, ColumnsAre::Sequence)));
         }
         all.push((&EMBED, embed_variant(dtype, Store::Set, ColumnsAre::Slots)));
-        for shape in shapes() {
+        for shape in shapes(caps) {
             all.extend(product_variants(caps, dtype, shape));
         }
     }
@@ -406,10 +425,11 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
 }
 
 /// Every shape that some choice leads to.
-fn shapes() -> Vec<Shape> {
-    let tiles = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64), (16, 32)];
-    let tiles = tiles.into_iter().map(|(columns, threads)| Shape::Tile { columns, threads });
-    tiles.chain([Shape::Team]).collect()
+fn shapes(caps: &Caps) -> Vec<Shape> {
+    let tile = |columns, threads, scaling| Shape::Tile { columns, threads, scaling };
+    let sums = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64)].map(|(c, t)| tile(c, t, Scaling::Sums));
+    let weights = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, Scaling::Weights));
+    [sums.as_slice(), &weights, &[2, 8].map(|side| Shape::team(side, caps))].concat()
 }
 
 /// Element types of the cache, rotations and columns of the `qkv` output.
@@ -421,7 +441,7 @@ const QKV_KINDS: [(&str, &str, &str); 4] = [
 ];
 
 fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {
-    let kernel = if shape == Shape::Team { (&MATVEC, &MATVEC_QKV) } else { (&MATMUL, &MATMUL_QKV) };
+    let kernel = if matches!(shape, Shape::Team { .. }) { (&MATVEC, &MATVEC_QKV) } else { (&MATMUL, &MATMUL_QKV) };
     let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
     for is_normed in [false, true] {
         for has_bias in [false, true] {

@@ -5,6 +5,7 @@ use super::matmul::{Activation, Output, Product, TILE_COLUMNS, Wanted, multiply}
 use super::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
+use crate::format::planes::RowOrder;
 use crate::gpu::tensor::{Columns, Matrix};
 use crate::gpu::{Choices, DeviceInfo, Gpu, OneColumn, Program};
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ impl Probe {
         ];
         for (names, n_cols) in tensors {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let weights = Matrix::load(gpu, &checkpoint, &names, n_cols, &mut |_| Ok(())).await?;
+            let weights = Matrix::load(gpu, &checkpoint, &names, n_cols, RowOrder::AsFiled, &mut |_| Ok(())).await?;
             let x: Vec<f32> = (0..n_cols).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect();
             let mut wanted = Vec::new();
             for name in &names {
@@ -158,7 +159,7 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     let probe = Probe::new(gpu).await?;
     let mut choices = Choices::default();
     let one = |one_column| Choices { one_column, ..choices };
-    let all = [OneColumn::Team, OneColumn::Tile32, OneColumn::Tile16, OneColumn::Tile64].map(one);
+    let all = [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile32, OneColumn::Tile16, OneColumn::Tile64].map(one);
     choices = best_of(gpu, &probe, 1, start, &all).await?;
     let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
     let all = [(8, 64), (8, 32), (4, 64), (16, 32)].map(many);

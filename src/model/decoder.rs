@@ -9,6 +9,7 @@ use super::loading::Loading;
 use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
+use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording};
 use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
@@ -222,6 +223,7 @@ impl Decoder {
         let mut choices = gpu.choices();
         if self.n_slots > 1 {
             choices.one_column = OneColumn::Tile32;
+            choices.alike = true;
         }
         Recording::new(gpu.caps(), choices)
     }
@@ -352,7 +354,7 @@ impl Decoder {
 
     /// Columns of a scoring chunk: as many as keep its logits in bounds.
     fn score_columns(&self) -> u32 {
-        let fit = SCORE_BYTES / (u64::from(self.config.shape.vocab_size.next_multiple_of(32)) * 4);
+        let fit = SCORE_BYTES / (u64::from(self.config.shape.vocab_size.next_multiple_of(STEP as u32)) * 4);
         (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, CHUNK)
     }
 
@@ -437,12 +439,13 @@ impl Layer {
         let q_dim = shape.n_heads * shape.head_dim;
         let kv_dim = shape.n_kv_heads * shape.head_dim;
         let (dim, ffn_dim, eps) = (shape.dim, shape.ffn_dim, shape.norm_eps);
+        let qkv = names(&["attn_q", "attn_k", "attn_v"]);
         Ok(Self {
             attn_norm: Norm::load_rms(loader, &format!("blk.{i}.attn_norm"), dim, eps)?,
-            qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), q_dim + 2 * kv_dim, dim)?,
+            qkv: Linear::load_qkv(loader, &qkv, (q_dim + 2 * kv_dim, dim), config.rope, shape.head_dim)?,
             attn_output: Linear::load(loader, &names(&["attn_output"]), dim, q_dim)?,
             ffn_norm: Norm::load_rms(loader, &format!("blk.{i}.ffn_norm"), dim, eps)?,
-            gate_up: Linear::load(loader, &names(&["ffn_gate", "ffn_up"]), 2 * ffn_dim, dim)?,
+            gate_up: Linear::load_gated(loader, &names(&["ffn_gate", "ffn_up"]), (2 * ffn_dim, dim))?,
             down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim)?,
         })
     }

@@ -1,17 +1,18 @@
 //! The parts models are made of, each loaded by name from a checkpoint and recorded into a pass: linear layers and norms.
 
 use crate::error::{Error, Result};
+use crate::format::planes::{RowOrder, STEP};
 use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::tensor::{Columns, Matrix, expect};
 use crate::gpu::{Buffer, Gpu, Uploads};
-use crate::kernels::attention::{Qkv, rope_append};
+use crate::kernels::attention::{Qkv, Rope, rope_append};
 use crate::kernels::elementwise::{NormWeights, gate, norm};
 use crate::kernels::matmul::{Activation, Output, Product, RmsPrologue, Wanted, multiply};
 use crate::kernels::{Pass, VectorOffset};
 use std::collections::HashSet;
 
-/// Vectors begin at multiples of this many floats and are padded with zeros to it: a granule of activations.
-const VECTOR_STEP: usize = 32;
+/// Vectors begin at multiples of this many floats and are padded with zeros to it: a step of activations.
+const VECTOR_STEP: usize = STEP;
 
 /// Columns up to which a norm is part of the product after it.
 const FEW_COLUMNS: u32 = 8;
@@ -39,8 +40,8 @@ impl<'a> Loader<'a> {
         Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out }
     }
 
-    /// A matrix of tensors stacked by rows; `n_rows` rows in all are wanted.
-    pub fn matrix(&mut self, names: &[String], n_rows: u32, n_cols: u32) -> Result<Matrix> {
+    /// A matrix of tensors stacked by rows, which stand in `order`; `n_rows` rows in all are wanted.
+    pub fn matrix(&mut self, names: &[String], n_rows: u32, n_cols: u32, order: RowOrder) -> Result<Matrix> {
         let mut found = 0;
         for name in names {
             found += expect(self.checkpoint, name)?.rows();
@@ -50,7 +51,7 @@ impl<'a> Loader<'a> {
             let reason = format!("{} has {found} rows, {n_rows} were wanted", names.join(" + "));
             return Err(Error::format(self.checkpoint.name(), reason));
         }
-        Matrix::lay_out(self.gpu, self.checkpoint, names, n_cols, &mut self.uploads)
+        Matrix::lay_out(self.gpu, self.checkpoint, names, n_cols, order, &mut self.uploads)
     }
 
     /// A vector of `len` finite values.
@@ -147,7 +148,32 @@ pub struct Linear {
 impl Linear {
     /// Tensors `names` stacked by rows, with their biases.
     pub fn load(loader: &mut Loader<'_>, names: &[String], n_rows: u32, n_cols: u32) -> Result<Self> {
-        let weights = loader.matrix(names, n_rows, n_cols)?;
+        Self::load_ordered(loader, names, (n_rows, n_cols), RowOrder::AsFiled)
+    }
+
+    /// q, k and v, `n_rows` in all, of heads of `head_dim`, for `record_qkv` with `rope`.
+    pub fn load_qkv(
+        loader: &mut Loader<'_>,
+        names: &[String],
+        shape: (u32, u32),
+        rope: Rope,
+        head_dim: u32,
+    ) -> Result<Self> {
+        Self::load_ordered(loader, names, shape, rope.row_order(head_dim))
+    }
+
+    /// Gates, then as many ups, `n_rows` in all, for `record_gated`.
+    pub fn load_gated(loader: &mut Loader<'_>, names: &[String], shape: (u32, u32)) -> Result<Self> {
+        Self::load_ordered(loader, names, shape, RowOrder::Halves { block: shape.0.into() })
+    }
+
+    fn load_ordered(
+        loader: &mut Loader<'_>,
+        names: &[String],
+        (n_rows, n_cols): (u32, u32),
+        order: RowOrder,
+    ) -> Result<Self> {
+        let weights = loader.matrix(names, n_rows, n_cols, order)?;
         Ok(Self { weights, bias: loader.biases(names)? })
     }
 
@@ -166,7 +192,8 @@ impl Linear {
     /// q, k and v of x, rotated and put where attention finds them. `unrotated` takes them in between where the tensors
     /// are split inside a head.
     pub fn record_qkv(&self, pass: &mut Pass<'_>, x: Input<'_>, qkv: Qkv<'_>, unrotated: &Columns) {
-        if self.weights.has_whole(qkv.heads.head_dim) {
+        let head_dim = qkv.heads.head_dim;
+        if self.weights.has_heads(head_dim, qkv.rope.row_order(head_dim)) {
             multiply(pass, &self.product(x, Output::Qkv(qkv)));
         } else {
             self.record(pass, x, unrotated, Activation::Identity, None);
@@ -174,8 +201,7 @@ impl Linear {
         }
     }
 
-    /// gated = activate(gate)·up, where W's rows are all gates, then all ups. `gate_up` takes both in between where they
-    /// lie in several parts.
+    /// gated = activate(gate)·up. `gate_up` takes both in between where they are of two types or an odd number.
     pub fn record_gated(
         &self,
         pass: &mut Pass<'_>,
@@ -184,7 +210,7 @@ impl Linear {
         gate_up: &Columns,
         gated: &Columns,
     ) {
-        if self.weights.n_parts() == 1 {
+        if self.weights.has_gates_and_ups() {
             multiply(pass, &self.product(x, Output::Gated { y: gated, activation }));
         } else {
             self.record(pass, x, gate_up, Activation::Identity, None);

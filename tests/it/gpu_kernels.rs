@@ -6,6 +6,7 @@ use crate::common::gpu::{block_on, open_bytes, raw_gpu};
 use crate::common::reference::{self, check, noise};
 use std::rc::Rc;
 use trice::format::DType;
+use trice::format::planes::RowOrder;
 use trice::gpu::tensor::{Columns, Matrix};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
@@ -51,7 +52,7 @@ pub(crate) fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
 
 pub(crate) fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
-    [OneColumn::Team, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
+    [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
 }
 
 fn many_columns() -> Vec<Choices> {
@@ -115,7 +116,7 @@ fn matrix(gpu: &Gpu, dtype: DType) -> (Matrix, Vec<f32>) {
     let decoded: Vec<f32> = bytemuck::pod_collect_to_vec(TYPES_DECODED);
     let n = decoded.len() / ORDER.len();
     let names = [dtype.name().to_owned()];
-    let loaded = block_on(Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, &mut |_| Ok(())));
+    let loaded = block_on(Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, RowOrder::AsFiled, &mut |_| Ok(())));
     (loaded.unwrap(), decoded[at * n..(at + 1) * n].to_vec())
 }
 
@@ -192,7 +193,7 @@ fn the_last_column_alone() {
 pub(crate) fn f32_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32]) -> Matrix {
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], values).finish();
     let checkpoint = open_bytes("made.gguf", file);
-    block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, &mut |_| Ok(()))).unwrap()
+    block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap()
 }
 
 #[test]
@@ -275,24 +276,24 @@ fn embed_gathers_rows_of_every_type() {
 #[test]
 fn matrices_larger_than_a_binding_are_split_by_rows() {
     let Some(gpu) = raw_gpu() else { return };
-    // 8 rows of 64 fit, 16 do not: 12 rows lie in two parts.
-    let gpu = gpu.with_max_binding(8 * 64 * 4 + 16);
-    let (n_rows, n_cols) = (12, 64);
+    // 32 rows of 64 fit, 64 do not: 44 rows lie in two parts.
+    let gpu = gpu.with_max_binding(32 * 64 * 4 + 16);
+    let (n_rows, n_cols) = (44, 64);
     let values = noise(3, n_rows * n_cols);
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], &values).finish();
     let checkpoint = open_bytes("split.gguf", file);
     let names = ["w".to_owned()];
-    let weights = block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, &mut |_| Ok(()))).unwrap();
+    let weights = block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap();
     assert_eq!(weights.n_parts(), 2);
     let x = noise(5, n_cols);
     let x_columns = columns(&gpu, 1, n_cols as u32, &x);
     let (y, rows) = (poisoned(&gpu, 1, n_rows as u32), poisoned(&gpu, 2, n_cols as u32));
-    let (vectors, ids) = (upload(&gpu, &[0.0; 4]), upload_ids(&gpu, &[2, 10]));
+    let (vectors, ids) = (upload(&gpu, &[0.0; 4]), upload_ids(&gpu, &[2, 42]));
     run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &plain(&weights, &x_columns, &y)));
     run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, Ids::ByColumn(&ids), &rows, Store::Set));
     check("split matvec", &block_on(y.read(&gpu, 1)).unwrap()[0], &reference::matvec(&values, &x), LIMIT);
     let found = block_on(rows.read(&gpu, 2)).unwrap();
-    for (column, id) in [2usize, 10].into_iter().enumerate() {
+    for (column, id) in [2usize, 42].into_iter().enumerate() {
         assert_eq!(found[column], values[id * n_cols..(id + 1) * n_cols]);
     }
 }

@@ -157,7 +157,7 @@ fn attention_beside_others_equals_attention_alone() {
 #[test]
 fn products_beside_others_equal_products_alone() {
     let tiles: Vec<Choices> =
-        one_column().into_iter().filter(|choices| choices.one_column != trice::gpu::OneColumn::Team).collect();
+        one_column().into_iter().filter(|choices| !matches!(choices.one_column, OneColumn::Team2 | OneColumn::Team8)).collect();
     for gpu in devices_and_choices(&tiles) {
         let (n_rows, n_cols) = (37usize, 96usize);
         let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(51, n_rows * n_cols));
