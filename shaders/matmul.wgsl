@@ -9,7 +9,7 @@
 #import prologue
 #import output
 // Products with COLS columns at a time. A thread owns a quad of rows × COLS columns and walks K alone: weights are read once per
-// COLS columns, no barrier. Where there are subgroups, lanes load x for each other. x has room for whole tiles of COLS columns.
+// COLS columns, no barrier. GRANULES, 1 or 2, are unrolled: the code of many columns fills an instruction cache as it is. Where there are subgroups, lanes load x for each other. x has room for whole tiles of COLS columns.
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -30,18 +30,20 @@ fn main(
     var sums_$c = vec4<f32>(0.0);
     var squares_$c = 0.0;
     #end
-    for (var step = 0u; step < params.steps; step++) {
+    for (var granule = 0u; granule < 2u * params.steps; granule += GRANULES) {
+        let step = granule / 2u;
         let scales = load_scales(at, step);
-        #repeat g 2
+        #repeat g GRANULES
         {
-            let codes = load_codes(at, step, $gu);
+            let g = (granule + $gu) % 2u;
+            let codes = load_codes(at, step, g);
             #repeat c COLS
             var part_$c = vec4<f32>(0.0);
             var total_$c = vec4<f32>(0.0);
             #end
             #repeat l LOADS
             {
-                let k4 = step * 16u + $gu * 8u + $lu * LANES + lane;
+                let k4 = (granule + $gu) * 8u + $lu * LANES + lane;
                 #repeat c COLS
                 let raw_$c = x[base_$c + k4];
                 let x_$c = weigh(raw_$c, k4);
@@ -50,7 +52,7 @@ fn main(
                 #repeat j LANES
                 {
                     const J = $lu * LANES + $ju;
-                    let f = affine(scales, $gu, J / 4u);
+                    let f = affine(scales, g, J / 4u);
                     let w = scaled(codes4(codes, J), f);
                     #repeat c COLS
                     let v_$c = shared_$j(x_$c);

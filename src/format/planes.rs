@@ -300,9 +300,13 @@ pub fn unpack(layout: &PlaneLayout, planes: &[u8]) -> Vec<f32> {
 /// Appends the 32 weights of a granule, whose fields `field` gives by plane.
 fn unpack_granule(dtype: DType, field: &dyn Fn(usize) -> Vec<u8>, out: &mut Vec<f32>) {
     let codes = unpack_nibbles(&field(0));
-    let with_fifth = |bits: Vec<u8>| std::array::from_fn::<u8, GRANULE, _>(|i| codes[i] | (bits[i / 8] >> (i % 8) & 1) << 4);
-    let scaled = |codes: [u8; GRANULE], d: f32, m: f32, out: &mut Vec<f32>| out.extend(codes.map(|q| d * f32::from(q) + m));
-    let centred = |codes: [u8; GRANULE], d: f32, zero: f32, out: &mut Vec<f32>| out.extend(codes.map(|q| d * (f32::from(q) - zero)));
+    let with_fifth =
+        |bits: Vec<u8>| std::array::from_fn::<u8, GRANULE, _>(|i| codes[i] | (bits[i / 8] >> (i % 8) & 1) << 4);
+    let scaled =
+        |codes: [u8; GRANULE], d: f32, m: f32, out: &mut Vec<f32>| out.extend(codes.map(|q| d * f32::from(q) + m));
+    let centred = |codes: [u8; GRANULE], d: f32, zero: f32, out: &mut Vec<f32>| {
+        out.extend(codes.map(|q| d * (f32::from(q) - zero)))
+    };
     let k_scale = || {
         let (scales, factors) = (field(1), field(2));
         (blocks::f16_at(&factors, 0) * f32::from(scales[0]), -blocks::f16_at(&factors, 2) * f32::from(scales[1]))

@@ -80,7 +80,14 @@ fn lcm(a: u64, b: u64) -> u64 {
 enum Piece<'a> {
     /// Rows of a stack, as planes from row `to_row` of the buffer. `ranges` are the stack's rows, in `order` once they are
     /// together.
-    Rows { stack: Stack<'a>, ranges: Vec<Range<u64>>, order: RowOrder, buffer: Buffer, layout: PlaneLayout, to_row: u64 },
+    Rows {
+        stack: Stack<'a>,
+        ranges: Vec<Range<u64>>,
+        order: RowOrder,
+        buffer: Buffer,
+        layout: PlaneLayout,
+        to_row: u64,
+    },
     /// A small tensor as f32 values.
     Vector { info: &'a TensorInfo, buffer: Buffer, offset: u64 },
 }

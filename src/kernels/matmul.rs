@@ -268,7 +268,10 @@ impl Output<'_> {
             Self::Qkv(Qkv { heads, rope, q, .. }) => {
                 assert_eq!(weights.n_rows, heads.qkv_rows(), "values of q, k and v");
                 assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
-                assert!(weights.has_heads(heads.head_dim, rope.row_order(heads.head_dim)), "parts of q, k and v are whole heads, quads rotate together");
+                assert!(
+                    weights.has_heads(heads.head_dim, rope.row_order(heads.head_dim)),
+                    "parts of q, k and v are whole heads, quads rotate together"
+                );
             }
         }
     }
@@ -284,7 +287,8 @@ fn variant(caps: &Caps, dtype: DType, shape: Shape, is_normed: bool, has_bias: b
         Shape::Tile { columns, threads, scaling } => {
             let scaling = if scaling == Scaling::Sums { "sums" } else { "weights" };
             let variant = variant.slot("scaling", scaling).size("WG", threads).size("COLS", columns);
-            variant.size("LOADS", 8 / caps.share_lanes())
+            let granules = if columns <= FEW_COLUMNS { 2 } else { 1 };
+            variant.size("LOADS", 8 / caps.share_lanes()).size("GRANULES", granules)
         }
     }
 }

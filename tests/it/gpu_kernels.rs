@@ -52,7 +52,9 @@ pub(crate) fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
 
 pub(crate) fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
-    [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64].map(|one_column| Choices { one_column, ..choices }).to_vec()
+    [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64]
+        .map(|one_column| Choices { one_column, ..choices })
+        .to_vec()
 }
 
 fn many_columns() -> Vec<Choices> {
@@ -191,18 +193,23 @@ fn the_last_column_alone() {
 
 /// An f32 matrix of `n_rows` × `n_cols`, on the GPU.
 pub(crate) fn f32_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32]) -> Matrix {
+    ordered_matrix(gpu, n_rows, n_cols, values, RowOrder::AsFiled)
+}
+
+/// The same with its rows in another order.
+pub(crate) fn ordered_matrix(gpu: &Gpu, n_rows: usize, n_cols: usize, values: &[f32], order: RowOrder) -> Matrix {
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], values).finish();
     let checkpoint = open_bytes("made.gguf", file);
-    block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap()
+    block_on(Matrix::load(gpu, &checkpoint, &["w".to_owned()], n_cols as u32, order, &mut |_| Ok(()))).unwrap()
 }
 
 #[test]
 fn gate_and_up_become_one_column_or_many() {
     for gpu in devices_and_choices(&[one_column(), many_columns()].concat()) {
-        // An odd number of gates: the last quad is half empty.
-        let (n_gates, n_cols) = (13usize, 40usize);
+        let (n_gates, n_cols) = (14usize, 40usize);
         let values = noise(11, 2 * n_gates * n_cols);
-        let weights = f32_matrix(&gpu, 2 * n_gates, n_cols, &values);
+        let order = RowOrder::Halves { block: 2 * n_gates as u64 };
+        let weights = ordered_matrix(&gpu, 2 * n_gates, n_cols, &values, order);
         for n_tokens in [1usize, 11] {
             let capacity = if n_tokens == 1 { 1 } else { 16 };
             let x = noise(12, n_tokens * n_cols);
@@ -283,7 +290,8 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
     let file = GgufWriter::default().f32_tensor("w", &[n_rows as u64, n_cols as u64], &values).finish();
     let checkpoint = open_bytes("split.gguf", file);
     let names = ["w".to_owned()];
-    let weights = block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap();
+    let weights =
+        block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap();
     assert_eq!(weights.n_parts(), 2);
     let x = noise(5, n_cols);
     let x_columns = columns(&gpu, 1, n_cols as u32, &x);
@@ -361,10 +369,12 @@ fn qkv_of_a_product_equals_rope_append() {
     for gpu in devices_and_choices(&[one_column(), many_columns()].concat()) {
         let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 12, context_len: 20, kv_type: KvType::F32 };
         let (n_cols, n_rows) = (40usize, 60usize);
-        let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(31, n_rows * n_cols));
+        let values = noise(31, n_rows * n_cols);
+        let weights = f32_matrix(&gpu, n_rows, n_cols, &values);
         let vectors = upload(&gpu, &noise(32, 96));
         let angles = upload(&gpu, &noise(33, 20 * 12));
         for (rope, n_tokens) in [(Rope::Neox, 1u32), (Rope::Interleaved, 11), (Rope::None, 5)] {
+            let by_quads = ordered_matrix(&gpu, n_rows, n_cols, &values, rope.row_order(heads.head_dim));
             let capacity = if n_tokens == 1 { 1 } else { 16 };
             let x = columns(&gpu, capacity, n_cols as u32, &noise(34, n_tokens as usize * n_cols));
             let results = [true, false].map(|is_fused| {
@@ -376,7 +386,7 @@ fn qkv_of_a_product_equals_rope_append() {
                 run(&gpu, &vectors, 4, n_tokens, |pass| {
                     let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                     if is_fused {
-                        multiply(pass, &Product { output: Output::Qkv(qkv), ..product });
+                        multiply(pass, &Product { weights: &by_quads, output: Output::Qkv(qkv), ..product });
                     } else {
                         multiply(pass, &product);
                         rope_append(pass, &qkv, &y);

@@ -3,10 +3,10 @@
 use crate::common::gpu::{block_on, raw_gpu};
 use crate::common::reference::{self, check, noise};
 use crate::gpu_kernels::{
-    LIMIT, columns, devices, devices_and_choices, f32_matrix, one_column, plain, poisoned, run_with_state, upload,
+    LIMIT, columns, devices, devices_and_choices, f32_matrix, ordered_matrix, plain, poisoned, run_with_state, upload,
     upload_ids,
 };
-use trice::gpu::{Buffer, Choices, Gpu};
+use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::matmul::{Ids, Output, Product, RmsPrologue, Store, embed, multiply};
 use trice::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
@@ -156,8 +156,8 @@ fn attention_beside_others_equals_attention_alone() {
 /// Normed tiles of 2, 4 and 8 columns, some of them idle: the bits of a tile of one column.
 #[test]
 fn products_beside_others_equal_products_alone() {
-    let tiles: Vec<Choices> =
-        one_column().into_iter().filter(|choices| !matches!(choices.one_column, OneColumn::Team2 | OneColumn::Team8)).collect();
+    let alike = |one_column| Choices { one_column, alike: true, ..Choices::default() };
+    let tiles = [OneColumn::Tile16, OneColumn::Tile64].map(alike);
     for gpu in devices_and_choices(&tiles) {
         let (n_rows, n_cols) = (37usize, 96usize);
         let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(51, n_rows * n_cols));
@@ -190,7 +190,9 @@ fn qkv_of_a_product_goes_to_its_slot() {
     for gpu in devices() {
         let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 12, context_len: 20, kv_type: KvType::F32 };
         let (n_cols, n_rows) = (40usize, 60usize);
-        let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(31, n_rows * n_cols));
+        let values = noise(31, n_rows * n_cols);
+        let weights = f32_matrix(&gpu, n_rows, n_cols, &values);
+        let by_quads = ordered_matrix(&gpu, n_rows, n_cols, &values, Rope::Neox.row_order(heads.head_dim));
         let vectors = upload(&gpu, &noise(32, 96));
         let angles = upload(&gpu, &noise(33, 20 * 12));
         let x = columns(&gpu, 4, n_cols as u32, &noise(34, 3 * n_cols));
@@ -204,7 +206,7 @@ fn qkv_of_a_product_goes_to_its_slot() {
             run_slots(&gpu, &vectors, &places, |pass| {
                 let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                 if is_fused {
-                    multiply(pass, &Product { output: Output::Qkv(qkv), ..product });
+                    multiply(pass, &Product { weights: &by_quads, output: Output::Qkv(qkv), ..product });
                 } else {
                     multiply(pass, &product);
                     rope_append(pass, &qkv, &y);
