@@ -33,7 +33,7 @@ pub(crate) struct Global {
     /// The GPU to use: its index in `trice devices`, or a part of its name
     #[arg(long, global = true, env = "TRICE_DEVICE", value_name = "NAME|INDEX")]
     pub(crate) device: Option<String>,
-    /// Force one of several right shaders, such as one-column=team; otherwise the fastest, as measured, is taken
+    /// Force one of several right shaders, such as one-column=team-2; otherwise the fastest, as measured, is taken
     #[arg(long = "variant", global = true, value_name = "NAME=CHOICE")]
     pub(crate) variants: Vec<String>,
     /// Print results as JSON (one object, or one per line)

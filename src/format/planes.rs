@@ -305,7 +305,7 @@ fn unpack_granule(dtype: DType, field: &dyn Fn(usize) -> Vec<u8>, out: &mut Vec<
     let scaled =
         |codes: [u8; GRANULE], d: f32, m: f32, out: &mut Vec<f32>| out.extend(codes.map(|q| d * f32::from(q) + m));
     let centred = |codes: [u8; GRANULE], d: f32, zero: f32, out: &mut Vec<f32>| {
-        out.extend(codes.map(|q| d * (f32::from(q) - zero)))
+        out.extend(codes.map(|q| d * (f32::from(q) - zero)));
     };
     let k_scale = || {
         let (scales, factors) = (field(1), field(2));
