@@ -3,6 +3,7 @@
 
 pub mod choices;
 pub mod compiler;
+mod kept;
 pub mod program;
 pub mod shader;
 pub mod tensor;
@@ -207,6 +208,8 @@ pub struct Gpu {
     queue: wgpu::Queue,
     choices: Cell<Choices>,
     pipelines: RefCell<HashMap<compiler::Key, Rc<Pipeline>>>,
+    /// Compiled shaders of earlier runs, where the host keeps them.
+    kept: OnceCell<kept::Kept>,
     trouble: Arc<Mutex<Trouble>>,
     traffic: Cell<Traffic>,
 }
@@ -236,7 +239,10 @@ impl Gpu {
             adapters.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect();
         let index = choose(&infos, choice)?;
         let adapter = &adapters[index];
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trice"),
             required_features: adapter.features() & wanted,
@@ -268,6 +274,7 @@ impl Gpu {
             queue,
             choices: Cell::default(),
             pipelines: RefCell::default(),
+            kept: OnceCell::new(),
             trouble,
             traffic: Cell::default(),
         })

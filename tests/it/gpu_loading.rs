@@ -2,7 +2,7 @@
 
 use crate::common::gpu::{block_on, raw_gpu, test_gpu};
 use crate::common::toy::Toy;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -138,5 +138,38 @@ fn a_model_that_is_refused_is_not_read() {
         }));
         let error = refused.map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+/// Loads a toy on a device of its own that was given `kept`, and returns what it wants kept.
+fn kept_after(kept: Option<&[u8]>) -> Option<Vec<u8>> {
+    let gpu = fresh_gpu()?;
+    gpu.pipelines_file()?;
+    let new = Rc::new(RefCell::new(None));
+    let heard = new.clone();
+    gpu.keep_pipelines(kept, move |bytes| *heard.borrow_mut() = Some(bytes.to_vec()));
+    let start = Instant::now();
+    let mut session =
+        block_on(Session::load(&gpu, &Toy::llama().open(), &LoadOptions::default(), &mut |_| {})).unwrap();
+    let options = GenerateOptions { max_tokens: Some(4), ignore_end: true, ..GenerateOptions::default() };
+    let answer = block_on(session.generate(&[72, 101], &options, &mut |_| ControlFlow::Continue(()))).unwrap();
+    assert_eq!(answer.tokens.len(), 4);
+    let n_kept = kept.map_or(0, <[u8]>::len);
+    println!("given {n_kept} bytes: loaded in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    new.take()
+}
+
+#[test]
+fn compiled_shaders_are_kept_and_broken_files_of_them_ignored() {
+    let new = kept_after(None);
+    let file = new.as_deref().unwrap_or(b"a checksum of 32 bytes, and then what the driver had to say");
+    let mut flipped = file.to_vec();
+    *flipped.last_mut().unwrap() ^= 1;
+    for broken in [&file[..file.len() / 2], flipped.as_slice(), b""] {
+        assert_eq!(kept_after(Some(broken)).is_some(), new.is_some(), "as if nothing had been kept");
+    }
+    match &new {
+        Some(kept) => assert_eq!(kept_after(Some(kept)), None, "a driver that finds them all has nothing to add"),
+        None => println!("skipped: this driver hands no compiled shaders out"),
     }
 }
