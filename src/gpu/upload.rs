@@ -32,9 +32,18 @@ enum Piece<'a> {
     Vector { info: &'a TensorInfo, buffer: Buffer, offset: u64 },
 }
 
+/// Pieces being read at once: one on its way while the one before it is repacked.
+const MAX_ASKED: usize = 2;
+
+/// What is to be written to a piece's buffer, and where.
+type Writes = Vec<(u64, Vec<u8>)>;
+
 /// All that is still to be read, in order.
 #[derive(Default)]
-pub(crate) struct Uploads<'a>(VecDeque<Piece<'a>>);
+pub(crate) struct Uploads<'a> {
+    pieces: VecDeque<Piece<'a>>,
+    asked: VecDeque<(Rc<Piece<'a>>, Started<'a, Result<Writes>>)>,
+}
 
 impl<'a> Uploads<'a> {
     /// Adds the rows of `spans`, one after another, as the planes of `buffer`.
@@ -46,7 +55,7 @@ impl<'a> Uploads<'a> {
             for done in (0..*all).step_by(most as usize) {
                 let (first, n_rows) = (first + done, most.min(all - done));
                 let (buffer, layout) = (buffer.clone(), layout.clone());
-                self.0.push_back(Piece::Rows { info, first, n_rows, buffer, layout, to_row });
+                self.pieces.push_back(Piece::Rows { info, first, n_rows, buffer, layout, to_row });
                 to_row += n_rows;
             }
         }
@@ -54,7 +63,18 @@ impl<'a> Uploads<'a> {
 
     /// Adds a small tensor as f32 values from byte `offset` of `buffer`.
     pub(crate) fn add_vector(&mut self, info: &'a TensorInfo, buffer: &Buffer, offset: u64) {
-        self.0.push_back(Piece::Vector { info, buffer: buffer.clone(), offset });
+        self.pieces.push_back(Piece::Vector { info, buffer: buffer.clone(), offset });
+    }
+
+    /// Asks for the first pieces.
+    pub(crate) async fn begin(&mut self, checkpoint: &'a Checkpoint) {
+        while self.asked.len() < MAX_ASKED
+            && let Some(piece) = self.pieces.pop_front().map(Rc::new)
+        {
+            let reading = piece.clone();
+            let asked = Started::new(async move { reading.read(checkpoint).await }).await;
+            self.asked.push_back((piece, asked));
+        }
     }
 
     /// Reads and uploads all of it; `on_bytes` hears of every piece's file bytes, and its error ends it.
@@ -68,14 +88,9 @@ impl<'a> Uploads<'a> {
         on_bytes: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let mut behind: VecDeque<Mark> = VecDeque::new();
-        let mut ask = async || {
-            let piece = Rc::new(self.0.pop_front()?);
-            let reading = piece.clone();
-            Some((piece, Started::new(async move { reading.read(checkpoint).await }).await))
-        };
-        let mut next = ask().await;
-        while let Some((piece, asked)) = next {
-            next = ask().await;
+        loop {
+            self.begin(checkpoint).await;
+            let Some((piece, asked)) = self.asked.pop_front() else { break };
             for (offset, bytes) in asked.wait().await? {
                 gpu.write(piece.buffer(), offset, &bytes);
             }
@@ -106,8 +121,7 @@ impl Piece<'_> {
         }
     }
 
-    /// What is to be written to the buffer, and where.
-    async fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<(u64, Vec<u8>)>> {
+    async fn read(&self, checkpoint: &Checkpoint) -> Result<Writes> {
         match self {
             Self::Rows { info, first, n_rows, layout, to_row, .. } => {
                 let (dtype, cols) = (layout.dtype, layout.cols);
