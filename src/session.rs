@@ -4,6 +4,9 @@
 mod answer;
 mod batch;
 mod flights;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod gpu_flights;
 mod request;
 mod run;
 
