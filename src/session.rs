@@ -3,6 +3,10 @@
 
 mod answer;
 mod batch;
+mod flights;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod gpu_flights;
 mod request;
 mod run;
 
@@ -15,9 +19,9 @@ use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room};
 use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
 use answer::step_logprobs;
+use flights::{FLIGHTS, Flights, MAX_STEPS};
 use run::Run;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
@@ -32,12 +36,6 @@ pub use request::{
 
 /// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
 const DEFAULT_CONTEXT: u32 = 4096;
-
-/// Decode batches in flight: while the host waits for one, the device works on the next.
-const FLIGHTS: usize = 2;
-
-/// Steps per read-back at most: what is computed after an end token is thrown away.
-const MAX_STEPS_PER_READ: usize = 16;
 
 /// Prefill chunks between waits for the device, so that cancelling is heard and queues stay short.
 const CHUNKS_PER_WAIT: usize = 4;
@@ -113,7 +111,7 @@ impl Session {
         let loading = Decoder::load(gpu, checkpoint, room).await?;
         let loading = loading.read(&mut reading(checkpoint, &options.cancel, progress)).await?;
         let decoder = loading.finish(&mut compiling(&options.cancel, progress)).await?;
-        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
+        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS * 4) as u64));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
         let (gpu, cached) = (gpu.clone(), RefCell::new(vec![Vec::new(); n_slots]));
@@ -271,26 +269,19 @@ impl Session {
     /// Steps past the end of the answer are dropped.
     async fn decode(&self, run: &mut Run<'_>) -> Result<()> {
         let (mut submitted, last) = (run.next().position, run.next().position + run.n_left());
-        let mut flights: VecDeque<(usize, usize)> = VecDeque::new();
-        let (mut n_flights, mut steps) = (0, 1);
-        let mut mark = Instant::now();
+        let mut flights = Flights::new(self.read_latency);
         loop {
-            while run.answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
-                let n = steps.min(last - submitted);
-                let at = n_flights % FLIGHTS;
-                self.decoder.decode(&self.gpu, run.slot, submitted..submitted + n, &self.read_backs[at])?;
-                flights.push_back((at, n));
+            while run.answer.finish.is_none() && flights.has_room() && submitted < last {
+                let n = flights.n_steps().min(last - submitted);
+                let to = &self.read_backs[flights.read_back()];
+                self.decoder.decode(&self.gpu, run.slot, submitted..submitted + n, to)?;
+                flights.launch(n, n as u64 * 4, ());
                 submitted += n;
-                n_flights += 1;
             }
-            let Some((at, n)) = flights.pop_front() else { return Ok(()) };
-            let bytes = self.gpu.fetch(&self.read_backs[at], n as u64 * 4).await?;
+            let Some(((), bytes)) = flights.land(&self.gpu, &self.read_backs).await? else { return Ok(()) };
             for id in bytemuck::pod_collect_to_vec::<u8, u32>(&bytes) {
                 run.push(id, None)?;
             }
-            let seconds_per_step = mark.elapsed().as_secs_f64() / n as f64;
-            steps = ((self.read_latency / seconds_per_step).ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
-            mark = Instant::now();
         }
     }
 

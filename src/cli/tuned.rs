@@ -1,5 +1,5 @@
 //! Opening a device with the shaders that are fastest on it: measured once, kept in the cache folder, unless `--variant`
-//! forces others.
+//! forces others. What the driver compiles is kept there, too.
 
 use std::path::PathBuf;
 use trice::gpu::{Choices, DeviceInfo, Gpu};
@@ -34,7 +34,20 @@ pub(crate) async fn open_gpu(device: Option<&str>, variants: &[String]) -> trice
     let mut choices = fastest(&gpu).await?;
     variants.iter().try_for_each(|assignment| choices.set(assignment))?;
     gpu.choose(choices);
+    keep_pipelines(&gpu);
     Ok(gpu)
+}
+
+/// Keeps compiled shaders between runs; without a folder they are compiled again, which costs seconds and no answer.
+fn keep_pipelines(gpu: &Gpu) {
+    let (Some(name), Ok(folder)) = (gpu.pipelines_file(), hub::cache_folder()) else { return };
+    let file = folder.join("pipelines").join(name);
+    let kept = std::fs::read(&file).ok();
+    gpu.keep_pipelines(kept.as_deref(), move |bytes| {
+        if let Err(error) = hub::write_file(&file, bytes) {
+            tracing::debug!("compiled shaders are not kept: {error}");
+        }
+    });
 }
 
 /// What is fastest on `gpu`: as it was measured before, or measured now.

@@ -22,11 +22,13 @@ pub(super) struct Job {
     pub(super) kernel: &'static Kernel,
     pub(super) wgsl: String,
     pub(super) layout: wgpu::BindGroupLayout,
+    /// Of earlier runs, where they are kept.
+    pub(super) cache: Option<wgpu::PipelineCache>,
 }
 
 impl Job {
     pub(super) fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
-        program::compile(device, self.kernel, &self.wgsl, &self.layout)
+        program::compile(device, self.kernel, &self.wgsl, &self.layout, self.cache.as_ref())
     }
 }
 
@@ -81,7 +83,8 @@ impl<'g> Compiler<'g> {
     fn begin(&mut self, key: Key, kernel: &'static Kernel) -> Rc<Pipeline> {
         let layout = program::layout(&self.gpu.device, kernel);
         let wgsl = compose(kernel, &key.1, &self.gpu.caps());
-        self.workers.add(Job { key, kernel, wgsl, layout: layout.clone() });
+        let cache = self.gpu.kept.get().map(|kept| kept.cache.clone());
+        self.workers.add(Job { key, kernel, wgsl, layout: layout.clone(), cache });
         self.n_under_way += 1;
         Rc::new(Pipeline { layout, compiled: OnceCell::new() })
     }
@@ -110,6 +113,9 @@ impl<'g> Compiler<'g> {
         }
         self.gpu.check(DURING)?;
         self.gpu.pipelines.borrow_mut().extend(std::mem::take(&mut self.wanted));
+        if n_new > 0 {
+            self.gpu.offer_pipelines();
+        }
         Ok(())
     }
 }

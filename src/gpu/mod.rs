@@ -3,6 +3,7 @@
 
 pub mod choices;
 pub mod compiler;
+mod kept;
 pub mod program;
 pub mod shader;
 pub mod tensor;
@@ -169,7 +170,11 @@ impl Buffer {
 
 /// A buffer the host can read, filled by `Gpu::submit` and read by `Gpu::fetch`.
 #[derive(Debug)]
-pub struct ReadBack(wgpu::Buffer);
+pub struct ReadBack {
+    buffer: wgpu::Buffer,
+    /// What was submitted to fill it.
+    filled_by: RefCell<Option<wgpu::SubmissionIndex>>,
+}
 
 /// A point in the device's queue.
 #[cfg(not(target_arch = "wasm32"))]
@@ -207,6 +212,8 @@ pub struct Gpu {
     queue: wgpu::Queue,
     choices: Cell<Choices>,
     pipelines: RefCell<HashMap<compiler::Key, Rc<Pipeline>>>,
+    /// Compiled shaders of earlier runs, where the host keeps them.
+    kept: OnceCell<kept::Kept>,
     trouble: Arc<Mutex<Trouble>>,
     traffic: Cell<Traffic>,
 }
@@ -236,7 +243,10 @@ impl Gpu {
             adapters.iter().enumerate().map(|(index, adapter)| DeviceInfo::new(index, adapter)).collect();
         let index = choose(&infos, choice)?;
         let adapter = &adapters[index];
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trice"),
             required_features: adapter.features() & wanted,
@@ -268,6 +278,7 @@ impl Gpu {
             queue,
             choices: Cell::default(),
             pipelines: RefCell::default(),
+            kept: OnceCell::new(),
             trouble,
             traffic: Cell::default(),
         })
@@ -402,12 +413,13 @@ impl Gpu {
 
     /// A buffer the host can read `n_bytes` from.
     pub fn read_back(&self, n_bytes: u64) -> ReadBack {
-        ReadBack(self.device.create_buffer(&wgpu::BufferDescriptor {
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size: n_bytes.next_multiple_of(16).max(16),
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        }))
+        });
+        ReadBack { buffer, filled_by: RefCell::new(None) }
     }
 
     /// Copies `bytes` (a multiple of 4 long) to `buffer` at `offset`, before anything submitted later.
@@ -432,10 +444,13 @@ impl Gpu {
             }
         }
         for CopyOut { from, offset, n_bytes, to, to_offset } in copies {
-            encoder.copy_buffer_to_buffer(&from.0, *offset, &to.0, *to_offset, *n_bytes);
+            encoder.copy_buffer_to_buffer(&from.0, *offset, &to.buffer, *to_offset, *n_bytes);
         }
         self.count(1, 0);
-        self.queue.submit([encoder.finish()]);
+        let submitted = self.queue.submit([encoder.finish()]);
+        for copy in copies {
+            copy.to.filled_by.replace(Some(submitted.clone()));
+        }
         Ok(())
     }
 
@@ -495,10 +510,11 @@ impl Gpu {
     pub async fn fetch(&self, from: &ReadBack, n_bytes: u64) -> Result<Vec<u8>> {
         self.count(0, 1);
         let (sender, receiver) = futures_channel::oneshot::channel();
-        from.0.map_async(wgpu::MapMode::Read, .., move |outcome| {
+        from.buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
             let _ = sender.send(outcome);
         });
-        self.poll(wgpu::PollType::wait_indefinitely())?;
+        // What was submitted after it may go on meanwhile.
+        self.poll(wgpu::PollType::Wait { submission_index: from.filled_by.take(), timeout: None })?;
         let failed = |reason: String| Error::Gpu { during: "reading results back", reason };
         match receiver.await {
             Ok(Ok(())) => {}
@@ -512,10 +528,10 @@ impl Gpu {
             }
         }
         let bytes = {
-            let view = from.0.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            let view = from.buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
             view[..n_bytes as usize].to_vec()
         };
-        from.0.unmap();
+        from.buffer.unmap();
         self.check("reading results back")?;
         Ok(bytes)
     }
@@ -524,9 +540,9 @@ impl Gpu {
     pub async fn read(&self, buffer: &Buffer, offset: u64, n_bytes: u64) -> Result<Vec<u8>> {
         let to = self.read_back(n_bytes);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&buffer.0, offset, &to.0, 0, n_bytes);
+        encoder.copy_buffer_to_buffer(&buffer.0, offset, &to.buffer, 0, n_bytes);
         self.count(1, 0);
-        self.queue.submit([encoder.finish()]);
+        to.filled_by.replace(Some(self.queue.submit([encoder.finish()])));
         self.fetch(&to, n_bytes).await
     }
 

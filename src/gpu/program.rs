@@ -322,12 +322,13 @@ pub(super) fn layout(device: &wgpu::Device, kernel: &Kernel) -> wgpu::BindGroupL
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries })
 }
 
-/// Compiles WGSL for `kernel`, with its layout.
+/// Compiles WGSL for `kernel`, with its layout; faster where `cache` holds it.
 pub(super) fn compile(
     device: &wgpu::Device,
     kernel: &Kernel,
     wgsl: &str,
     layout: &wgpu::BindGroupLayout,
+    cache: Option<&wgpu::PipelineCache>,
 ) -> wgpu::ComputePipeline {
     let label = Some(kernel.name);
     let module = module(device, wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
@@ -345,7 +346,7 @@ pub(super) fn compile(
             zero_initialize_workgroup_memory: false,
             ..wgpu::PipelineCompilationOptions::default()
         },
-        cache: None,
+        cache,
     })
 }
 

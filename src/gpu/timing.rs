@@ -54,7 +54,7 @@ impl Gpu {
             program.encode_some(&mut encoder.begin_compute_pass(&descriptor), &[*step]);
         }
         encoder.resolve_query_set(&stamps, 0..count, &resolved.0, 0);
-        encoder.copy_buffer_to_buffer(&resolved.0, 0, &to.0, 0, n_bytes);
+        encoder.copy_buffer_to_buffer(&resolved.0, 0, &to.buffer, 0, n_bytes);
         self.queue.submit([encoder.finish()]);
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&self.fetch(&to, n_bytes).await?);
         let seconds_per_tick = f64::from(self.queue.get_timestamp_period()) * 1e-9;

@@ -41,17 +41,21 @@ impl<'a> Stack<'a> {
 
     /// Rows of a part of at most `limit` bytes: whole tiles of whole blocks.
     pub(crate) fn rows_within(&self, order: RowOrder, limit: u64) -> Result<u64> {
-        let info = self.0[0];
-        let step = match order {
-            RowOrder::Halves { block } if block < self.n_rows() => lcm(TILE_ROWS, block),
-            _ => TILE_ROWS,
-        };
+        let (info, step) = (self.0[0], self.row_step(order));
         let needed = PlaneLayout::new(info.dtype, step, info.cols())?.n_bytes();
         if needed > limit {
             let what = format!("bytes in one binding for {step} rows of {}", info.name);
             return Err(Error::Limit { what, needed, available: limit });
         }
         Ok(limit / needed.max(1) * step)
+    }
+
+    /// Rows that stay together: whole tiles, and whole blocks unless one block is all there is.
+    fn row_step(&self, order: RowOrder) -> u64 {
+        match order {
+            RowOrder::Halves { block } if block < self.n_rows() => lcm(TILE_ROWS, block),
+            _ => TILE_ROWS,
+        }
     }
 
     /// The rows of each tensor among rows `rows` of the stack.
@@ -92,9 +96,18 @@ enum Piece<'a> {
     Vector { info: &'a TensorInfo, buffer: Buffer, offset: u64 },
 }
 
+/// Pieces being read at once: one on its way while the one before it is repacked.
+const MAX_ASKED: usize = 2;
+
+/// What is to be written to a piece's buffer, and where.
+type Writes = Vec<(u64, Vec<u8>)>;
+
 /// All that is still to be read, in order.
 #[derive(Default)]
-pub(crate) struct Uploads<'a>(VecDeque<Piece<'a>>);
+pub(crate) struct Uploads<'a> {
+    pieces: VecDeque<Piece<'a>>,
+    asked: VecDeque<(Rc<Piece<'a>>, Started<'a, Result<Writes>>)>,
+}
 
 impl<'a> Uploads<'a> {
     /// Adds the rows of `stack` from `first`, as they stand in `order`, as the planes of `buffer`.
@@ -107,22 +120,30 @@ impl<'a> Uploads<'a> {
         layout: &PlaneLayout,
     ) {
         let row_bytes = layout.dtype.row_bytes(layout.cols).unwrap_or(u64::MAX);
-        let step = match order {
-            RowOrder::Halves { block } if block < PIECE_BYTES / row_bytes => lcm(TILE_ROWS, block),
-            _ => TILE_ROWS,
-        };
+        let step = stack.row_step(order);
         let most = (PIECE_BYTES / row_bytes / step).max(1) * step;
         for to_row in (0..layout.rows).step_by(most as usize) {
             let (start, n_rows) = (first + to_row, most.min(layout.rows - to_row));
             let (ranges, order) = filed(order, start..start + n_rows);
             let (stack, buffer, layout) = (stack.clone(), buffer.clone(), layout.clone());
-            self.0.push_back(Piece::Rows { stack, ranges, order, buffer, layout, to_row });
+            self.pieces.push_back(Piece::Rows { stack, ranges, order, buffer, layout, to_row });
         }
     }
 
     /// Adds a small tensor as f32 values from byte `offset` of `buffer`.
     pub(crate) fn add_vector(&mut self, info: &'a TensorInfo, buffer: &Buffer, offset: u64) {
-        self.0.push_back(Piece::Vector { info, buffer: buffer.clone(), offset });
+        self.pieces.push_back(Piece::Vector { info, buffer: buffer.clone(), offset });
+    }
+
+    /// Asks for the first pieces.
+    pub(crate) async fn begin(&mut self, checkpoint: &'a Checkpoint) {
+        while self.asked.len() < MAX_ASKED
+            && let Some(piece) = self.pieces.pop_front().map(Rc::new)
+        {
+            let reading = piece.clone();
+            let asked = Started::new(async move { reading.read(checkpoint).await }).await;
+            self.asked.push_back((piece, asked));
+        }
     }
 
     /// Reads and uploads all of it; `on_bytes` hears of every piece's file bytes, and its error ends it.
@@ -136,14 +157,9 @@ impl<'a> Uploads<'a> {
         on_bytes: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let mut behind: VecDeque<Mark> = VecDeque::new();
-        let mut ask = async || {
-            let piece = Rc::new(self.0.pop_front()?);
-            let reading = piece.clone();
-            Some((piece, Started::new(async move { reading.read(checkpoint).await }).await))
-        };
-        let mut next = ask().await;
-        while let Some((piece, asked)) = next {
-            next = ask().await;
+        loop {
+            self.begin(checkpoint).await;
+            let Some((piece, asked)) = self.asked.pop_front() else { break };
             for (offset, bytes) in asked.wait().await? {
                 gpu.write(piece.buffer(), offset, &bytes);
             }
@@ -190,8 +206,7 @@ impl Piece<'_> {
         }
     }
 
-    /// What is to be written to the buffer, and where.
-    async fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<(u64, Vec<u8>)>> {
+    async fn read(&self, checkpoint: &Checkpoint) -> Result<Writes> {
         match self {
             Self::Rows { stack, ranges, order, layout, to_row, .. } => {
                 let mut bytes = Vec::new();

@@ -6,8 +6,16 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use web_time::Instant;
 
-/// Tokens per second of `n_answers` answers together, over `n_tokens` of each, while all of them are at work.
-pub(super) async fn decode_rate(session: &mut Session, n_answers: usize, n_tokens: usize) -> Result<f64> {
+/// How several answers came, per token of all together.
+#[derive(Clone, Copy)]
+pub(super) struct Decoded {
+    pub(super) tokens_per_s: f64,
+    pub(super) submits_per_token: f64,
+    pub(super) read_backs_per_token: f64,
+}
+
+/// Writes `n_answers` answers together and measures `n_tokens` of each, while all of them are at work.
+pub(super) async fn decode(session: &mut Session, n_answers: usize, n_tokens: usize) -> Result<Decoded> {
     session.forget();
     let prompts: Vec<_> = (1..=n_answers).map(|n| super::ids(n, session.info().vocab_size)).collect();
     let options = GenerateOptions { ignore_end: true, ..GenerateOptions::default() };
@@ -24,7 +32,7 @@ pub(super) async fn decode_rate(session: &mut Session, n_answers: usize, n_token
     for _ in 0..=n_answers {
         batch.step().await?;
     }
-    let (start, n_before) = (Instant::now(), n_written.get());
+    let (start, n_before, before) = (Instant::now(), n_written.get(), batch.session().gpu().traffic());
     while n_written.get() - n_before < n_answers * n_tokens {
         if !batch.step().await?.is_empty() {
             let what = "tokens of context for what is measured".into();
@@ -32,5 +40,11 @@ pub(super) async fn decode_rate(session: &mut Session, n_answers: usize, n_token
             return Err(Error::Limit { what, needed: available + n_tokens as u64, available });
         }
     }
-    Ok((n_written.get() - n_before) as f64 / start.elapsed().as_secs_f64())
+    let (n, seconds, after) =
+        ((n_written.get() - n_before) as f64, start.elapsed().as_secs_f64(), batch.session().gpu().traffic());
+    Ok(Decoded {
+        tokens_per_s: n / seconds,
+        submits_per_token: (after.submits - before.submits) as f64 / n,
+        read_backs_per_token: (after.read_backs - before.read_backs) as f64 / n,
+    })
 }

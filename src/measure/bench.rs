@@ -176,18 +176,24 @@ async fn bench_batch(
     on_run: &mut dyn FnMut(),
 ) -> Result<BenchTest> {
     let (n, n_batch) = (options.n_generate, options.n_batch);
-    let mut rates = Vec::new();
+    let mut runs = Vec::new();
     for _ in 0..=options.repetitions {
-        rates.push(super::batch::decode_rate(session, n_batch, n).await?);
+        runs.push(super::batch::decode(session, n_batch, n).await?);
         on_run();
     }
     // A step writes a token of each answer and reads the weights once; what it reads besides is little beside them.
     let one = plan::decode(session.gpu(), session.decoder(), n + 1)?.cost();
     let cost = Cost { flops: one.flops * n_batch as u64, ..one };
-    let rates = rates.split_off(1);
+    let last = runs[runs.len() - 1];
+    let rates = runs.split_off(1).iter().map(|run| run.tokens_per_s).collect();
     let measured = Measured { name: format!("tg{n} b{n_batch}"), rates, cost, n_tokens: n_batch };
     let dispatches_per_token = Some(session.decoder().dispatches_per_step());
-    Ok(BenchTest { dispatches_per_token, ..measured.test(roofs) })
+    Ok(BenchTest {
+        dispatches_per_token,
+        submits_per_token: Some(last.submits_per_token),
+        read_backs_per_token: Some(last.read_backs_per_token),
+        ..measured.test(roofs)
+    })
 }
 
 /// Generates `n` tokens after a prompt of `n_prompt`, `repetitions` times after once for nothing.

@@ -146,7 +146,7 @@ impl Decoder {
         }
         let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps)?;
         loader.check_complete()?;
-        let (vectors, weights) = loader.finish()?;
+        let (vectors, mut weights) = loader.finish()?;
         let mut model = Self {
             layers,
             output_norm,
@@ -165,6 +165,7 @@ impl Decoder {
             heads,
             n_slots,
         };
+        weights.begin().await;
         let mut compiler = gpu.compiler();
         model.compile(&mut compiler)?;
         Ok(Loading { model, weights, compiler })

@@ -127,7 +127,7 @@ impl Encoder {
         }
         let head = Head::load(&mut loader, &config)?;
         loader.check_complete()?;
-        let (vectors, weights) = loader.finish()?;
+        let (vectors, mut weights) = loader.finish()?;
         let most = u64::from(BUCKETS[BUCKETS.len() - 1]);
         let mut model = Self {
             layers,
@@ -152,6 +152,7 @@ impl Encoder {
             Some(_) => Output::Logits,
             None => Output::Embedding(model.config.pooling, Scaling::Raw),
         };
+        weights.begin().await;
         let mut compiler = gpu.compiler();
         let run = model.record(&mut compiler, BUCKETS[0], first)?;
         model.runs.insert((BUCKETS[0], first), run);

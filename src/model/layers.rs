@@ -130,6 +130,11 @@ pub struct Weights<'a> {
 }
 
 impl Weights<'_> {
+    /// Asks for the first of them, so that they are on their way while something else is begun.
+    pub async fn begin(&mut self) {
+        self.uploads.begin(self.checkpoint).await;
+    }
+
     /// Streams them to the GPU; `on_bytes` hears of the file bytes of every piece, and its error ends it.
     pub async fn read(self, on_bytes: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         self.uploads.run(self.gpu, self.checkpoint, on_bytes).await

@@ -2,17 +2,14 @@
 //! the weights. An answer's tokens are what they would be alone.
 
 use super::answer::OnPiece;
+use super::flights::{FLIGHTS, Flights, MAX_STEPS};
 use super::request::{GenerateOptions, Generation};
 use super::run::Run;
-use super::{CHUNKS_PER_WAIT, MAX_STEPS_PER_READ, Session};
+use super::{CHUNKS_PER_WAIT, Session};
 use crate::error::{Error, Result};
 use crate::gpu::ReadBack;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::text::SamplingParams;
-use web_time::Instant;
-
-/// Decoding per wait for a read-back, in read latencies: the device idles for a fifth of the time at most.
-const LATENCIES_PER_READ: f64 = 4.0;
 
 /// Names a request of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,10 +37,10 @@ impl Member<'_> {
         self.failed.is_some() || self.run.answer.finish.is_some()
     }
 
-    /// Where its last token stands.
-    fn last(&self) -> Place {
+    /// Where its last token stands once `n` steps more are read back.
+    fn last_after(&self, n: usize) -> Place {
         let next = self.run.next();
-        Place { position: next.position - 1, ..next }
+        Place { position: next.position + n - 1, ..next }
     }
 
     fn push(&mut self, id: u32) {
@@ -58,18 +55,19 @@ pub struct Batch<'s> {
     session: &'s Session,
     members: Vec<Member<'s>>,
     n_admitted: u64,
-    /// Columns that the device is set to: whose they are and where their last tokens stand.
+    /// Columns that the device is set to: whose they are and where their last tokens stand after all that was submitted.
     columns: Vec<(Ticket, Place)>,
-    read_back: ReadBack,
-    /// Steps until the next read-back.
-    n_steps: usize,
+    read_backs: [ReadBack; FLIGHTS],
+    /// Steps under way, each about the columns of its time.
+    flights: Flights<Vec<Ticket>>,
 }
 
 impl<'s> Batch<'s> {
     /// No request yet. The session's `LoadOptions::parallel` says how many there may be.
     pub fn new(session: &'s mut Session) -> Self {
-        let read_back = session.gpu.read_back((MAX_SLOTS * MAX_STEPS_PER_READ * 4) as u64);
-        Self { session, members: Vec::new(), n_admitted: 0, columns: Vec::new(), read_back, n_steps: 1 }
+        let read_backs = [(); FLIGHTS].map(|()| session.gpu.read_back((MAX_SLOTS * MAX_STEPS * 4) as u64));
+        let flights = Flights::new(session.read_latency);
+        Self { session, members: Vec::new(), n_admitted: 0, columns: Vec::new(), read_backs, flights }
     }
 
     /// The session, for prompts.
@@ -150,40 +148,62 @@ impl<'s> Batch<'s> {
         self.session.gpu.flush("reading a prompt").await
     }
 
-    /// Writes a few tokens of every answer whose prompt is read.
+    /// Keeps steps of every answer whose prompt is read under way, and hands out the tokens of the first of them.
     async fn write(&mut self) -> Result<()> {
-        let writing: Vec<&mut Member<'_>> = self.members.iter_mut().filter(|member| member.is_writing()).collect();
-        let Some(n_left) = writing.iter().map(|member| member.run.n_left()).min() else { return Ok(()) };
-        let n_steps = self.n_steps.min(n_left);
-        let columns: Vec<_> = writing.iter().map(|member| (member.ticket, member.last())).collect();
-        let places: Vec<Place> = columns.iter().map(|(_, place)| *place).collect();
-        let Session { decoder, gpu, .. } = self.session;
-        let start = Instant::now();
-        if let ([place], [member]) = (places.as_slice(), writing.as_slice()) {
-            if self.columns != columns {
-                decoder.set_state(gpu, *place, 1);
-                decoder.set_sampling(gpu, &member.sampling);
-            }
-            let first = place.position + 1;
-            decoder.decode(gpu, place.slot, first..first + n_steps, &self.read_back)?;
-        } else {
-            if self.columns != columns {
-                let wanted: Vec<_> = writing.iter().map(|member| (member.last(), member.sampling)).collect();
-                decoder.set_slots(gpu, &wanted)?;
-            }
-            decoder.decode_slots(gpu, &places, n_steps, &self.read_back)?;
-        }
-        let bytes = gpu.fetch(&self.read_back, (n_steps * columns.len() * 4) as u64).await?;
-        let seconds_per_step = start.elapsed().as_secs_f64() / n_steps as f64;
-        let wanted = LATENCIES_PER_READ * self.session.read_latency / seconds_per_step;
-        self.n_steps = (wanted.ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
+        while self.flights.has_room() && self.launch()? {}
+        let landed = self.flights.land(&self.session.gpu, &self.read_backs).await?;
+        let Some((tickets, bytes)) = landed else { return Ok(()) };
         let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        for (member, ids) in writing.into_iter().zip(ids.chunks(n_steps)) {
-            ids.iter().for_each(|id| member.push(*id));
+        for (ticket, ids) in tickets.iter().zip(ids.chunks(ids.len() / tickets.len())) {
+            // What was computed past an answer's end is dropped.
+            if let Some(member) = self.members.iter_mut().find(|member| member.ticket == *ticket) {
+                ids.iter().for_each(|id| member.push(*id));
+            }
         }
-        // The sampler has moved the state on by as many tokens.
-        let moved = |(ticket, place): (Ticket, Place)| (ticket, Place { position: place.position + n_steps, ..place });
-        self.columns = columns.into_iter().map(moved).collect();
         Ok(())
+    }
+
+    /// Submits steps of all answers, where there is something to write and nothing under way that they must wait for.
+    fn launch(&mut self) -> Result<bool> {
+        let Session { decoder, gpu, .. } = self.session;
+        let writing: Vec<&Member<'_>> = self.members.iter().filter(|member| member.is_writing()).collect();
+        let n_flying = self.flights.n_flying();
+        let columns: Vec<_> = writing.iter().map(|member| (member.ticket, member.last_after(n_flying))).collect();
+        if self.columns != columns {
+            // Where new columns stand is known only when the old ones have come.
+            if !self.flights.is_empty() {
+                return Ok(false);
+            }
+            match writing.as_slice() {
+                [] => {}
+                [member] => {
+                    decoder.set_state(gpu, member.last_after(0), 1);
+                    decoder.set_sampling(gpu, &member.sampling);
+                }
+                several => {
+                    let wanted: Vec<_> = several.iter().map(|one| (one.last_after(0), one.sampling)).collect();
+                    decoder.set_slots(gpu, &wanted)?;
+                }
+            }
+        }
+        let n_left = writing.iter().map(|member| member.run.n_left()).min().unwrap_or(0);
+        let n_steps = self.flights.n_steps().min(n_left.saturating_sub(n_flying));
+        self.columns = columns;
+        if n_steps == 0 {
+            return Ok(false);
+        }
+        let to = &self.read_backs[self.flights.read_back()];
+        let places: Vec<Place> = self.columns.iter().map(|(_, place)| *place).collect();
+        if let [place] = places.as_slice() {
+            let first = place.position + 1;
+            decoder.decode(gpu, place.slot, first..first + n_steps, to)?;
+        } else {
+            decoder.decode_slots(gpu, &places, n_steps, to)?;
+        }
+        let tickets: Vec<Ticket> = self.columns.iter().map(|(ticket, _)| *ticket).collect();
+        self.flights.launch(n_steps, (n_steps * tickets.len() * 4) as u64, tickets);
+        // The sampler moves the state on by as many tokens.
+        self.columns.iter_mut().for_each(|(_, place)| place.position += n_steps);
+        Ok(true)
     }
 }

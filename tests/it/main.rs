@@ -10,6 +10,7 @@ mod gpu_batch;
 mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;
+mod gpu_loading;
 mod gpu_measure;
 mod gpu_models;
 mod gpu_recording;

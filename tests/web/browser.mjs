@@ -23,10 +23,10 @@ export const PATIENCE = 240_000;
 
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
-/** Serves the site and opens a browser on it. */
-export async function openSite() {
+/** Serves the site, its models no faster than said, and opens a browser on it. @param {number} [modelBytesPerSecond] */
+export async function openSite(modelBytesPerSecond) {
   if (!existsSync(join(SITE, "index.html"))) throw new Error(`no site in ${SITE}: run \`cargo xtask web\``);
-  const server = await serve(SITE);
+  const server = await serve(SITE, modelBytesPerSecond);
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU],

@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
+import { Readable } from "node:stream";
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -13,13 +14,21 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+/** Bytes of a model that a slow line sends at a time. */
+const BURST = 16_384;
+
 /**
- * Serves `folder` at `http://127.0.0.1:PORT/some/path/`, with byte ranges as any static host has them.
+ * Serves `folder` at `http://127.0.0.1:PORT/some/path/`, with byte ranges as any static host has them; models no faster than
+ * `modelBytesPerSecond`.
  * @param {string} folder
+ * @param {number} [modelBytesPerSecond]
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
-export function serve(folder) {
-  return listen("/some/path/", (path, request, response) => sendFile(folder, path || "index.html", request, response));
+export function serve(folder, modelBytesPerSecond = Infinity) {
+  return listen("/some/path/", (path, request, response) => {
+    const rate = path.endsWith(".gguf") ? modelBytesPerSecond : Infinity;
+    return sendFile(folder, path || "index.html", request, response, rate);
+  });
 }
 
 /**
@@ -67,8 +76,22 @@ async function listen(base, answer) {
   return { url: `http://127.0.0.1:${port}${base}`, close };
 }
 
-/** @param {string} folder @param {string} name @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
-async function sendFile(folder, name, request, response) {
+/** @param {AsyncIterable<Buffer>} bytes @param {number} bytesPerSecond */
+async function* throttled(bytes, bytesPerSecond) {
+  for await (const burst of bytes) {
+    yield burst;
+    await new Promise((resolve) => setTimeout(resolve, (burst.length / bytesPerSecond) * 1000));
+  }
+}
+
+/**
+ * @param {string} folder
+ * @param {string} name
+ * @param {import("node:http").IncomingMessage} request
+ * @param {import("node:http").ServerResponse} response
+ * @param {number} [bytesPerSecond]
+ */
+async function sendFile(folder, name, request, response, bytesPerSecond = Infinity) {
   const path = normalize(join(folder, name));
   if (!path.startsWith(normalize(folder) + sep)) throw new Error("outside");
   const { size } = await stat(path);
@@ -79,6 +102,11 @@ async function sendFile(folder, name, request, response) {
   headers["content-length"] = String(last - first + 1);
   if (range) headers["content-range"] = `bytes ${first}-${last}/${size}`;
   response.writeHead(range ? 206 : 200, headers);
-  if (request.method === "HEAD" || size === 0) response.end();
-  else createReadStream(path, { start: first, end: last }).pipe(response);
+  if (request.method === "HEAD" || size === 0) {
+    response.end();
+    return;
+  }
+  const bytes = createReadStream(path, { start: first, end: last, highWaterMark: BURST });
+  const paced = bytesPerSecond === Infinity ? bytes : Readable.from(throttled(bytes, bytesPerSecond));
+  paced.pipe(response);
 }
