@@ -4,7 +4,7 @@
 import { newPage, openSite } from "./browser.mjs";
 
 const rates = process.argv.slice(2).map(Number);
-const REPEATS = 3;
+const REPEATS = Number(process.env.REPEATS ?? 3);
 
 /** @param {Awaited<ReturnType<typeof openSite>>} site */
 async function firstToken(site) {
