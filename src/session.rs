@@ -1,10 +1,12 @@
-//! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, stop strings, cancelling and
-//! prefix reuse live here; nothing above this file knows tensors.
+//! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, speculation, stop strings,
+//! cancelling and prefix reuse live here; nothing above this file knows tensors.
 
 mod answer;
 mod batch;
+mod decode;
 mod request;
 mod run;
+mod speculate;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
@@ -12,12 +14,13 @@ use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
-use crate::model::decoder::{Decoder, Room};
-use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
+use crate::model::decoder::{Decoder, Room, Speculation};
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
 use answer::step_logprobs;
+use decode::{FLIGHTS, READ_BACK_BYTES};
 use run::Run;
+use speculate::Draft;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
@@ -26,18 +29,12 @@ pub use crate::kernels::attention::KvType;
 pub use answer::OnPiece;
 pub use batch::{Batch, Ticket};
 pub use request::{
-    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Stage,
-    StepLogprobs, Timings, TokenLogprob,
+    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Speculate,
+    Stage, StepLogprobs, Timings, TokenLogprob,
 };
 
 /// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
 const DEFAULT_CONTEXT: u32 = 4096;
-
-/// Decode batches in flight: while the host waits for one, the device works on the next.
-const FLIGHTS: usize = 2;
-
-/// Steps per read-back at most: what is computed after an end token is thrown away.
-const MAX_STEPS_PER_READ: usize = 16;
 
 /// Prefill chunks between waits for the device, so that cancelling is heard and queues stay short.
 const CHUNKS_PER_WAIT: usize = 4;
@@ -46,6 +43,8 @@ const CHUNKS_PER_WAIT: usize = 4;
 pub struct Session {
     gpu: Rc<Gpu>,
     decoder: Decoder,
+    /// Another model that drafts for it.
+    draft: Option<Draft>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     info: ModelInfo,
@@ -103,18 +102,19 @@ impl Session {
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
         let n_slots = n_slots(options)?;
+        let speculation = speculation(options, n_slots)?;
         let mut decoder = {
             let mut on_bytes = reading(checkpoint, &options.cancel, progress);
-            let room = Room { context_len, n_slots, kv_type: options.kv_type };
+            let room = Room { context_len, n_slots, kv_type: options.kv_type, speculation };
             Decoder::load(gpu, checkpoint, room, &mut on_bytes).await?
         };
         decoder.compile(gpu, &mut compiling(progress)).await?;
         options.cancel.check()?;
-        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS_PER_READ * 4) as u64));
+        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back(READ_BACK_BYTES));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
         let (gpu, cached) = (gpu.clone(), RefCell::new(vec![Vec::new(); n_slots]));
-        Ok(Self { gpu, decoder, tokenizer, template, info, cached, read_backs, read_latency })
+        Ok(Self { gpu, decoder, draft: None, tokenizer, template, info, cached, read_backs, read_latency })
     }
 
     /// The device it is loaded on.
@@ -145,6 +145,7 @@ impl Session {
     /// Forgets what the cache holds: the next prompt is read whole.
     pub fn forget(&mut self) {
         self.cached.get_mut().iter_mut().for_each(Vec::clear);
+        self.truncate_draft(0);
     }
 
     /// The decode step as text, a line per dispatch.
@@ -183,11 +184,12 @@ impl Session {
             self.read_prompt(&mut run).await?;
         }
         if run.answer.finish.is_none() {
-            self.decoder.set_sampling(&self.gpu, &options.sampling);
+            self.set_sampling(&options.sampling);
             match options.logprobs {
                 None => {
                     run.push(self.sampled(run.next()).await?, None)?;
-                    self.decode(&mut run).await?;
+                    let drafts = self.drafts(&run);
+                    self.decode(&mut run, drafts).await?;
                 }
                 Some(top) => self.decode_with_logprobs(&mut run, top).await?,
             }
@@ -254,7 +256,14 @@ impl Session {
                 self.gpu.flush("reading the prompt").await?;
             }
         }
-        Ok(())
+        self.read_for_draft(run).await
+    }
+
+    fn set_sampling(&self, sampling: &SamplingParams) {
+        self.decoder.set_sampling(&self.gpu, sampling);
+        if let Some(draft) = &self.draft {
+            draft.set_sampling(&self.gpu, sampling);
+        }
     }
 
     /// Chooses the token at `place` from the logits of the one before it.
@@ -262,33 +271,6 @@ impl Session {
         self.decoder.sample(&self.gpu, Some((place, &self.read_backs[0])))?;
         let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
         Ok(bytemuck::pod_read_unaligned(&bytes))
-    }
-
-    /// The decode loop after the first token: batches of steps in flight, so that the device never waits for the host.
-    /// Steps past the end of the answer are dropped.
-    async fn decode(&self, run: &mut Run<'_>) -> Result<()> {
-        let (mut submitted, last) = (run.next().position, run.next().position + run.n_left());
-        let mut flights: VecDeque<(usize, usize)> = VecDeque::new();
-        let (mut n_flights, mut steps) = (0, 1);
-        let mut mark = Instant::now();
-        loop {
-            while run.answer.finish.is_none() && flights.len() < FLIGHTS && submitted < last {
-                let n = steps.min(last - submitted);
-                let at = n_flights % FLIGHTS;
-                self.decoder.decode(&self.gpu, run.slot, submitted..submitted + n, &self.read_backs[at])?;
-                flights.push_back((at, n));
-                submitted += n;
-                n_flights += 1;
-            }
-            let Some((at, n)) = flights.pop_front() else { return Ok(()) };
-            let bytes = self.gpu.fetch(&self.read_backs[at], n as u64 * 4).await?;
-            for id in bytemuck::pod_collect_to_vec::<u8, u32>(&bytes) {
-                run.push(id, None)?;
-            }
-            let seconds_per_step = mark.elapsed().as_secs_f64() / n as f64;
-            steps = ((self.read_latency / seconds_per_step).ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
-            mark = Instant::now();
-        }
     }
 
     /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of the prompt.
@@ -327,6 +309,14 @@ fn n_slots(options: &LoadOptions) -> Result<usize> {
             let (needed, available) = (wanted as u64, MAX_SLOTS as u64);
             Err(Error::Limit { what: "answers at once".into(), needed, available })
         }
+    }
+}
+
+fn speculation(options: &LoadOptions, n_slots: usize) -> Result<Speculation> {
+    match options.speculate {
+        Speculate::Off => Ok(Speculation::None),
+        Speculate::Lookup if n_slots == 1 => Ok(Speculation::Checks),
+        Speculate::Lookup => Err(Error::unsupported("speculating in several answers at once")),
     }
 }
 

@@ -9,7 +9,7 @@ use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
-use trice::session::{Cancel, KvType, LoadOptions, Session};
+use trice::session::{Cancel, KvType, LoadOptions, Session, Speculate};
 use trice::tasks::TextEncoder;
 
 /// What `chat` and `bench` use when no model is named.
@@ -38,6 +38,7 @@ impl LoadArgs {
                 KvTypeArg::F16 => KvType::F16,
             },
             parallel: Some(self.parallel),
+            speculate: Speculate::Off,
             cancel,
         }
     }

@@ -2,9 +2,10 @@
 //! the weights. An answer's tokens are what they would be alone.
 
 use super::answer::OnPiece;
+use super::decode::MAX_STEPS_PER_READ;
 use super::request::{GenerateOptions, Generation};
 use super::run::Run;
-use super::{CHUNKS_PER_WAIT, MAX_STEPS_PER_READ, Session};
+use super::{CHUNKS_PER_WAIT, Session};
 use crate::error::{Error, Result};
 use crate::gpu::ReadBack;
 use crate::kernels::{MAX_SLOTS, Place};

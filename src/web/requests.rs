@@ -4,7 +4,9 @@
 use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::measure::BenchOptions;
-use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
+use crate::session::{
+    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, Speculate, StepLogprobs,
+};
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
 use crate::text::{Message, SamplingParams};
@@ -45,7 +47,7 @@ impl LoadRequest {
             Some("f32") => KvType::F32,
             Some(other) => return Err(Error::invalid(format!("kvType must be f32 or f16, not {other}"))),
         };
-        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, cancel })
+        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, speculate: Speculate::Off, cancel })
     }
 
     pub(super) fn hub_options(&self) -> HubOptions {
