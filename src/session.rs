@@ -19,8 +19,8 @@ use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer}
 use answer::step_logprobs;
 use decode::{FLIGHTS, READ_BACK_BYTES};
 use run::Run;
-use speculate::Draft;
-use std::cell::RefCell;
+use speculate::{Draft, Paces};
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
@@ -45,6 +45,8 @@ pub struct Session {
     decoder: Decoder,
     /// Another model that drafts for it.
     draft: Option<Draft>,
+    /// How long plain steps and rounds of speculation take.
+    paces: Cell<Paces>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     info: ModelInfo,
@@ -114,7 +116,18 @@ impl Session {
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
         let (gpu, cached) = (gpu.clone(), RefCell::new(vec![Vec::new(); n_slots]));
-        Ok(Self { gpu, decoder, draft: None, tokenizer, template, info, cached, read_backs, read_latency })
+        Ok(Self {
+            gpu,
+            decoder,
+            draft: None,
+            paces: Cell::default(),
+            tokenizer,
+            template,
+            info,
+            cached,
+            read_backs,
+            read_latency,
+        })
     }
 
     /// The device it is loaded on.

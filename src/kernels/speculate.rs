@@ -1,7 +1,7 @@
 //! Drafts and what becomes of them: `lookup.wgsl` finds them in the text, `adopt.wgsl` takes them from another decoder,
 //! `accept.wgsl` keeps those that the model would have chosen.
 
-use super::{Pass, cost};
+use super::{Pass, WORKGROUP, cost};
 use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Kernel, Variant, params};
 
@@ -34,9 +34,6 @@ const LONGEST_MATCH: u32 = 4;
 
 /// Ids that a match must have: single ids (a space, a comma) stand everywhere and foretell nothing.
 const SHORTEST_MATCH: u32 = 2;
-
-/// Threads of the one workgroup that looks through a history: the most that every device takes.
-const LOOKUP_WORKGROUP: u32 = 256;
 
 params! {
     /// Params of `lookup.wgsl`.
@@ -89,7 +86,7 @@ pub enum Lookup {
 }
 
 fn lookup_variant() -> Variant {
-    let variant = Variant::new().size("WG", LOOKUP_WORKGROUP);
+    let variant = Variant::new().size("WG", WORKGROUP);
     variant.size("LONGEST", LONGEST_MATCH).size("SHORTEST", SHORTEST_MATCH)
 }
 

@@ -7,7 +7,7 @@ use super::run::Run;
 use super::speculate::Drafts;
 use crate::error::Result;
 use crate::kernels::{PROGRESS_BYTES, Place, Progress};
-use crate::model::decoder::ROUND_COLUMNS;
+use crate::model::decoder::{Drafter, ROUND_COLUMNS};
 use std::collections::VecDeque;
 use web_time::Instant;
 
@@ -41,14 +41,16 @@ impl Kind {
 }
 
 /// A submit whose outcome is not read yet.
-struct Flight {
-    kind: Kind,
-    n_steps: usize,
-    read_back: usize,
+pub(super) struct Flight {
+    pub(super) kind: Kind,
+    pub(super) n_steps: usize,
+    /// Whether it looks for drafts.
+    pub(super) looks_up: bool,
+    pub(super) read_back: usize,
     /// The position of the first id it reads back.
-    first: usize,
+    pub(super) first: usize,
     /// How many it reads back.
-    n_ids: usize,
+    pub(super) n_ids: usize,
 }
 
 /// Where an answer stands, as far as is known.
@@ -98,8 +100,9 @@ impl Session {
                 };
                 let Some((kind, n_steps)) = front.plan(n_steps, drafts.wants_rounds()) else { break };
                 let n_ids = front.ceiling + n_steps * kind.most() - next;
-                let flight = Flight { kind, n_steps, read_back: n_flights % FLIGHTS, first: next, n_ids };
-                self.launch(run.slot, &flight, front.ceiling, &drafts)?;
+                let looks_up = drafts.looks_up(kind, n_steps);
+                let flight = Flight { kind, n_steps, looks_up, read_back: n_flights % FLIGHTS, first: next, n_ids };
+                self.launch(run.slot, &flight, front.ceiling, drafts.drafter())?;
                 flights.push_back(flight);
                 n_flights += 1;
             }
@@ -109,24 +112,24 @@ impl Session {
             let (progress, ids) = bytes.split_at(PROGRESS_BYTES as usize);
             let (progress, ids) = (Progress::read(progress), bytemuck::pod_collect_to_vec::<u8, u32>(ids));
             let known = run.next().position;
-            drafts.hear(flight.kind, flight.n_steps, known, &progress);
             run.progress = progress;
             for id in &ids[known - flight.first..=progress.position - flight.first] {
                 run.push(*id, None)?;
             }
             let seconds_per_step = mark.elapsed().as_secs_f64() / flight.n_steps as f64;
+            drafts.hear(&flight, known, &progress, seconds_per_step);
             n_steps = ((self.read_latency / seconds_per_step).ceil() as usize).clamp(1, MAX_STEPS_PER_READ);
             mark = Instant::now();
         }
     }
 
     /// Submits `flight`, whose first token stands at `next` at the latest.
-    fn launch(&self, slot: usize, flight: &Flight, next: usize, drafts: &Drafts<'_>) -> Result<()> {
+    fn launch(&self, slot: usize, flight: &Flight, next: usize, drafter: Option<&Drafter>) -> Result<()> {
         let mut runs = match flight.kind {
             Kind::Steps => self.decoder.step_runs(next, flight.n_steps)?,
-            Kind::Rounds => self.decoder.round_runs(next, flight.n_steps, drafts.drafter())?,
+            Kind::Rounds => self.decoder.round_runs(next, flight.n_steps, drafter)?,
         };
-        if flight.kind == Kind::Steps && drafts.are_looked_up() {
+        if flight.kind == Kind::Steps && flight.looks_up {
             runs.push(self.decoder.count_run()?);
         }
         let first = Place { slot, position: flight.first };

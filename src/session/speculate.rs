@@ -1,7 +1,7 @@
 //! Speculation over one answer: where its drafts come from, and whether they are worth a round now. A model for drafts is
 //! loaded and kept in step here.
 
-use super::decode::Kind;
+use super::decode::{Flight, Kind};
 use super::request::{LoadOptions, Progress as LoadProgress};
 use super::run::Run;
 use super::{CHUNKS_PER_WAIT, Session, check_vocabulary, compiling, reading};
@@ -14,9 +14,16 @@ use crate::model::decoder::{Decoder, Drafter, Room, Speculation};
 use crate::text::{SamplingParams, Tokenizer};
 use std::cell::Cell;
 
-/// Tokens that rounds must give on average to be worth more than plain steps. On software adapters, where arithmetic is dear,
-/// a round of four columns takes as long as 1.8 steps; on a GPU it takes little more than one.
-const TOKENS_PER_ROUND: usize = 2;
+/// Plain steps that a round takes as long as, where it is not known yet: on a GPU little more than one, on software adapters,
+/// where arithmetic is dear, up to two, and more where drawing takes most of the time.
+const STEPS_PER_ROUND: f64 = 2.0;
+
+/// Measured times count with one part in so many, and as no more than twice what they were: the host is interrupted at times.
+const SMOOTHING: f64 = 4.0;
+
+/// Plain tokens between lookups that only tell whether the text repeats itself: what a lookup costs is less than a dispatch or
+/// two, but more than nothing to a small model.
+const TOKENS_PER_LOOKUP: usize = 4;
 
 /// Plain tokens after rounds that were not worth it, before drafts are tried again: at first, and at the most. They double
 /// from failure to failure, so that a text that repeats nothing loses little.
@@ -27,20 +34,66 @@ pub(super) enum Drafts<'a> {
     /// There are none.
     None,
     /// From its own text.
-    Lookup(Echoes),
+    Lookup(Echoes<'a>),
     /// From another model.
     Model(&'a Draft),
 }
 
 /// Whether a text has lately repeated itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Echoes {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Echoes<'a> {
+    /// How long steps and rounds have taken so far, in this answer and those before it.
+    paces: &'a Cell<Paces>,
     /// The last lookup found something.
     found: bool,
+    /// Plain tokens submitted since.
+    unseen: usize,
     /// Plain tokens to come before the next try.
     wait: usize,
     /// How many there were at the last failure.
     pause: usize,
+}
+
+/// Seconds of a step, smoothed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    n_heard: usize,
+    seconds: f64,
+}
+
+/// Seconds of a plain step and of a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Paces {
+    steps: Pace,
+    rounds: Pace,
+}
+
+impl Pace {
+    fn hear(&mut self, seconds: f64) {
+        match self.n_heard {
+            // Some drivers compile a shader when it first runs.
+            0 => {}
+            1 => self.seconds = seconds,
+            _ => self.seconds += (seconds.min(2.0 * self.seconds) - self.seconds) / SMOOTHING,
+        }
+        self.n_heard += 1;
+    }
+}
+
+impl Paces {
+    fn hear(&mut self, kind: Kind, seconds: f64) {
+        match kind {
+            Kind::Steps => self.steps.hear(seconds),
+            Kind::Rounds => self.rounds.hear(seconds),
+        }
+    }
+
+    fn steps_per_round(&self) -> f64 {
+        if self.steps.seconds > 0.0 && self.rounds.seconds > 0.0 {
+            return self.rounds.seconds / self.steps.seconds;
+        }
+        STEPS_PER_ROUND
+    }
 }
 
 impl Drafts<'_> {
@@ -53,9 +106,13 @@ impl Drafts<'_> {
         }
     }
 
-    /// Whether plain steps are to count what a lookup would find after them.
-    pub(super) fn are_looked_up(&self) -> bool {
-        matches!(self, Self::Lookup(_))
+    /// Whether the `n_steps` of `kind` that are submitted next look for drafts: rounds do, plain steps now and then, to know
+    /// whether there are any.
+    pub(super) fn looks_up(&mut self, kind: Kind, n_steps: usize) -> bool {
+        match self {
+            Self::Lookup(echoes) => kind == Kind::Rounds || echoes.looks_up(n_steps),
+            Self::None | Self::Model(_) => false,
+        }
     }
 
     /// Who writes them, if not the text.
@@ -63,26 +120,49 @@ impl Drafts<'_> {
         if let Self::Model(draft) = self { Some(&draft.drafter) } else { None }
     }
 
-    /// Hears how far `n_steps` of `kind` came, that began when the next token stood at `next`.
-    pub(super) fn hear(&mut self, kind: Kind, n_steps: usize, next: usize, progress: &Progress) {
+    /// Hears how far a submit came that began when the next token stood at `next`, and how long each of its steps took.
+    pub(super) fn hear(&mut self, flight: &Flight, next: usize, progress: &Progress, seconds_per_step: f64) {
+        let Flight { kind, n_steps, looks_up, .. } = *flight;
         match self {
             Self::None => {}
-            Self::Lookup(echoes) => echoes.hear(kind, n_steps, progress.position + 1 - next, progress.n_found),
+            Self::Lookup(echoes) => {
+                if looks_up {
+                    echoes.found = progress.n_found > 0;
+                }
+                echoes.hear(kind, n_steps, progress.position + 1 - next, seconds_per_step);
+            }
             Self::Model(draft) if kind == Kind::Rounds => draft.n_cached.set(progress.position - 1),
             Self::Model(_) => {}
         }
     }
 }
 
-impl Echoes {
-    fn hear(&mut self, kind: Kind, n_steps: usize, n_tokens: usize, n_found: usize) {
-        self.found = n_found > 0;
+impl<'a> Echoes<'a> {
+    /// Of a new answer, whose first tokens tell whether it repeats its prompt.
+    fn new(paces: &'a Cell<Paces>) -> Self {
+        Self { paces, found: false, unseen: TOKENS_PER_LOOKUP, wait: 0, pause: 0 }
+    }
+
+    fn looks_up(&mut self, n_steps: usize) -> bool {
+        self.unseen += n_steps;
+        let looks = self.wait == 0 && self.unseen >= TOKENS_PER_LOOKUP;
+        if looks {
+            self.unseen = 0;
+        }
+        looks
+    }
+
+    fn hear(&mut self, kind: Kind, n_steps: usize, n_tokens: usize, seconds_per_step: f64) {
+        let mut paces = self.paces.get();
+        paces.hear(kind, seconds_per_step);
+        self.paces.set(paces);
         match kind {
             Kind::Steps => self.wait = self.wait.saturating_sub(n_steps),
-            Kind::Rounds if n_tokens >= TOKENS_PER_ROUND * n_steps => self.pause = 0,
+            Kind::Rounds if n_tokens as f64 >= paces.steps_per_round() * n_steps as f64 => self.pause = 0,
             Kind::Rounds => {
                 self.pause = (2 * self.pause).clamp(PAUSE.0, PAUSE.1);
                 self.wait = self.pause;
+                self.found = false;
             }
         }
     }
@@ -148,7 +228,7 @@ impl Session {
         match &self.draft {
             _ if !run.speculates => Drafts::None,
             Some(draft) => Drafts::Model(draft),
-            None => Drafts::Lookup(Echoes::default()),
+            None => Drafts::Lookup(Echoes::new(&self.paces)),
         }
     }
 
@@ -201,27 +281,61 @@ fn check_same_vocabulary(draft: (&str, &Tokenizer), model: (&str, &Tokenizer)) -
 mod tests {
     use super::*;
 
+    /// Hears a submit of one step of `kind` that looked up where it may, found `n_found` and gave `n_tokens` in `seconds`.
+    fn hear(drafts: &mut Drafts<'_>, kind: Kind, n_tokens: usize, n_found: usize, seconds: f64) {
+        let looks_up = drafts.looks_up(kind, 1);
+        let flight = Flight { kind, n_steps: 1, looks_up, read_back: 0, first: 0, n_ids: 0 };
+        let progress = Progress { position: 99 + n_tokens, n_found, ..Progress::default() };
+        drafts.hear(&flight, 100, &progress, seconds);
+    }
+
     #[test]
     fn rounds_begin_with_an_echo_and_pause_when_they_fail() {
-        let mut echoes = Echoes::default();
-        let wants = |echoes: &Echoes| Drafts::Lookup(*echoes).wants_rounds();
-        assert!(!wants(&echoes));
-        echoes.hear(Kind::Steps, 1, 1, 3);
-        assert!(wants(&echoes));
-        echoes.hear(Kind::Rounds, 2, 2 * TOKENS_PER_ROUND, 3);
-        assert!(wants(&echoes), "worth it");
+        let paces = Cell::default();
+        let mut drafts = Drafts::Lookup(Echoes::new(&paces));
+        assert!(!drafts.wants_rounds());
+        hear(&mut drafts, Kind::Steps, 1, 3, 1.0);
+        assert!(drafts.wants_rounds());
+        hear(&mut drafts, Kind::Rounds, 2, 3, 9.0);
+        assert!(drafts.wants_rounds(), "worth it, as far as is known");
         for pause in [8, 16, 32, 64, 64] {
-            echoes.hear(Kind::Rounds, 1, 1, 3);
-            for _ in 0..pause {
-                assert!(!wants(&echoes), "pause {pause}");
-                echoes.hear(Kind::Steps, 1, 1, 3);
+            hear(&mut drafts, Kind::Rounds, 1, 3, 2.0);
+            // After the pause a lookup must find something again.
+            for _ in 0..=pause {
+                assert!(!drafts.wants_rounds(), "pause {pause}");
+                hear(&mut drafts, Kind::Steps, 1, 3, 1.0);
             }
-            assert!(wants(&echoes), "pause {pause}");
+            assert!(drafts.wants_rounds(), "pause {pause}");
         }
-        echoes.hear(Kind::Rounds, 1, TOKENS_PER_ROUND, 3);
-        echoes.hear(Kind::Rounds, 1, 1, 3);
-        assert_eq!(echoes.wait, PAUSE.0, "a success forgives");
-        echoes.hear(Kind::Steps, 16, 16, 0);
-        assert!(!wants(&echoes), "nothing found");
+        hear(&mut drafts, Kind::Rounds, 2, 3, 2.0);
+        assert!(drafts.wants_rounds(), "two tokens in the time of two");
+        hear(&mut drafts, Kind::Rounds, 1, 3, 2.0);
+        for _ in 0..=PAUSE.0 {
+            hear(&mut drafts, Kind::Steps, 1, 3, 1.0);
+        }
+        assert!(drafts.wants_rounds(), "a success forgives");
+    }
+
+    #[test]
+    fn rounds_are_worth_what_the_device_takes_for_them() {
+        let mut paces = Paces::default();
+        for (step, round) in [(50.0, 90.0), (1.0, 3.0)] {
+            assert!((paces.steps_per_round() - STEPS_PER_ROUND).abs() < 1e-9, "not known yet");
+            paces.hear(Kind::Steps, step);
+            paces.hear(Kind::Rounds, round);
+        }
+        assert!((paces.steps_per_round() - 3.0).abs() < 1e-9, "the first of each is not counted");
+        paces.hear(Kind::Rounds, 1000.0);
+        assert!((paces.steps_per_round() - 3.75).abs() < 1e-9, "an interruption counts little");
+    }
+
+    #[test]
+    fn plain_steps_look_up_now_and_then() {
+        let paces = Cell::default();
+        let mut drafts = Drafts::Lookup(Echoes::new(&paces));
+        let looks: Vec<bool> = (0..9).map(|_| drafts.looks_up(Kind::Steps, 1)).collect();
+        assert_eq!(looks, [true, false, false, false, true, false, false, false, true]);
+        assert!(drafts.looks_up(Kind::Rounds, 1) && drafts.looks_up(Kind::Steps, 16));
+        assert!(!Drafts::None.looks_up(Kind::Steps, 16));
     }
 }
