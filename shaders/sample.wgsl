@@ -1,7 +1,8 @@
+#import state_to_write
 #import next
 // Chooses the next token from each column of logits and advances the state: repetition penalty (arXiv 1909.05858),
 // temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw by the Gumbel-max trick whose noise is a hash
-// of (seed, position, token), so nothing accumulates between steps. One workgroup per column; the only writer of state and history.
+// of (seed, position, token), so nothing accumulates between steps. One workgroup per column.
 struct Params {
     n_cols: u32,
     context_len: u32,
@@ -18,17 +19,8 @@ struct Sampling {
     seed: u32,
     pad0: u32,
 }
-// As in common/state.wgsl, to be written.
-struct State {
-    position: u32,
-    n_tokens: u32,
-    slot: u32,
-    pad0: u32,
-    positions: array<u32, 8>,
-    slots: array<u32, 8>,
-}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> sampling: array<Sampling, 8>; // by column
+@group(0) @binding(1) var<uniform> sampling: array<Sampling, 8>; // by request
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> history: array<u32>; // (slot, context_len + 1): token id by position
 @group(0) @binding(4) var<storage, read_write> state: State;
@@ -57,19 +49,24 @@ fn pcg(v: u32) -> u32 {
     return (w >> 22u) ^ w;
 }
 
+// The next token of a slot's sequence.
+fn append(slot: u32, end: u32, token: u32) {
+    history[slot * (params.context_len + 1u) + min(end, params.context_len)] = token;
+}
+
 // Each recent token once: thread i looks at the i-th last and leaves it to a later twin.
 fn penalize(local: u32, column: u32, end: u32) {
     let first = column * params.stride;
     let last = slot_of(column) * (params.context_len + 1u) + end - 1u;
-    let penalty = sampling[column].repeat_penalty;
-    let n = min(sampling[column].repeat_last_n, end);
+    let wanted = sampling[request_of(column)];
+    let n = min(wanted.repeat_last_n, end);
     for (var i = local; i < n; i += WG) {
         let token = history[last - i];
         var is_first = token < params.n_cols;
         for (var j = 0u; j < i; j++) { is_first = is_first && history[last - j] != token; }
         if (is_first) {
             let v = logits[first + token];
-            logits[first + token] = select(v * penalty, v / penalty, v > 0.0);
+            logits[first + token] = select(v * wanted.repeat_penalty, v / wanted.repeat_penalty, v > 0.0);
         }
     }
 }
@@ -102,10 +99,11 @@ fn reduce_sum(local: u32, v: f32) -> f32 {
 // Sum over the tokens with key ≥ cut: of their probabilities relative to the best, or (COUNT) of ones.
 fn mass(local: u32, column: u32, cut: u32, best: f32, count: bool) -> f32 {
     let first = column * params.stride;
+    let temperature = sampling[request_of(column)].temperature;
     var sum = 0.0;
     for (var i = local; i < params.n_cols; i += WG) {
         let v = logits[first + i];
-        if (key(v) >= cut) { sum += select(exp((v - best) / sampling[column].temperature), 1.0, count); }
+        if (key(v) >= cut) { sum += select(exp((v - best) / temperature), 1.0, count); }
     }
     return reduce_sum(local, sum);
 }
@@ -125,7 +123,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let column = group.x;
     let first = column * params.stride;
     let end = end_of(column);
-    let wanted = sampling[column];
+    let wanted = sampling[request_of(column)];
     if (wanted.repeat_penalty != 1.0) {
         penalize(local, column, end);
         storageBarrier();
@@ -173,7 +171,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (local == 0u && is_live(column)) {
         let token = select(ids[0], BAD, best_key >= INFINITE || best_key <= NOTHING);
-        history[slot_of(column) * (params.context_len + 1u) + min(end, params.context_len)] = token;
-        advance(column, end);
+        take(column, end, token);
     }
 }

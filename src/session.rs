@@ -1,14 +1,16 @@
-//! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, stop strings, cancelling and
-//! prefix reuse live here; nothing above this file knows tensors.
+//! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, speculation, stop strings,
+//! cancelling and prefix reuse live here; nothing above this file knows tensors.
 
 mod answer;
 mod batch;
+mod decode;
 mod flights;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod gpu_flights;
 mod request;
 mod run;
+mod speculate;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
@@ -16,12 +18,14 @@ use crate::gpu::{Gpu, ReadBack};
 use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
-use crate::model::decoder::{Decoder, Room};
-use crate::text::{ChatOptions, ChatTemplate, Message, Tokenizer};
+use crate::model::decoder::{Decoder, Room, Speculation};
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
 use answer::step_logprobs;
-use flights::{FLIGHTS, Flights, MAX_STEPS};
+use decode::READ_BACK_BYTES;
+use flights::FLIGHTS;
 use run::Run;
-use std::cell::RefCell;
+use speculate::{Draft, Paces};
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
@@ -30,8 +34,8 @@ pub use crate::kernels::attention::KvType;
 pub use answer::OnPiece;
 pub use batch::{Batch, Ticket};
 pub use request::{
-    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Stage,
-    StepLogprobs, Timings, TokenLogprob,
+    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Speculate,
+    Stage, StepLogprobs, Timings, TokenLogprob,
 };
 
 /// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
@@ -44,6 +48,10 @@ const CHUNKS_PER_WAIT: usize = 4;
 pub struct Session {
     gpu: Rc<Gpu>,
     decoder: Decoder,
+    /// Another model that drafts for it.
+    draft: Option<Draft>,
+    /// How long plain steps and rounds of speculation take.
+    paces: Cell<Paces>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     info: ModelInfo,
@@ -107,15 +115,27 @@ impl Session {
         check_vocabulary(checkpoint, &tokenizer, model.vocab_size)?;
         let context_len = context_len(options, model.context_len)?;
         let n_slots = n_slots(options)?;
-        let room = Room { context_len, n_slots, kv_type: options.kv_type };
+        let speculation = speculation(options, n_slots)?;
+        let room = Room { context_len, n_slots, kv_type: options.kv_type, speculation };
         let loading = Decoder::load(gpu, checkpoint, room).await?;
         let loading = loading.read(&mut reading(checkpoint, &options.cancel, progress)).await?;
         let decoder = loading.finish(&mut compiling(&options.cancel, progress)).await?;
-        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back((MAX_STEPS * 4) as u64));
+        let read_backs = [(); FLIGHTS].map(|()| gpu.read_back(READ_BACK_BYTES));
         let read_latency = read_latency(gpu, &decoder).await?;
         let info = ModelInfo::new(checkpoint, &model, context_len as usize, start.elapsed());
         let (gpu, cached) = (gpu.clone(), RefCell::new(vec![Vec::new(); n_slots]));
-        Ok(Self { gpu, decoder, tokenizer, template, info, cached, read_backs, read_latency })
+        Ok(Self {
+            gpu,
+            decoder,
+            draft: None,
+            paces: Cell::default(),
+            tokenizer,
+            template,
+            info,
+            cached,
+            read_backs,
+            read_latency,
+        })
     }
 
     /// The device it is loaded on.
@@ -146,6 +166,7 @@ impl Session {
     /// Forgets what the cache holds: the next prompt is read whole.
     pub fn forget(&mut self) {
         self.cached.get_mut().iter_mut().for_each(Vec::clear);
+        self.truncate_draft(0);
     }
 
     /// The decode step as text, a line per dispatch.
@@ -184,11 +205,12 @@ impl Session {
             self.read_prompt(&mut run).await?;
         }
         if run.answer.finish.is_none() {
-            self.decoder.set_sampling(&self.gpu, &options.sampling);
+            self.set_sampling(&options.sampling);
             match options.logprobs {
                 None => {
                     run.push(self.sampled(run.next()).await?, None)?;
-                    self.decode(&mut run).await?;
+                    let drafts = self.drafts(&run);
+                    self.decode(&mut run, drafts).await?;
                 }
                 Some(top) => self.decode_with_logprobs(&mut run, top).await?,
             }
@@ -255,7 +277,14 @@ impl Session {
                 self.gpu.flush("reading the prompt").await?;
             }
         }
-        Ok(())
+        self.read_for_draft(run).await
+    }
+
+    fn set_sampling(&self, sampling: &SamplingParams) {
+        self.decoder.set_sampling(&self.gpu, sampling);
+        if let Some(draft) = &self.draft {
+            draft.set_sampling(&self.gpu, sampling);
+        }
     }
 
     /// Chooses the token at `place` from the logits of the one before it.
@@ -263,26 +292,6 @@ impl Session {
         self.decoder.sample(&self.gpu, Some((place, &self.read_backs[0])))?;
         let bytes = self.gpu.fetch(&self.read_backs[0], 4).await?;
         Ok(bytemuck::pod_read_unaligned(&bytes))
-    }
-
-    /// The decode loop after the first token: batches of steps in flight, so that the device never waits for the host.
-    /// Steps past the end of the answer are dropped.
-    async fn decode(&self, run: &mut Run<'_>) -> Result<()> {
-        let (mut submitted, last) = (run.next().position, run.next().position + run.n_left());
-        let mut flights = Flights::new(self.read_latency);
-        loop {
-            while run.answer.finish.is_none() && flights.has_room() && submitted < last {
-                let n = flights.n_steps().min(last - submitted);
-                let to = &self.read_backs[flights.read_back()];
-                self.decoder.decode(&self.gpu, run.slot, submitted..submitted + n, to)?;
-                flights.launch(n, n as u64 * 4, ());
-                submitted += n;
-            }
-            let Some(((), bytes)) = flights.land(&self.gpu, &self.read_backs).await? else { return Ok(()) };
-            for id in bytemuck::pod_collect_to_vec::<u8, u32>(&bytes) {
-                run.push(id, None)?;
-            }
-        }
     }
 
     /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of the prompt.
@@ -321,6 +330,14 @@ fn n_slots(options: &LoadOptions) -> Result<usize> {
             let (needed, available) = (wanted as u64, MAX_SLOTS as u64);
             Err(Error::Limit { what: "answers at once".into(), needed, available })
         }
+    }
+}
+
+fn speculation(options: &LoadOptions, n_slots: usize) -> Result<Speculation> {
+    match options.speculate {
+        Speculate::Off => Ok(Speculation::None),
+        Speculate::Lookup if n_slots == 1 => Ok(Speculation::Checks),
+        Speculate::Lookup => Err(Error::unsupported("speculating in several answers at once")),
     }
 }
 

@@ -24,6 +24,8 @@ export type LoadOptions = {
   counts?: boolean;
   /** Element type of the KV cache. */
   kvType?: "f16" | "f32";
+  /** Guess several tokens ahead from what the text repeats, and check them at once; by default off. Answers stay the same. */
+  speculate?: "off" | "lookup";
   /** A part of an adapter's name. */
   device?: string;
   /** A hub mirror's address. */
@@ -71,6 +73,8 @@ export type Timings = {
   dispatches_per_token: number;
   submits_per_token: number;
   read_backs_per_token: number;
+  drafted_tokens: number;
+  accepted_tokens: number;
 };
 
 /** What `trice chat --json` prints. */

@@ -2,9 +2,14 @@
 struct State {
     position: u32, // of column 0, of neighbours in one slot
     n_tokens: u32,
-    slot: u32,     // theirs
+    slot: u32,       // theirs
+    n_found: u32,    // drafts that the last lookup found
+    n_drafted: u32,  // drafts checked since the host wrote the state
+    n_accepted: u32, // those among them that were right
     pad0: u32,
+    pad1: u32,
     positions: array<vec4<u32>, 2>, // by column, of tokens in slots of their own
     slots: array<vec4<u32>, 2>,     // theirs
+    chosen: array<vec4<u32>, 2>,    // by column, the tokens that follow drafts
 }
 @group(0) @binding(1) var<uniform> state: State;

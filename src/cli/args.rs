@@ -93,6 +93,8 @@ Examples:
   trice chat model.gguf -p \"Name three rivers\" --temp 0 -n 64
   echo \"Once upon a time\" | trice chat --raw    continues the text, no chat template
   trice chat model.gguf -p Hello --json --logprobs 5
+  trice chat model.gguf -p \"$(cat letter.txt) Correct the spelling.\" --speculate lookup   an answer that repeats its text
+  trice chat large.gguf --draft small.gguf      a small model of the same family guesses ahead
 
 Ctrl-C stops the answer; a second Ctrl-C leaves.";
 
@@ -119,6 +121,8 @@ pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]
+    pub(crate) speculate: SpeculateArgs,
+    #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     /// End the answer before this text; may be repeated
     #[arg(long, value_name = "TEXT")]
@@ -140,6 +144,25 @@ pub(crate) struct LoadArgs {
     /// Answers at once, which commands ask for by flags of their own.
     #[arg(skip = 1usize)]
     pub(crate) parallel: usize,
+}
+
+/// Whether tokens are guessed ahead.
+#[derive(Args, Clone, Default)]
+pub(crate) struct SpeculateArgs {
+    /// Guess several tokens ahead and check them at once: lookup guesses what followed when the last words stood in the text
+    /// before, which makes answers that repeat their prompt faster. What is answered stays the same
+    #[arg(long, value_enum, default_value_t = SpeculateArg::Off)]
+    pub(crate) speculate: SpeculateArg,
+    /// Let this smaller model guess ahead, which must have the same vocabulary; for large models on fast GPUs
+    #[arg(long, value_name = "MODEL", conflicts_with = "speculate")]
+    pub(crate) draft: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SpeculateArg {
+    #[default]
+    Off,
+    Lookup,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -274,7 +297,8 @@ pub(crate) struct DevicesArgs {
 const BENCH_EXAMPLES: &str = "\
 Examples:
   trice bench model.gguf
-  trice bench random:135m:Q4_0 -p 512 -n 128 -r 5 --json      weights made in memory, no download";
+  trice bench random:135m:Q4_0 -p 512 -n 128 -r 5 --json      weights made in memory, no download
+  trice bench large.gguf --draft small.gguf -p 0              what a model that guesses ahead is worth";
 
 #[derive(Args)]
 #[command(after_help = BENCH_EXAMPLES)]
@@ -295,6 +319,8 @@ pub(crate) struct BenchArgs {
     pub(crate) repeat: u32,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) speculate: SpeculateArgs,
 }
 
 const PROFILE_EXAMPLES: &str = "\
@@ -330,6 +356,7 @@ Examples:
   trice serve model.gguf ./all-MiniLM-L6-v2 --port 9000
   trice serve model.gguf --host 0.0.0.0 --api-key \"$KEY\"
   trice serve model.gguf --parallel 4 --ctx 8192   four answers at once, each with room for 8192 tokens
+  trice serve model.gguf --speculate lookup        one at a time, faster where it repeats its text
   curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
        -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], \"stream\": true}'";
 
@@ -362,4 +389,6 @@ pub(crate) struct ServeArgs {
     pub(crate) parallel: u8,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) speculate: SpeculateArgs,
 }

@@ -34,7 +34,7 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
     match model::kind_of(context, name).await? {
         Kind::Decoder => {
             let load = LoadArgs { parallel: args.batch as usize, ..args.load };
-            let mut session = model::load_session(context, name, &load, interrupt).await?;
+            let mut session = model::load_speculating(context, name, &load, &args.speculate, interrupt).await?;
             interrupt.disarm();
             let options = options(session.info().context_len);
             Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
@@ -67,6 +67,9 @@ fn print(context: &Context, report: &BenchReport) -> anyhow::Result<()> {
             let (submits, read_backs) = (number(test.submits_per_token, 2), number(test.read_backs_per_token, 2));
             let per_token = format!("{dispatches} dispatches, {submits} submits, {read_backs} read-backs");
             context.print(&format!("         per token: {per_token}"))?;
+        }
+        if let (Some(right), Some(all @ 1..)) = (test.accepted_tokens, test.drafted_tokens) {
+            context.print(&format!("         {right} of {all} guesses right"))?;
         }
     }
     Ok(())

@@ -23,7 +23,8 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     };
     let interrupt = Interrupt::install()?;
     let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
-    let mut session = pollster::block_on(model::load_session(context, name, &args.load, &interrupt))?;
+    let mut session =
+        pollster::block_on(model::load_speculating(context, name, &args.load, &args.speculate, &interrupt))?;
     let chat = Chat { context, interrupt, raw: args.raw };
     match input {
         Input::Terminal => chat_turns::run(&chat, &mut session, options, args.system),
@@ -159,8 +160,12 @@ impl Chat<'_> {
         if self.context.shows_progress() {
             let timings = &answer.timings;
             let (first, rate) = (timings.prefill_ms / 1000.0, timings.decode_tokens_per_s);
-            self.context
-                .note(&format!("[{} tokens, {rate:.1} tokens/s, first after {first:.2} s]", answer.tokens.len()));
+            let drafts = match (timings.accepted_tokens, timings.drafted_tokens) {
+                (_, 0) => String::new(),
+                (right, all) => format!(", {right} of {all} guesses right"),
+            };
+            let n = answer.tokens.len();
+            self.context.note(&format!("[{n} tokens, {rate:.1} tokens/s, first after {first:.2} s{drafts}]"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a MODEL argument to an opened checkpoint, and what kind of model it holds.
 
-use super::args::{KvTypeArg, LoadArgs};
+use super::args::{KvTypeArg, LoadArgs, SpeculateArg, SpeculateArgs};
 use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
@@ -9,7 +9,7 @@ use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
-use trice::session::{Cancel, KvType, LoadOptions, Session};
+use trice::session::{Cancel, KvType, LoadOptions, Session, Speculate};
 use trice::tasks::TextEncoder;
 
 /// What `chat` and `bench` use when no model is named.
@@ -38,7 +38,18 @@ impl LoadArgs {
                 KvTypeArg::F16 => KvType::F16,
             },
             parallel: Some(self.parallel),
+            speculate: Speculate::Off,
             cancel,
+        }
+    }
+}
+
+impl SpeculateArgs {
+    /// The library's word for it.
+    pub(crate) fn speculate(&self) -> Speculate {
+        match (self.speculate, &self.draft) {
+            (SpeculateArg::Off, None) => Speculate::Off,
+            (SpeculateArg::Lookup, _) | (_, Some(_)) => Speculate::Lookup,
         }
     }
 }
@@ -65,17 +76,33 @@ pub(crate) async fn kind_of(context: &Context, name: &str) -> trice::Result<Kind
     config::kind(&open_checkpoint(name, &mut |progress| bar.download(&progress)).await?)
 }
 
-/// Opens and loads a decoder.
+/// Opens and loads a decoder that writes a token at a time.
 pub(crate) async fn load_session(
     context: &Context,
     name: &str,
     load: &LoadArgs,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
+    load_speculating(context, name, load, &SpeculateArgs::default(), interrupt).await
+}
+
+/// Opens and loads a decoder, and the one that drafts for it.
+pub(crate) async fn load_speculating(
+    context: &Context,
+    name: &str,
+    load: &LoadArgs,
+    speculate: &SpeculateArgs,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Session> {
     let bar = Bar::new(context);
     let (checkpoint, gpu) = open_with_gpu(context, name, &bar, Kind::Decoder).await?;
-    let options = load.options(interrupt.arm());
-    Ok(Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
+    let options = LoadOptions { speculate: speculate.speculate(), ..load.options(interrupt.arm()) };
+    let mut session = Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?;
+    if let Some(draft) = &speculate.draft {
+        let draft = open_checkpoint(draft, &mut |progress| bar.download(&progress)).await?;
+        session.draft_with(&draft, &options, &mut |progress| bar.load(progress)).await?;
+    }
+    Ok(session)
 }
 
 /// Opens and loads an encoder.

@@ -4,7 +4,7 @@ use super::Usage;
 use super::args::{LoadArgs, ServeArgs};
 use super::context::Context;
 use crate::server::{self, ServerOptions};
-use trice::session::Cancel;
+use trice::session::{Cancel, LoadOptions};
 
 /// The port when none is asked for, and how many after it are tried when it is taken.
 const DEFAULT_PORT: u16 = 8080;
@@ -24,7 +24,11 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         None => DEFAULT_PORT..=DEFAULT_PORT + PORTS_TRIED,
     };
     server::run(ServerOptions {
-        load: LoadArgs { parallel: args.parallel.into(), ..args.load }.options(Cancel::default()),
+        load: LoadOptions {
+            speculate: args.speculate.speculate(),
+            ..LoadArgs { parallel: args.parallel.into(), ..args.load }.options(Cancel::default())
+        },
+        draft: args.speculate.draft,
         models_are_defaults: args.models.is_empty(),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
         host: args.host,

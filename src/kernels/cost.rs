@@ -189,6 +189,21 @@ pub fn nll(vocab_size: u32) -> Work {
     Work { per_column: cost(SOFTMAX * n, WORD * (n + 1), WORD), ..Work::default() }
 }
 
+/// `lookup`: every id of the text once, compared with the last; drafts written.
+pub fn lookup(max_drafts: u32) -> Work {
+    Work { fixed: cost(0, 0, WORD * u64::from(max_drafts)), per_position: cost(0, WORD, 0), ..Work::default() }
+}
+
+/// `accept`: what was chosen behind each column and what was drafted there; an id written for each.
+pub fn accept() -> Work {
+    Work { per_column: cost(0, 2 * WORD, WORD), ..Work::default() }
+}
+
+/// `adopt`: `n` ids from one history to another.
+pub fn adopt(n: u32) -> Work {
+    Work { fixed: cost(0, WORD * u64::from(n), WORD * u64::from(n)), ..Work::default() }
+}
+
 /// `read`: all of a buffer of `n_bytes`.
 pub fn read(n_bytes: u64) -> Work {
     Work { fixed: cost(0, n_bytes, 0), ..Work::default() }
@@ -331,6 +346,14 @@ mod tests {
     fn sample_and_nll_read_the_logits() {
         assert_eq!(at(&sample(1000, ColumnsAtWork::One), 5, 1), cost(1000, 1000 * 4, 4));
         assert_eq!(at(&nll(1000), 5, 3), cost(3 * 4 * 1000, 3 * (1000 + 1) * 4, 3 * 4));
+    }
+
+    #[test]
+    fn drafts_cost_a_few_words() {
+        // At position 9 with 4 columns: 13 ids are looked through for 3 drafts; 4 choices and 4 drafts make 4 ids.
+        assert_eq!(at(&lookup(3), 9, 4), cost(0, 13 * 4, 3 * 4));
+        assert_eq!(at(&accept(), 9, 4), cost(0, 4 * 2 * 4, 4 * 4));
+        assert_eq!(at(&adopt(3), 9, 1), cost(0, 3 * 4, 3 * 4));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! One Rust function per WGSL file: it declares the kernel (bindings, params) and records a run of it. Knows buffers and
-//! shapes, no model. Order of reading: matmul, attention, elementwise, sample.
+//! shapes, no model. Order of reading: matmul, attention, elementwise, sample, speculate.
 
 pub mod attention;
 pub mod cost;
@@ -7,6 +7,7 @@ pub mod elementwise;
 pub mod matmul;
 pub mod roof;
 pub mod sample;
+pub mod speculate;
 pub mod tune;
 
 use crate::gpu::shader::{Caps, Kernel, Variant, params};
@@ -38,7 +39,7 @@ pub enum ColumnsAre {
 }
 
 impl ColumnsAre {
-    /// The file of the `columns` and `next` slots.
+    /// The file of the `columns` slot.
     fn slot(self) -> &'static str {
         match self {
             Self::Sequence => "sequence",
@@ -56,13 +57,18 @@ params! {
         position: u32,
         n_tokens: u32,
         slot: u32,
+        n_found: u32,
+        n_drafted: u32,
+        n_accepted: u32,
         pad0: u32,
+        pad1: u32,
         positions: [u32; MAX_SLOTS],
         slots: [u32; MAX_SLOTS],
+        chosen: [u32; MAX_SLOTS],
     }
 }
 
-/// Layout of `State` in `common/state.wgsl` and `sample.wgsl`, for the contract test.
+/// Layout of `State` in `common/state.wgsl` and `common/state_to_write.wgsl`, for the contract test.
 pub const STATE_LAYOUT: crate::gpu::shader::ParamsLayout = StateUniform::LAYOUT;
 
 /// Bytes of the state.
@@ -107,6 +113,38 @@ pub fn write_slots_state(gpu: &Gpu, to: &Buffer, columns: &[Place]) {
     gpu.write(to, 0, bytemuck::bytes_of(&state));
 }
 
+/// How far the steps of one sequence have come, as the state tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Where the last token stands.
+    pub position: usize,
+    /// Drafts that the last lookup found.
+    pub n_found: usize,
+    /// Drafts checked since the host wrote the state.
+    pub n_drafted: usize,
+    /// Those among them that were right.
+    pub n_accepted: usize,
+}
+
+/// Bytes at the start of the state that say so.
+pub const PROGRESS_BYTES: u64 = std::mem::offset_of!(StateUniform, pad0) as u64;
+
+impl Progress {
+    /// Reads the first `PROGRESS_BYTES` of a state.
+    ///
+    /// # Panics
+    /// When there are fewer: a programmer's error.
+    pub fn read(bytes: &[u8]) -> Self {
+        let word = |at: usize| bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4]) as usize;
+        Self {
+            position: word(std::mem::offset_of!(StateUniform, position)),
+            n_found: word(std::mem::offset_of!(StateUniform, n_found)),
+            n_drafted: word(std::mem::offset_of!(StateUniform, n_drafted)),
+            n_accepted: word(std::mem::offset_of!(StateUniform, n_accepted)),
+        }
+    }
+}
+
 /// Where a vector of the model's shared buffer begins, in vec4s.
 pub type VectorOffset = u32;
 
@@ -121,6 +159,7 @@ pub fn all(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     variants.extend(attention::variants(caps));
     variants.extend(elementwise::variants(caps));
     variants.extend(sample::variants(caps));
+    variants.extend(speculate::variants());
     variants.extend(roof::variants(caps));
     variants
 }

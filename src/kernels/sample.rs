@@ -6,7 +6,7 @@ use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Grid};
 use crate::text::SamplingParams;
 
-/// Chooses the next token of each column and advances the state.
+/// Chooses the next token of each column.
 pub static SAMPLE: Kernel = Kernel {
     name: "sample",
     source: include_str!("../../shaders/sample.wgsl"),
@@ -92,20 +92,52 @@ pub fn write_sampling(gpu: &Gpu, to: &Buffer, column: usize, sampling: &Sampling
 /// Bytes of that buffer.
 pub const SAMPLING_BYTES: u64 = (MAX_SLOTS * size_of::<SamplingUniform>()) as u64;
 
-fn sample_variant(columns: ColumnsAre) -> Variant {
-    Variant::new().slot("next", columns.slot()).size("WG", SAMPLE_WORKGROUP)
+/// Whose next tokens are chosen, and where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// That of one sequence: appended.
+    Sequence,
+    /// Those of several slots: appended.
+    Slots,
+    /// Those behind every column of one sequence, the columns after the first being drafts: kept for `accept`.
+    Drafts,
 }
 
-/// Chooses a token from each column of `logits` (which it changes; one column, unless each has a slot of its own), appends
-/// it to `history` (`(slot, context_len + 1)` ids by position) and advances the state of `pass`.
+impl Next {
+    fn new(columns: ColumnsAre, n_columns: u32) -> Self {
+        match (columns, n_columns) {
+            (ColumnsAre::Slots, _) => Self::Slots,
+            (ColumnsAre::Sequence, 1) => Self::Sequence,
+            (ColumnsAre::Sequence, _) => Self::Drafts,
+        }
+    }
+
+    /// The file of the `next` slot.
+    fn slot(self) -> &'static str {
+        match self {
+            Self::Sequence => "sequence",
+            Self::Slots => "slots",
+            Self::Drafts => "drafts",
+        }
+    }
+}
+
+fn sample_variant(next: Next) -> Variant {
+    Variant::new().slot("next", next.slot()).size("WG", SAMPLE_WORKGROUP)
+}
+
+/// Chooses a token from each column of `logits` (which it changes). One column, or columns with slots of their own: appends
+/// it to `history` (`(slot, context_len + 1)` ids by position) and advances the state of `pass`. Several columns of one
+/// sequence, up to `MAX_SLOTS`: leaves it in the state for `accept`.
 pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history: &Buffer, context_len: u32) {
     let params = SampleParams { n_cols: logits.n_values, context_len, stride: logits.stride(), pad0: 0 };
     let buffers = [sampling, &logits.buffer, history, pass.state];
-    let at_work = match pass.columns {
-        ColumnsAre::Sequence => cost::ColumnsAtWork::One,
-        ColumnsAre::Slots => cost::ColumnsAtWork::All,
+    let next = Next::new(pass.columns, logits.n_columns);
+    let at_work = match next {
+        Next::Sequence => cost::ColumnsAtWork::One,
+        Next::Slots | Next::Drafts => cost::ColumnsAtWork::All,
     };
-    let (variant, work) = (sample_variant(pass.columns), cost::sample(logits.n_values, at_work));
+    let (variant, work) = (sample_variant(next), cost::sample(logits.n_values, at_work));
     pass.rec.dispatch(&SAMPLE, variant, params, &buffers, logits.n_columns, work);
 }
 
@@ -124,6 +156,6 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
 
 /// Every variant these functions record.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
-    let samplers = [ColumnsAre::Sequence, ColumnsAre::Slots].map(|columns| (&SAMPLE, sample_variant(columns)));
+    let samplers = [Next::Sequence, Next::Slots, Next::Drafts].map(|next| (&SAMPLE, sample_variant(next)));
     samplers.into_iter().chain([(&NLL, nll_variant(caps))]).collect()
 }

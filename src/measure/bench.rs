@@ -49,9 +49,9 @@ pub struct BenchTest {
     pub roof_fraction: Option<f64>,
     /// The roof that this work stands under: reading, or computing on 32-bit floats.
     pub roof: Option<Roof>,
-    /// Operations per token, by `kernels::cost`.
+    /// Operations per token, by `kernels::cost`: of a plain step, also where drafts were checked.
     pub flops_per_token: f64,
-    /// Bytes that a token must move at the least, by `kernels::cost`.
+    /// Bytes that a token must move at the least, by `kernels::cost`: of a plain step likewise.
     pub bytes_per_token: f64,
     /// Dispatches of one decode step.
     pub dispatches_per_token: Option<u32>,
@@ -59,6 +59,10 @@ pub struct BenchTest {
     pub submits_per_token: Option<f64>,
     /// Times the host waited for the device, per generated token.
     pub read_backs_per_token: Option<f64>,
+    /// Tokens guessed ahead in one run, where the session speculates.
+    pub drafted_tokens: Option<usize>,
+    /// Those among them that were right.
+    pub accepted_tokens: Option<usize>,
 }
 
 /// What `bench --json` prints.
@@ -120,6 +124,8 @@ impl Measured {
             dispatches_per_token: None,
             submits_per_token: None,
             read_backs_per_token: None,
+            drafted_tokens: None,
+            accepted_tokens: None,
         }
     }
 }
@@ -158,11 +164,19 @@ pub async fn bench_decoder(
         let step = |context: usize| Ok(plan::decode(gpu, session.decoder(), context)?.cost());
         let cost = step(2)? + step(n + 1)?;
         let last = timings[timings.len() - 1];
+        let measured = Measured { name, rates, cost, n_tokens: 2 }.test(&roofs);
+        let is_drafted = last.drafted_tokens > 0;
         tests.push(BenchTest {
             dispatches_per_token: Some(last.dispatches_per_token),
             submits_per_token: Some(last.submits_per_token),
             read_backs_per_token: Some(last.read_backs_per_token),
-            ..Measured { name, rates, cost, n_tokens: 2 }.test(&roofs)
+            drafted_tokens: Some(last.drafted_tokens),
+            accepted_tokens: Some(last.accepted_tokens),
+            // Several tokens share what was counted for one.
+            gbytes_per_s: measured.gbytes_per_s.filter(|_| !is_drafted),
+            roof_fraction: measured.roof_fraction.filter(|_| !is_drafted),
+            roof: measured.roof.filter(|_| !is_drafted),
+            ..measured
         });
     }
     Ok(report(gpu, &session.info().name, roofs, tests))

@@ -1,6 +1,8 @@
 //! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward`.
 
 mod batch;
+mod drafter;
+mod rounds;
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
@@ -11,14 +13,18 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording};
+use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording, Run};
 use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
-use crate::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
+use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write_state};
 use crate::text::SamplingParams;
 use batch::Batches;
+use rounds::Rounds;
 use std::ops::Range;
+
+pub use drafter::Drafter;
+pub use rounds::ROUND_COLUMNS;
 
 /// Columns of a prefill chunk.
 const CHUNK: u32 = 128;
@@ -65,6 +71,8 @@ struct Programs {
     steps: Vec<Step>,
     /// The same for several sequences at once, where there are slots for them.
     batches: Option<Batches>,
+    /// What its part in speculation needs, where it has one.
+    rounds: Option<Rounds>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
 }
@@ -84,6 +92,21 @@ pub struct Room {
     pub n_slots: usize,
     /// Element type of the cache.
     pub kv_type: KvType,
+    /// What speculation the sequences are for.
+    pub speculation: Speculation,
+}
+
+/// What a decoder does in speculative decoding (arXiv 2211.17192): one writes drafts, another checks several of them with one
+/// read of its weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculation {
+    /// Nothing.
+    #[default]
+    None,
+    /// Checks drafts: those it finds in its own text, or those of a drafter.
+    Checks,
+    /// Writes drafts for another.
+    Drafts,
 }
 
 /// A decoder on the GPU with its cache and programs.
@@ -91,6 +114,7 @@ pub struct Decoder {
     config: DecoderConfig,
     heads: Heads,
     n_slots: usize,
+    speculation: Speculation,
     layers: Vec<Layer>,
     output_norm: Norm,
     /// The head, where it is not the embedding.
@@ -114,7 +138,7 @@ impl Decoder {
     /// Lays `checkpoint` out on the GPU with a cache of `room` and begins to compile: what is wrong with its shapes is known
     /// before gigabytes are read and shaders compiled.
     pub async fn load<'a>(gpu: &'a Gpu, checkpoint: &'a Checkpoint, room: Room) -> Result<Loading<'a, Self>> {
-        let Room { context_len, n_slots, kv_type } = room;
+        let Room { context_len, n_slots, kv_type, speculation } = room;
         let mut config = DecoderConfig::new(checkpoint)?;
         let shape = config.shape.clone();
         let heads = Heads {
@@ -164,6 +188,7 @@ impl Decoder {
             config,
             heads,
             n_slots,
+            speculation,
         };
         weights.begin().await;
         let mut compiler = gpu.compiler();
@@ -191,6 +216,7 @@ impl Decoder {
             chunk: compiler.program(&chunk)?,
             steps,
             batches: self.compile_batches(compiler)?,
+            rounds: self.compile_rounds(compiler)?,
             chunk_head: compiler.program(&chunk_head)?,
             sample: compiler.program(&sampler)?,
             score: None,
@@ -219,12 +245,16 @@ impl Decoder {
         CHUNK as usize
     }
 
-    /// An empty recording. Where sequences may be run together, one alone takes the same sums in the same order.
+    /// An empty recording. Where tokens may be run together, of several sequences or with drafts, one alone takes the same
+    /// sums in the same order.
     fn recording(&self, gpu: &Gpu) -> Recording {
         let mut choices = gpu.choices();
-        if self.n_slots > 1 {
-            choices.one_column = OneColumn::Tile32;
+        let are_alone = self.n_slots == 1 && self.speculation == Speculation::None;
+        if !are_alone {
             choices.alike = true;
+            if matches!(choices.one_column, OneColumn::Team2 | OneColumn::Team8) {
+                choices.one_column = OneColumn::Tile32;
+            }
         }
         Recording::new(gpu.caps(), choices)
     }
@@ -328,8 +358,19 @@ impl Decoder {
     /// A step is the last token through all layers, then the next one appended to the history.
     pub fn decode(&self, gpu: &Gpu, slot: usize, positions: Range<usize>, to: &ReadBack) -> Result<()> {
         let copy = self.history_copy(Place { slot, position: positions.start }, positions.len(), to, 0);
-        let runs: Result<Vec<_>> = positions.map(|position| Ok(self.step(position)?.whole())).collect();
-        gpu.submit_runs(&runs?, &[copy])
+        gpu.submit_runs(&self.step_runs(positions.start, positions.len())?, &[copy])
+    }
+
+    /// `n` decode steps, the first of which chooses the token at `next`.
+    pub fn step_runs(&self, next: usize, n: usize) -> Result<Vec<Run<'_>>> {
+        (next..next + n).map(|position| Ok(self.step(position)?.whole())).collect()
+    }
+
+    /// Runs what chooses tokens in one submit; copies to `to` how far the state has come (`PROGRESS_BYTES`), then the `n` ids
+    /// of the history from `first` on.
+    pub fn advance(&self, gpu: &Gpu, runs: &[Run<'_>], first: Place, n: usize, to: &ReadBack) -> Result<()> {
+        let progress = CopyOut { from: &self.state, offset: 0, n_bytes: PROGRESS_BYTES, to, to_offset: 0 };
+        gpu.submit_runs(runs, &[progress, self.history_copy(first, n, to, PROGRESS_BYTES as usize / 4)])
     }
 
     /// A decode step that stops at the logits of the token at `position`.

@@ -49,6 +49,8 @@ pub(crate) struct ServerOptions {
     /// Nobody named a model: the page is worth serving without any.
     pub(crate) models_are_defaults: bool,
     pub(crate) load: LoadOptions,
+    /// The model that drafts for every decoder.
+    pub(crate) draft: Option<String>,
     pub(crate) device: Option<String>,
     /// Shaders forced by `--variant`.
     pub(crate) variants: Vec<String>,

@@ -81,7 +81,11 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
     let kind = config::kind(&checkpoint)?;
     let (model, info) = match kind {
         Kind::Decoder => {
-            let session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
+            let mut session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
+            if let Some(draft) = &options.draft {
+                let draft = open_checkpoint(draft, &mut |_| {}).await?;
+                session.draft_with(&draft, &options.load, &mut |_| {}).await?;
+            }
             let info = session.info().clone();
             (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info)
         }

@@ -27,6 +27,8 @@ pub(super) struct Flights<T> {
     /// Seconds from submitting to reading, on an idle device.
     latency: f64,
     n_steps: usize,
+    /// What a step of the last one took.
+    seconds_per_step: f64,
     /// When the last one came back.
     landed: Option<Instant>,
 }
@@ -34,7 +36,7 @@ pub(super) struct Flights<T> {
 impl<T> Flights<T> {
     /// None yet.
     pub(super) fn new(latency: f64) -> Self {
-        Self { flying: VecDeque::new(), n_launched: 0, latency, n_steps: 1, landed: None }
+        Self { flying: VecDeque::new(), n_launched: 0, latency, n_steps: 1, seconds_per_step: 0.0, landed: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,6 +50,16 @@ impl<T> Flights<T> {
     /// Steps of all that are under way.
     pub(super) fn n_flying(&self) -> usize {
         self.flying.iter().map(|flight| flight.n_steps).sum()
+    }
+
+    /// What they are about.
+    pub(super) fn flying(&self) -> impl Iterator<Item = &T> {
+        self.flying.iter().map(|flight| &flight.about)
+    }
+
+    /// Seconds that a step took of the last that landed.
+    pub(super) fn seconds_per_step(&self) -> f64 {
+        self.seconds_per_step
     }
 
     /// How many steps the next should have.
@@ -74,7 +86,8 @@ impl<T> Flights<T> {
         let now = Instant::now();
         // The device began with it when it had it, and was done with the one before.
         let began = self.landed.map_or(flight.launched, |landed| landed.max(flight.launched));
-        self.n_steps = steps_for(self.latency, (now - began).as_secs_f64() / flight.n_steps as f64);
+        self.seconds_per_step = (now - began).as_secs_f64() / flight.n_steps as f64;
+        self.n_steps = steps_for(self.latency, self.seconds_per_step);
         self.landed = Some(now);
         Ok(Some((flight.about, bytes)))
     }

@@ -62,8 +62,22 @@ pub struct LoadOptions {
     pub kv_type: KvType,
     /// Answers that a `Batch` may write at once, each with a context of its own; none means one.
     pub parallel: Option<usize>,
+    /// Whether answers are drafted ahead, where one is written at a time.
+    pub speculate: Speculate,
     /// Stops the loading.
     pub cancel: Cancel,
+}
+
+/// Whether several tokens of an answer are guessed ahead and checked at once. It changes how fast answers come, not what
+/// they say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculate {
+    /// A token at a time.
+    #[default]
+    Off,
+    /// Guesses are what followed when the last words stood in the text before; `Session::draft_with` lets a smaller model
+    /// guess instead.
+    Lookup,
 }
 
 /// How an answer is generated.
@@ -79,6 +93,8 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Also report this many most probable tokens per step.
     pub logprobs: Option<usize>,
+    /// Writes a token at a time even where the model was loaded to speculate.
+    pub without_drafts: bool,
     /// Stops the generation; what was generated is returned with `FinishReason::Cancelled`.
     pub cancel: Cancel,
 }
@@ -132,6 +148,10 @@ pub struct Timings {
     pub submits_per_token: f64,
     /// Times the host waited for the GPU, per token after the first.
     pub read_backs_per_token: f64,
+    /// Tokens guessed ahead and checked.
+    pub drafted_tokens: usize,
+    /// Those among them that were right.
+    pub accepted_tokens: usize,
 }
 
 /// A finished answer: `trice chat --json` prints this.

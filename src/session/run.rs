@@ -5,7 +5,7 @@ use super::request::{FinishReason, GenerateOptions, Generation, StepLogprobs, Ti
 use super::{Session, checked_token};
 use crate::error::Result;
 use crate::gpu::{Gpu, Traffic};
-use crate::kernels::Place;
+use crate::kernels::{Place, Progress};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -19,6 +19,10 @@ pub(super) struct Run<'a> {
     /// Prompt tokens that it holds now.
     n_read: usize,
     pub(super) answer: Answer<'a>,
+    /// Whether drafts are checked for it.
+    pub(super) speculates: bool,
+    /// How far the device said it had come.
+    pub(super) progress: Progress,
     start: Instant,
     /// When the first token came, after `start`.
     first_token: Option<Duration>,
@@ -75,6 +79,7 @@ impl Session {
         self.check_prompt(prompt)?;
         let reused = self.reusable(slot, prompt);
         self.cached.borrow_mut()[slot].truncate(reused);
+        self.truncate_draft(reused);
         let room = self.info.context_len - prompt.len();
         let max_tokens = options.max_tokens.unwrap_or(room).min(room);
         Ok(Run {
@@ -84,6 +89,8 @@ impl Session {
             reused,
             n_read: reused,
             answer: Answer::new(&self.tokenizer, options, max_tokens, on_piece),
+            speculates: self.decoder.checks_drafts() && options.logprobs.is_none() && !options.without_drafts,
+            progress: Progress::default(),
             start: Instant::now(),
             first_token: None,
             traffic: self.gpu.traffic(),
@@ -128,6 +135,8 @@ impl Session {
             dispatches_per_token: self.decoder.dispatches_per_token(run.prompt.len() + tokens.len()),
             submits_per_token: per_token(run.traffic.submits, now.submits),
             read_backs_per_token: per_token(run.traffic.read_backs, now.read_backs),
+            drafted_tokens: run.progress.n_drafted,
+            accepted_tokens: run.progress.n_accepted,
         };
         if finish_reason != FinishReason::Cancelled && has_read {
             // The last token was chosen but never run.

@@ -4,7 +4,9 @@
 use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::measure::BenchOptions;
-use crate::session::{Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, StepLogprobs};
+use crate::session::{
+    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, Speculate, StepLogprobs,
+};
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
 use crate::text::{Message, SamplingParams};
@@ -30,6 +32,8 @@ pub(super) struct LoadRequest {
     context_length: Option<usize>,
     /// `f32` or `f16`.
     kv_type: Option<String>,
+    /// `off` or `lookup`.
+    speculate: Option<String>,
     /// Where `stories.gguf` and `sentiment.gguf` lie: an absolute address that ends in a slash.
     builtin_base: Option<String>,
     /// A hub mirror's address.
@@ -45,7 +49,12 @@ impl LoadRequest {
             Some("f32") => KvType::F32,
             Some(other) => return Err(Error::invalid(format!("kvType must be f32 or f16, not {other}"))),
         };
-        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, cancel })
+        let speculate = match self.speculate.as_deref() {
+            None | Some("off") => Speculate::Off,
+            Some("lookup") => Speculate::Lookup,
+            Some(other) => return Err(Error::invalid(format!("speculate must be off or lookup, not {other}"))),
+        };
+        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, speculate, cancel })
     }
 
     pub(super) fn hub_options(&self) -> HubOptions {

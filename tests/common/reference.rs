@@ -68,6 +68,28 @@ pub fn nll(logits: &[f32], target: usize) -> f64 {
     best + sum.ln() - f64::from(logits[target])
 }
 
+/// What followed when the last 4, else 3, else 2 ids of `text` stood there before, at the latest place: up to `max_drafts` ids
+/// that all find room before the last position of a context. What lies past the end of the text are the drafts themselves.
+pub fn lookup(text: &[u32], max_drafts: usize, context_len: usize) -> Vec<u32> {
+    let n_drafts = max_drafts.min(context_len - text.len());
+    for n in (2..=4.min(text.len())).rev() {
+        let wanted = &text[text.len() - n..];
+        if let Some(at) = (0..text.len() - n).rev().find(|at| &text[*at..at + n] == wanted) {
+            let mut all = text.to_vec();
+            (0..n_drafts).for_each(|i| all.push(all[at + n + i]));
+            return all.split_off(text.len());
+        }
+    }
+    Vec::new()
+}
+
+/// The tokens that a step appends which chose `chosen` behind its columns, those after the first being `drafts`: one for each
+/// right draft, and the first that was not drafted.
+pub fn accept(chosen: &[u32], drafts: &[u32]) -> Vec<u32> {
+    let n_right = chosen.iter().zip(drafts).take_while(|(chosen, draft)| chosen == draft).count();
+    chosen[..=n_right].to_vec()
+}
+
 /// ‖out − wanted‖² / ‖wanted‖²; NaN never passes a comparison.
 pub fn nmse(out: &[f32], wanted: &[f64]) -> f64 {
     assert_eq!(out.len(), wanted.len());

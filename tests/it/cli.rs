@@ -226,6 +226,54 @@ fn gpu_bench_tells_what_a_token_costs() {
 }
 
 #[test]
+fn gpu_guessing_ahead_changes_no_answer() {
+    if !has_gpu() {
+        return;
+    }
+    let prompt = "Tom had a ball. Tom had a ball. Tom had a";
+    let chat = |more: &[&str]| {
+        let args = ["chat", "builtin:stories", "--raw", "-p", prompt, "--temp", "0", "-n", "40", "--json"];
+        json(&[&args[..], more].concat())
+    };
+    let plain = chat(&[]);
+    let (looked_up, drafted) = (chat(&["--speculate", "lookup"]), chat(&["--draft", "builtin:stories"]));
+    assert_eq!((&plain["tokens"], &plain["tokens"]), (&looked_up["tokens"], &drafted["tokens"]));
+    let counts = |answer: &Value| {
+        let count = |name: &str| answer["timings"][name].as_u64().unwrap();
+        (count("drafted_tokens"), count("accepted_tokens"))
+    };
+    assert_eq!(counts(&plain), (0, 0));
+    assert!(counts(&looked_up).0 > 0, "{looked_up}");
+    let (all, right) = counts(&drafted);
+    assert!(all > 20 && all == right, "{drafted}");
+    let args = ["bench", "builtin:stories", "--draft", "builtin:stories", "-p", "0", "-n", "40", "-r", "1"];
+    let table = stdout(&run(&args));
+    assert!(table.contains("guesses right"), "{table}");
+}
+
+#[test]
+fn gpu_guesses_that_cannot_be_are_refused() {
+    if !has_gpu() {
+        return;
+    }
+    for (args, wanted, words) in [
+        (&["chat", "builtin:stories", "-p", "a", "--draft", "random:15m"][..], 1, "cannot draft for"),
+        (
+            &["chat", "builtin:stories", "-p", "a", "--draft", "random:15m", "--speculate", "lookup"],
+            2,
+            "cannot be used",
+        ),
+        (&["chat", "builtin:stories", "-p", "a", "--speculate", "wildly"], 2, "lookup"),
+        (&["bench", "builtin:stories", "-b", "2", "--speculate", "lookup"], 1, "several answers at once"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(wanted), "{args:?}: {}", last_error(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn an_unknown_device_is_refused() {
     let output = run(&["chat", "random:15m", "--ids", "1", "--device", "no such device"]);
     assert_eq!(output.status.code(), Some(if has_gpu() { 2 } else { 1 }));

@@ -11,7 +11,7 @@ use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::hub::ModelFiles;
 use trice::kernels::attention::KvType;
-use trice::model::decoder::{Decoder, Room};
+use trice::model::decoder::{Decoder, Room, Speculation};
 use trice::source::{MemorySource, Source};
 use trice::text::SamplingParams;
 
@@ -60,7 +60,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 fn load(gpu: &Gpu, model: &Value) -> Decoder {
     let checkpoint = folder(model);
-    let room = Room { context_len: 128, n_slots: 1, kv_type: KvType::F32 };
+    let room = Room { context_len: 128, n_slots: 1, kv_type: KvType::F32, speculation: Speculation::None };
     let loading = block_on(Decoder::load(gpu, &checkpoint, room)).unwrap();
     let loading = block_on(loading.read(&mut |_| Ok(()))).unwrap();
     let decoder = block_on(loading.finish(&mut |_, _| Ok(()))).unwrap();

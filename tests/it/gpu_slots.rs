@@ -31,11 +31,11 @@ fn run_sequence(gpu: &Gpu, vectors: &Buffer, first: Place, n_tokens: usize, body
     run_with_state(gpu, vectors, &state, ColumnsAre::Sequence, body);
 }
 
-fn place(slot: usize, position: usize) -> Place {
+pub(crate) fn place(slot: usize, position: usize) -> Place {
     Place { slot, position }
 }
 
-fn read_u32(gpu: &Gpu, buffer: &Buffer, n: usize) -> Vec<u32> {
+pub(crate) fn read_u32(gpu: &Gpu, buffer: &Buffer, n: usize) -> Vec<u32> {
     bytemuck::pod_collect_to_vec(&block_on(gpu.read(buffer, 0, n as u64 * 4)).unwrap())
 }
 
@@ -260,7 +260,7 @@ fn sample_serves_every_column_its_own_request() {
         wanted[row + at.position + 1] = sampling::sample(logits, text, &requests[column]).unwrap();
     }
     assert_eq!(read_u32(&gpu, &history, ids.len()), wanted);
-    let state = read_u32(&gpu, &state, 12);
+    let state = read_u32(&gpu, &state, 16);
     assert_eq!(state[1], 5, "columns at work");
-    assert_eq!(state[4..9], [7, 1, 16, 10, 4], "positions move on");
+    assert_eq!(state[8..13], [7, 1, 16, 10, 4], "positions move on");
 }

@@ -16,6 +16,7 @@ mod gpu_models;
 mod gpu_recording;
 mod gpu_rejections;
 mod gpu_slots;
+mod gpu_speculate;
 mod hub;
 mod layers;
 mod program;

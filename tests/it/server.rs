@@ -277,7 +277,14 @@ fn completion(prompt: &str, extra: Value) -> String {
 
 #[test]
 fn gpu_completions_equal_the_command_line() {
-    let Some(server) = loaded(&[]) else { return };
+    for guesses in [&[][..], &["--speculate", "lookup"], &["builtin:stories", "--draft", "builtin:stories"]] {
+        if let Some(server) = loaded(guesses) {
+            check_completions(&server);
+        }
+    }
+}
+
+fn check_completions(server: &Server) {
     let prompt = "Once upon a time";
     let args = ["chat", "builtin:stories", "--raw", "--temp", "0", "-n", "24", "--json", "-p", prompt];
     let wanted = run_json(&args);
