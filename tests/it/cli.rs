@@ -257,7 +257,7 @@ fn gpu_guesses_that_cannot_be_are_refused() {
         return;
     }
     for (args, wanted, words) in [
-        (&["chat", "builtin:stories", "-p", "a", "--draft", "random:15m"][..], 1, "cannot draft for"),
+        (&["chat", "builtin:stories", "-p", "a", "--draft", "random:15m"][..], 2, "cannot draft for"),
         (
             &["chat", "builtin:stories", "-p", "a", "--draft", "random:15m", "--speculate", "lookup"],
             2,
