@@ -3,13 +3,3 @@ fn load_nibbles(at: At, step: u32, g: u32) -> Rows { return row_units(params.pla
 fn nibble_codes(w: Rows, j: u32) -> Quad {
     return Quad(bytes4(nibbles4(w.a, j)), bytes4(nibbles4(w.b, j)), bytes4(nibbles4(w.c, j)), bytes4(nibbles4(w.d, j)));
 }
-// The same with fifth bits, a word per row.
-fn five_bit_codes(w: Rows, high: vec4<u32>, j: u32) -> Quad {
-    let bits = high >> vec4<u32>(4u * j);
-    return Quad(
-        bytes4(nibbles4(w.a, j) | fifth_bits(bits.x)),
-        bytes4(nibbles4(w.b, j) | fifth_bits(bits.y)),
-        bytes4(nibbles4(w.c, j) | fifth_bits(bits.z)),
-        bytes4(nibbles4(w.d, j) | fifth_bits(bits.w)),
-    );
-}

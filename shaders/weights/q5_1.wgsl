@@ -1,4 +1,4 @@
-#import nibbles
+#import fifth_bits
 // Plane 0: low nibbles; plane 1: two f16, d and m, per row and granule; plane 2: fifth bits, a word. w = d·q + m
 struct Scales { first: vec4<u32>, second: vec4<u32> }
 fn load_scales(at: At, step: u32) -> Scales {
@@ -10,8 +10,4 @@ fn affine(s: Scales, g: u32, h: u32) -> Affine {
 }
 const VEC4S_PER_SCALE: u32 = 8u;
 const HAS_OFFSET: bool = true;
-struct Codes { low: Rows, high: vec4<u32> }
-fn load_codes(at: At, step: u32, g: u32) -> Codes {
-    return Codes(load_nibbles(at, step, g), unit(params.planes.z, at, step, 2u, g));
-}
-fn codes4(w: Codes, j: u32) -> Quad { return five_bit_codes(w.low, w.high, j); }
+const FIFTH_BITS: u32 = 2u;
