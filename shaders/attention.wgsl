@@ -6,8 +6,8 @@
 #import span
 // y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span, as in flash attention (arXiv 2205.14135): K and V are read once for
 // ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then columns that share a slot. A team takes n_lanes
-// positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split at
-// fixed positions; its parts go to y as sums, maxima and totals, for attention_merge.
+// positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split every
+// SPLIT positions, unless that is 0; its parts go to y as sums, maxima and totals, for attention_merge.
 struct Params {
     n_kv_heads: u32,
     group: u32,       // query heads per kv head
@@ -32,7 +32,7 @@ const NOTHING: f32 = -1e30;
 fn seen_by(column: u32, split: u32) -> vec2<u32> {
     if (column >= state.n_tokens) { return vec2<u32>(0u); }
     let seen = span(column);
-    if (params.n_splits == 1u) { return seen; }
+    if (SPLIT == 0u) { return seen; }
     return vec2<u32>(max(seen.x, split * SPLIT), min(seen.y, (split + 1u) * SPLIT));
 }
 
@@ -134,7 +134,7 @@ fn main(
         #repeat s SLICES
         if (column_$r < state.n_tokens && lane(inv) + $su * n_lanes(inv) < QUADS) {
             let d = lane(inv) + $su * n_lanes(inv);
-            if (params.n_splits == 1u) {
+            if (SPLIT == 0u) {
                 y[column_$r * (params.y_stride / 4u) + head_$r * QUADS + d] = sum_$r_$s / total[$r];
             } else {
                 let part = ((column_$r * params.n_kv_heads * params.group + head_$r) * params.n_splits + split) * (QUADS + 1u);

@@ -12,4 +12,4 @@ struct State {
     slots: array<vec4<u32>, 2>,     // theirs
     chosen: array<vec4<u32>, 2>,    // by column, the tokens that follow drafts
 }
-@group(0) @binding(1) var<uniform> state: State;
+@group(0) @binding(1) var<storage, read> state: State;

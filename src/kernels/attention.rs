@@ -12,7 +12,7 @@ pub static ROPE_APPEND: Kernel = Kernel {
     name: "rope_append",
     source: include_str!("../../shaders/rope_append.wgsl"),
     params: RopeAppendParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
 };
 
 /// Softmax attention over the cache.
@@ -20,7 +20,7 @@ pub static ATTENTION: Kernel = Kernel {
     name: "attention",
     source: include_str!("../../shaders/attention.wgsl"),
     params: AttentionParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// The parts of a split attention as one.
@@ -28,7 +28,7 @@ pub static ATTENTION_MERGE: Kernel = Kernel {
     name: "attention_merge",
     source: include_str!("../../shaders/attention_merge.wgsl"),
     params: AttentionMergeParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// Items of a workgroup of `attention`: a few queries of one kv head over one part of their span.
@@ -69,9 +69,9 @@ params! {
     /// Params of `attention_merge.wgsl`.
     AttentionMergeParams {
         n_heads: u32,
-        n_splits: u32,
         y_stride: u32,
         pad0: u32,
+        pad1: u32,
     }
 }
 
@@ -207,7 +207,7 @@ fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str, columns: Co
     let variant = variant.slot("span", span).team(caps);
     let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
     let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
-    variant.size("SLICES", quads.div_ceil(lanes)).size("SPLIT", SPLIT)
+    variant.size("SLICES", quads.div_ceil(lanes))
 }
 
 /// Rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
@@ -286,7 +286,8 @@ pub fn attention(
         ColumnsAre::Sequence => heads.group() * q.n_columns,
         ColumnsAre::Slots => heads.group(),
     };
-    let variant = attention_variant(pass.rec.caps(), heads, slot, pass.columns, n_queries);
+    let split = if parts.is_some() { SPLIT } else { 0 };
+    let variant = attention_variant(pass.rec.caps(), heads, slot, pass.columns, n_queries).size("SPLIT", split);
     let rows = variant.value("ROWS").unwrap_or(1);
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
@@ -301,16 +302,16 @@ pub fn attention(
     pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
     if let Some(parts) = parts {
         let params =
-            AttentionMergeParams { n_heads: heads.n_heads, n_splits: *n_splits, y_stride: y.stride(), pad0: 0 };
+            AttentionMergeParams { n_heads: heads.n_heads, y_stride: y.stride(), pad0: 0, pad1: 0 };
         let grid = Grid::threads(q.n_columns, heads.n_heads * heads.head_dim / 4, WORKGROUP);
         let buffers = [pass.state, parts, &y.buffer];
         let work = cost::attention_merge(heads, *n_splits);
-        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads), params, &buffers, grid, work);
+        pass.rec.dispatch(&ATTENTION_MERGE, merge_variant(heads, *n_splits), params, &buffers, grid, work);
     }
 }
 
-fn merge_variant(heads: &Heads) -> Variant {
-    Variant::new().size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim)
+fn merge_variant(heads: &Heads, n_splits: u32) -> Variant {
+    Variant::new().size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("N_SPLITS", n_splits)
 }
 
 /// Every variant these functions record, at a few head sizes.
@@ -327,10 +328,13 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             [("causal", ColumnsAre::Sequence), ("causal", ColumnsAre::Slots), ("segment", ColumnsAre::Sequence)]
         {
             for n_queries in [1, 3, 8] {
-                all.push((&ATTENTION, attention_variant(caps, &heads, span, columns, n_queries)));
+                for split in [0, SPLIT] {
+                    let variant = attention_variant(caps, &heads, span, columns, n_queries);
+                    all.push((&ATTENTION, variant.size("SPLIT", split)));
+                }
             }
         }
-        all.push((&ATTENTION_MERGE, merge_variant(&heads)));
+        all.push((&ATTENTION_MERGE, merge_variant(&heads, 2)));
     }
     all
 }

@@ -11,7 +11,7 @@ pub static NORM: Kernel = Kernel {
     name: "norm",
     source: include_str!("../../shaders/norm.wgsl"),
     params: NormParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// activate(gate)·up of every column.
@@ -19,7 +19,7 @@ pub static GATE: Kernel = Kernel {
     name: "gate",
     source: include_str!("../../shaders/gate.wgsl"),
     params: GateParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// One vector per text of a ragged batch.
@@ -27,7 +27,7 @@ pub static POOL: Kernel = Kernel {
     name: "pool",
     source: include_str!("../../shaders/pool.wgsl"),
     params: PoolParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// Columns of a workgroup of `norm`, texts of one of `pool`.

@@ -11,11 +11,11 @@ use crate::gpu::{Buffer, Choices, Grid, OneColumn};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] =
-    &[Access::Uniform, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
+    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
 
 /// Bindings of the `qkv` output: state, weights, x, vectors, angles, q, k, v.
 const QKV_BINDINGS: &[Access] = &[
-    Access::Uniform,
+    Access::Read,
     Access::Read,
     Access::Read,
     Access::Read,
@@ -46,7 +46,7 @@ pub static EMBED: Kernel = Kernel {
     name: "embed",
     source: include_str!("../../shaders/embed.wgsl"),
     params: EmbedParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// Quads of rows of a workgroup of `matvec`: a tile of the weights.
