@@ -10,12 +10,12 @@ struct Params {
     planes: vec4<u32>, // start of each weight plane, in vec4s
     n_rows: u32,       // rows of this part
     first_row: u32,    // its first row in the whole matrix
-    steps: u32,        // of 64 weights, per row
     y_stride: u32,     // vec4s per column of y
     by_position: u32,  // 1: ids are a history, indexed by slot and position, 0: indexed by column
     ids_stride: u32,   // ids per slot of a history
     pad0: u32,
     pad1: u32,
+    pad2: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
@@ -33,7 +33,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = linear_group(group, n_groups) * WG + local;
-    let per_column = params.steps * 16u;
+    let per_column = STEPS * 16u;
     let column = i / per_column;
     let k4 = i % per_column;
     if (column >= state.n_tokens) { return; }

@@ -30,7 +30,9 @@ fn main(
     var sums_$c = vec4<f32>(0.0);
     var squares_$c = 0.0;
     #end
-    for (var granule = 0u; granule < 2u * params.steps; granule += GRANULES) {
+    // Counted by ones to a constant: of any other loop a browser does not believe that it ends, and guards it.
+    for (var round = 0u; round < 2u * STEPS / GRANULES; round++) {
+        let granule = round * GRANULES;
         let step = granule / 2u;
         let scales = load_scales(at, step);
         #repeat g GRANULES

@@ -24,7 +24,7 @@ fn main(
         let at = at_quad(min(quad, n_quads() - 1u));
         var sums = vec4<f32>(0.0);
         var squares = 0.0;
-        for (var granule = lane(inv) / SIDE; granule < 2u * params.steps; granule += n_lanes(inv) / SIDE) {
+        for (var granule = lane(inv) / SIDE; granule < 2u * STEPS; granule += n_lanes(inv) / SIDE) {
             let step = granule / 2u;
             let g = granule % 2u;
             let scales = load_scales(at, step);

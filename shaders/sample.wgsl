@@ -20,7 +20,7 @@ struct Sampling {
     pad0: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> sampling: array<Sampling, 8>; // by request
+@group(0) @binding(1) var<storage, read> sampling: array<Sampling, 8>; // by request
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> history: array<u32>; // (slot, context_len + 1): token id by position
 @group(0) @binding(4) var<storage, read_write> state: State;

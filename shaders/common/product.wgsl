@@ -4,7 +4,6 @@ struct Params {
     n_rows: u32,       // rows of this part
     first_row: u32,    // where they stand in y
     n_cols: u32,       // weights per row
-    steps: u32,        // of 64 weights, per row
     x_stride: u32,     // vec4s per column of x
     y_stride: u32,     // floats per column of y
     norm: u32,         // the prologue's norm weight, its start in `vectors` in vec4s
@@ -17,6 +16,7 @@ struct Params {
     q_stride: u32,     // floats per column of q
     n_gates: u32,      // of gated: gates, and so ups
     pad0: u32,
+    pad1: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;

@@ -1,6 +1,8 @@
 // Where weights lie (src/format/planes.rs): a quad is 4 rows, eight make a tile, and a plane is (tile, step of 64 columns, unit of
 // the record, quad of the tile). A granule is 32 columns, half a step.
 
+// A row has STEPS steps.
+
 // A unit of each row of a quad.
 struct Rows { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32> }
 // Four weights, or their codes, of each.
@@ -10,7 +12,7 @@ struct Affine { scale: vec4<f32>, offset: vec4<f32> }
 
 // A quad's place: records of a plane before its tile, and its own place there.
 struct At { records: u32, side: u32 }
-fn at_quad(quad: u32) -> At { return At((quad / 8u) * params.steps, quad % 8u); }
+fn at_quad(quad: u32) -> At { return At((quad / 8u) * STEPS, quad % 8u); }
 
 // Unit u of the record of a step, in a plane with `units` per record.
 fn unit(plane: u32, at: At, step: u32, units: u32, u: u32) -> vec4<u32> {

@@ -65,7 +65,6 @@ params! {
         n_rows: u32,
         first_row: u32,
         n_cols: u32,
-        steps: u32,
         x_stride: u32,
         y_stride: u32,
         norm: u32,
@@ -78,6 +77,7 @@ params! {
         q_stride: u32,
         n_gates: u32,
         pad0: u32,
+        pad1: u32,
     }
 }
 
@@ -87,12 +87,12 @@ params! {
         planes: [u32; 4],
         n_rows: u32,
         first_row: u32,
-        steps: u32,
         y_stride: u32,
         by_position: u32,
         ids_stride: u32,
         pad0: u32,
         pad1: u32,
+        pad2: u32,
     }
 }
 
@@ -277,9 +277,14 @@ impl Output<'_> {
     }
 }
 
+/// Weights of a type, with that many steps per row.
+fn weights_variant((dtype, steps): (DType, u32)) -> Variant {
+    Variant::new().slot("weights", dtype.slot()).size("STEPS", steps)
+}
+
 /// A variant that lacks its output yet.
-fn variant(caps: &Caps, dtype: DType, shape: Shape, is_normed: bool, has_bias: bool) -> Variant {
-    let variant = Variant::new().slot("weights", dtype.slot());
+fn variant(caps: &Caps, weights: (DType, u32), shape: Shape, is_normed: bool, has_bias: bool) -> Variant {
+    let variant = weights_variant(weights);
     let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
@@ -313,7 +318,6 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
             n_rows: part.n_rows,
             first_row: part.first_row,
             n_cols: weights.n_cols,
-            steps: weights.steps(),
             x_stride: x.stride() / 4,
             norm: norm.map_or(0, |norm| norm.weight),
             eps: norm.map_or(0.0, |norm| norm.eps),
@@ -349,7 +353,7 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
                 Grid::Columns { n_columns, per_column: 1, per_tile: columns, times, per_group: 1 }
             }
         };
-        let variant = variant(pass.rec.caps(), part.dtype, shape, norm.is_some(), bias.is_some());
+        let variant = variant(pass.rec.caps(), (part.dtype, weights.steps()), shape, norm.is_some(), bias.is_some());
         let columns = if n_columns == 1 { cost::ColumnsAtWork::One } else { cost::ColumnsAtWork::All };
         let work = cost::product(&part.weights(weights.n_cols), norm.is_some(), bias.is_some(), output.end(), columns);
         let variant = output.fill(variant, pass.columns);
@@ -380,9 +384,9 @@ pub enum Store {
     Add,
 }
 
-fn embed_variant(dtype: DType, store: Store, columns: ColumnsAre) -> Variant {
+fn embed_variant(weights: (DType, u32), store: Store, columns: ColumnsAre) -> Variant {
     let accumulate = u32::from(store == Store::Add);
-    let variant = Variant::new().slot("weights", dtype.slot()).slot("columns", columns.slot());
+    let variant = weights_variant(weights).slot("columns", columns.slot());
     variant.size("WG", WORKGROUP).size("ACCUMULATE", accumulate)
 }
 
@@ -398,17 +402,17 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             planes: part.planes,
             n_rows: part.n_rows,
             first_row: part.first_row,
-            steps: weights.steps(),
             y_stride: y.stride() / 4,
             by_position,
             ids_stride,
             pad0: 0,
             pad1: 0,
+            pad2: 0,
         };
         let grid = Grid::threads(y.n_columns, weights.steps() * 16, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
         let work = cost::embed(&part.weights(weights.n_cols), store, i == 0);
-        let variant = embed_variant(part.dtype, store, pass.columns);
+        let variant = embed_variant((part.dtype, weights.steps()), store, pass.columns);
         pass.rec.dispatch(&EMBED, variant, params, &buffers, grid, work);
     }
 }
@@ -418,9 +422,9 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut all = Vec::new();
     for dtype in DType::all() {
         for store in [Store::Set, Store::Add] {
-            all.push((&EMBED, embed_variant(dtype, store, ColumnsAre::Sequence)));
+            all.push((&EMBED, embed_variant((dtype, 4), store, ColumnsAre::Sequence)));
         }
-        all.push((&EMBED, embed_variant(dtype, Store::Set, ColumnsAre::Slots)));
+        all.push((&EMBED, embed_variant((dtype, 4), Store::Set, ColumnsAre::Slots)));
         for shape in shapes(caps) {
             all.extend(product_variants(caps, dtype, shape));
         }
@@ -449,7 +453,7 @@ fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Ke
     let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
     for is_normed in [false, true] {
         for has_bias in [false, true] {
-            let start = || variant(caps, dtype, shape, is_normed, has_bias);
+            let start = || variant(caps, (dtype, 4), shape, is_normed, has_bias);
             for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
                 for residual in ["none", "add"] {
                     let filled = start().slot("output", "plain").slot("activation", activation.slot());

@@ -11,7 +11,7 @@ pub static SAMPLE: Kernel = Kernel {
     name: "sample",
     source: include_str!("../../shaders/sample.wgsl"),
     params: SampleParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
+    bindings: &[Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
 };
 
 /// Negative log-likelihood of the next token of every column.
@@ -19,7 +19,7 @@ pub static NLL: Kernel = Kernel {
     name: "nll",
     source: include_str!("../../shaders/nll.wgsl"),
     params: NllParams::LAYOUT,
-    bindings: &[Access::Uniform, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// What `sample` writes when the logits hold no number.
