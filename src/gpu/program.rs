@@ -272,7 +272,7 @@ impl Step {
 fn check_bindings(gpu: &Gpu, dispatch: &Dispatch) -> Result<()> {
     for (buffer, access) in dispatch.buffers.iter().zip(dispatch.kernel.bindings) {
         let available = gpu.info().max_binding_bytes;
-        if *access != Access::Uniform && buffer.n_bytes() > available {
+        if buffer.n_bytes() > available {
             let what = format!("bytes in one binding of {}", dispatch.kernel.name);
             return Err(Error::Limit { what, needed: buffer.n_bytes(), available });
         }
@@ -303,22 +303,17 @@ fn bind(gpu: &Gpu, layout: &wgpu::BindGroupLayout, dispatch: &Dispatch, params: 
 
 /// The bind group layout that the declaration of `kernel` says: an automatic one would drop unused bindings.
 pub(super) fn layout(device: &wgpu::Device, kernel: &Kernel) -> wgpu::BindGroupLayout {
-    let entry = |binding: u32, access: Access| wgpu::BindGroupLayoutEntry {
+    let entry = |binding: u32, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: match access {
-                Access::Uniform => wgpu::BufferBindingType::Uniform,
-                Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-            },
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        },
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
         count: None,
     };
-    let mut entries = vec![entry(0, Access::Uniform)];
-    entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| entry(i as u32 + 1, *access)));
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+    entries.extend(kernel.bindings.iter().enumerate().map(|(i, access)| {
+        let read_only = *access == Access::Read;
+        entry(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only })
+    }));
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries })
 }
 

@@ -37,14 +37,13 @@ impl Caps {
     }
 }
 
-/// How a kernel uses a binding.
+/// How a kernel uses a binding, a storage buffer. What changes between steps is never a uniform: Mesa compiles a shader anew
+/// for new values of a uniform that its branches depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// A uniform buffer.
-    Uniform,
-    /// A storage buffer it only reads.
+    /// It only reads it.
     Read,
-    /// A storage buffer it writes.
+    /// It writes it.
     ReadWrite,
 }
 

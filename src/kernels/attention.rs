@@ -301,8 +301,7 @@ pub fn attention(
     let work = cost::attention(heads, matches!(span, Span::Segment(_)));
     pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
     if let Some(parts) = parts {
-        let params =
-            AttentionMergeParams { n_heads: heads.n_heads, y_stride: y.stride(), pad0: 0, pad1: 0 };
+        let params = AttentionMergeParams { n_heads: heads.n_heads, y_stride: y.stride(), pad0: 0, pad1: 0 };
         let grid = Grid::threads(q.n_columns, heads.n_heads * heads.head_dim / 4, WORKGROUP);
         let buffers = [pass.state, parts, &y.buffer];
         let work = cost::attention_merge(heads, *n_splits);

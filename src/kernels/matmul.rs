@@ -10,8 +10,7 @@ use crate::gpu::tensor::{Columns, Matrix, Part};
 use crate::gpu::{Buffer, Choices, Grid, OneColumn};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
-const BINDINGS: &[Access] =
-    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
+const BINDINGS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
 
 /// Bindings of the `qkv` output: state, weights, x, vectors, angles, q, k, v.
 const QKV_BINDINGS: &[Access] = &[
