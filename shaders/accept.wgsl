@@ -1,4 +1,4 @@
-#import state_to_write
+#import state
 // Appends what was chosen behind the columns of a step, up to and with the first token that differs from its draft: what was
 // chosen after a wrong draft is worth nothing. The next step is about the last token appended. One thread.
 struct Params { context_len: u32, pad0: u32, pad1: u32, pad2: u32 }

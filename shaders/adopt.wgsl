@@ -1,4 +1,4 @@
-#import state_to_write
+#import state
 // Takes over the last n ids of another decoder's history, and makes the next step about them and the id before them. One
 // thread.
 struct Params {

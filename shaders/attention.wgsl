@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import team
 #import kv
 #import columns

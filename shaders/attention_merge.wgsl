@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 // y[column][head] from the parts of a split span: Σ sumᵢ·exp(maxᵢ − max) / Σ totalᵢ·exp(maxᵢ − max). One thread per four values.
 struct Params {
     n_heads: u32,

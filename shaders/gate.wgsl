@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import activation
 // y[column][i] = activate(gate[i])·up[i], where a column of x holds gate, then up: the middle of a gated feed-forward layer
 // (arXiv 2002.05202). One thread per vec4.

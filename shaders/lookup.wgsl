@@ -1,4 +1,4 @@
-#import state_to_write
+#import state
 // Drafts for the next step out of the text itself (prompt lookup decoding): finds where the last ids of the history stood
 // before, and writes what followed them there behind the last id. The longest match counts, then the latest, since texts
 // repeat what they said last. A match near the end goes on into its own drafts: a loop is drafted as a loop.

@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import product
 #import bytes
 #import quads

@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import team
 // y[column] = −ln softmax(logits[column])[the next token of the history]. A team per column.
 struct Params {

@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import team
 #import norm_kind
 // y[column] = normalized x[column]: RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450). A team per column.

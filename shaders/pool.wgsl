@@ -1,5 +1,6 @@
 #import grid
 #import state
+#import state_to_read
 #import team
 #import pooling
 // y[text] = one vector from the columns of each text of a ragged batch, optionally scaled to length 1. A team per text; `state` counts

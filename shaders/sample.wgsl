@@ -1,4 +1,4 @@
-#import state_to_write
+#import state
 #import next
 // Chooses the next token from each column of logits and advances the state: repetition penalty (arXiv 1909.05858),
 // temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw by the Gumbel-max trick whose noise is a hash

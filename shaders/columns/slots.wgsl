@@ -1,6 +1,6 @@
 // Every column is a token of a slot of its own.
-fn position_of(column: u32) -> u32 { return state.positions[column / 4u][column % 4u]; }
-fn slot_of(column: u32) -> u32 { return state.slots[column / 4u][column % 4u]; }
+fn position_of(column: u32) -> u32 { return state.positions[column]; }
+fn slot_of(column: u32) -> u32 { return state.slots[column]; }
 
 // Queries of one kv head in tiles of `rows`: of one column, since no two share their keys.
 fn n_tiles(group: u32, rows: u32) -> u32 { return state.n_tokens * ((group + rows - 1u) / rows); }

@@ -8,8 +8,7 @@ struct State {
     n_accepted: u32, // those among them that were right
     pad0: u32,
     pad1: u32,
-    positions: array<vec4<u32>, 2>, // by column, of tokens in slots of their own
-    slots: array<vec4<u32>, 2>,     // theirs
-    chosen: array<vec4<u32>, 2>,    // by column, the tokens that follow drafts
+    positions: array<u32, 8>, // by column, of tokens in slots of their own
+    slots: array<u32, 8>,     // theirs
+    chosen: array<u32, 8>,    // by column, the tokens that follow drafts
 }
-@group(0) @binding(1) var<storage, read> state: State;

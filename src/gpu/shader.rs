@@ -183,7 +183,7 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "common/product",
     "common/quads",
     "common/state",
-    "common/state_to_write",
+    "common/state_to_read",
     "common/unscaled",
     "kv/f16",
     "kv/f32",

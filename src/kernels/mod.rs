@@ -68,7 +68,7 @@ params! {
     }
 }
 
-/// Layout of `State` in `common/state.wgsl` and `common/state_to_write.wgsl`, for the contract test.
+/// Layout of `State` in `common/state.wgsl`, for the contract test.
 pub const STATE_LAYOUT: crate::gpu::shader::ParamsLayout = StateUniform::LAYOUT;
 
 /// Bytes of the state.

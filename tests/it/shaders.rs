@@ -56,23 +56,22 @@ fn check_bindings(kernel: &Kernel, variant: &Variant, module: &Module) {
     for (_, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
         assert_eq!(binding.group, 0, "{name}: group");
-        let found = match global.space {
-            AddressSpace::Uniform => Access::Uniform,
-            AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
-            AddressSpace::Storage { .. } => Access::Read,
-            space => panic!("{name}: binding in {space:?}"),
-        };
-        n_storage += usize::from(found != Access::Uniform);
         if binding.binding == 0 {
-            assert_eq!(found, Access::Uniform, "{name}: params");
+            assert_eq!(global.space, AddressSpace::Uniform, "{name}: params");
             check_layout(&name, module, global.ty, &kernel.params);
         } else {
+            let found = match global.space {
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
+                AddressSpace::Storage { .. } => Access::Read,
+                space => panic!("{name}: binding in {space:?}"),
+            };
+            n_storage += 1;
             let declared = kernel.bindings.get(binding.binding as usize - 1);
             assert_eq!(declared, Some(&found), "{name}: binding {}", binding.binding);
         }
     }
     assert!(n_storage <= MAX_STORAGE_BUFFERS, "{name}: {n_storage} storage buffers");
-    let declared = kernel.bindings.iter().filter(|access| **access != Access::Uniform).count();
+    let declared = kernel.bindings.len();
     assert!(declared <= MAX_STORAGE_BUFFERS, "{name}: declares {declared} storage buffers");
 }
 
