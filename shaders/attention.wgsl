@@ -2,6 +2,7 @@
 #import state
 #import state_to_read
 #import team
+#import share
 #import kv
 #import columns
 #import span

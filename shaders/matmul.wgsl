@@ -5,6 +5,7 @@
 #import bytes
 #import quads
 #import team
+#import share
 #import weights
 #import scaling
 #import prologue

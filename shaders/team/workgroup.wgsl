@@ -45,5 +45,4 @@ fn release() { workgroupBarrier(); }
 
 // Lanes share nothing cheaply here: each loads for itself.
 fn share_lane(inv: Invocation) -> u32 { return 0u; }
-fn shared_0(v: vec4<f32>) -> vec4<f32> { return v; }
 fn share_sum(inv: Invocation, v: f32) -> f32 { return v; }

@@ -13,6 +13,8 @@ pub struct Choices {
     pub tile_columns: u32,
     /// Threads of a workgroup of those: 32 or 64.
     pub tile_threads: u32,
+    /// How lanes hear what their neighbours loaded.
+    pub share: Share,
     /// Whether a column's sums must come out the same in company as alone: what a device's measurement does not decide.
     #[serde(skip)]
     pub alike: bool,
@@ -39,10 +41,30 @@ pub enum OneColumn {
     Tile64,
 }
 
+/// How lanes of a subgroup hear what their neighbours loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// By broadcasts.
+    Broadcast,
+    /// By shuffles.
+    Shuffle,
+}
+
+impl Share {
+    /// The file of the `share` slot, and as `--variant` takes it.
+    pub(crate) fn slot(self) -> &'static str {
+        match self {
+            Self::Broadcast => "broadcast",
+            Self::Shuffle => "shuffle",
+        }
+    }
+}
+
 impl Default for Choices {
     /// What suits GPUs: measuring is what suits this one.
     fn default() -> Self {
-        Self { one_column: OneColumn::Team2, tile_columns: 8, tile_threads: 64, alike: false }
+        Self { one_column: OneColumn::Team2, tile_columns: 8, tile_threads: 64, share: Share::Broadcast, alike: false }
     }
 }
 
@@ -56,8 +78,9 @@ impl std::fmt::Display for Choices {
             OneColumn::Tile32 => "tile-32",
             OneColumn::Tile64 => "tile-64",
         };
-        let Self { tile_columns, tile_threads, .. } = self;
-        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads}")
+        let Self { tile_columns, tile_threads, share, .. } = self;
+        let share = share.slot();
+        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads} share={share}")
     }
 }
 
@@ -68,7 +91,7 @@ impl Choices {
     /// `Invalid` with the names and choices there are.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let invalid = || {
-            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64";
+            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64, share=broadcast|shuffle";
             Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
         };
         match assignment.split_once('=').ok_or_else(invalid)? {
@@ -79,6 +102,8 @@ impl Choices {
             ("one-column", "tile-64") => self.one_column = OneColumn::Tile64,
             ("tile-columns", value @ ("4" | "8" | "16")) => self.tile_columns = value.parse().map_err(|_| invalid())?,
             ("tile-threads", value @ ("32" | "64")) => self.tile_threads = value.parse().map_err(|_| invalid())?,
+            ("share", "broadcast") => self.share = Share::Broadcast,
+            ("share", "shuffle") => self.share = Share::Shuffle,
             _ => return Err(invalid()),
         }
         Ok(())
@@ -94,7 +119,10 @@ mod tests {
         let mut choices = Choices::default();
         choices.set("one-column=tile-32").unwrap();
         choices.set("tile-columns=16").unwrap();
-        assert_eq!(choices, Choices { one_column: OneColumn::Tile32, tile_columns: 16, ..Choices::default() });
+        choices.set("share=shuffle").unwrap();
+        let wanted =
+            Choices { one_column: OneColumn::Tile32, tile_columns: 16, share: Share::Shuffle, ..Choices::default() };
+        assert_eq!(choices, wanted);
         let mut again = Choices::default();
         choices.to_string().split(' ').for_each(|assignment| again.set(assignment).unwrap());
         assert_eq!(again, choices);

@@ -9,6 +9,7 @@
 //! Register tiles need it: an array indexed by a loop counter lives in memory where the driver does not unroll the loop
 //! (SwiftShader and some phones), and a subgroup broadcast wants a constant lane.
 
+use super::Share;
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -132,6 +133,11 @@ impl Variant {
         self.slot("team", if caps.subgroups { "subgroup" } else { "workgroup" }).size("LANES", caps.share_lanes())
     }
 
+    /// How lanes hear what their neighbours loaded.
+    pub fn share(self, caps: &Caps, share: Share) -> Self {
+        self.slot("share", if caps.subgroups { share.slot() } else { "alone" })
+    }
+
     /// Whether it runs only where shaders have 16-bit floats.
     pub fn computes_in_f16(&self) -> bool {
         self.computes_in_f16
@@ -209,6 +215,9 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "scaling/weights",
     "span/causal",
     "span/segment",
+    "share/alone",
+    "share/broadcast",
+    "share/shuffle",
     "team/subgroup",
     "team/workgroup",
     "weights/bf16",

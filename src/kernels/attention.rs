@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Grid};
+use crate::gpu::{Buffer, Gpu, Grid, Share};
 
 /// Rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
@@ -198,13 +198,20 @@ fn rope_variant(heads: &Heads, rope: Rope, columns: ColumnsAre) -> Variant {
 }
 
 /// `n_queries` that share their keys: what a team may take at once.
-fn attention_variant(caps: &Caps, heads: &Heads, span: &'static str, columns: ColumnsAre, n_queries: u32) -> Variant {
+fn attention_variant(
+    share: Share,
+    caps: &Caps,
+    heads: &Heads,
+    span: &'static str,
+    columns: ColumnsAre,
+    n_queries: u32,
+) -> Variant {
     let quads = heads.head_dim / 4;
     // Without subgroups a lane holds its queries whole: more than one would not fit its registers.
     let rows = if caps.subgroups { n_queries.min(4) } else { 1 };
     let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
     let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("columns", columns.slot());
-    let variant = variant.slot("span", span).team(caps);
+    let variant = variant.slot("span", span).team(caps).share(caps, share);
     let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
     let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
     variant.size("SLICES", quads.div_ceil(lanes))
@@ -287,7 +294,8 @@ pub fn attention(
         ColumnsAre::Slots => heads.group(),
     };
     let split = if parts.is_some() { SPLIT } else { 0 };
-    let variant = attention_variant(pass.rec.caps(), heads, slot, pass.columns, n_queries).size("SPLIT", split);
+    let variant = attention_variant(pass.rec.choices().share, pass.rec.caps(), heads, slot, pass.columns, n_queries)
+        .size("SPLIT", split);
     let rows = variant.value("ROWS").unwrap_or(1);
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
@@ -328,7 +336,8 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
         {
             for n_queries in [1, 3, 8] {
                 for split in [0, SPLIT] {
-                    let variant = attention_variant(caps, &heads, span, columns, n_queries);
+                    let share = if split == 0 { Share::Broadcast } else { Share::Shuffle };
+                    let variant = attention_variant(share, caps, &heads, span, columns, n_queries);
                     all.push((&ATTENTION, variant.size("SPLIT", split)));
                 }
             }

@@ -7,7 +7,7 @@ use crate::format::DType;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
-use crate::gpu::{Buffer, Choices, Grid, OneColumn};
+use crate::gpu::{Buffer, Choices, Grid, OneColumn, Share};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
@@ -185,7 +185,7 @@ enum Shape {
     /// `matvec.wgsl` with this many quads side by side.
     Team { side: u32 },
     /// `matmul.wgsl` with this many columns and threads.
-    Tile { columns: u32, threads: u32, scaling: Scaling },
+    Tile { columns: u32, threads: u32, scaling: Scaling, share: Share },
 }
 
 /// What is multiplied with the weights' scales: the file of the `scaling` slot.
@@ -197,7 +197,8 @@ enum Scaling {
 
 impl Shape {
     fn new(n_columns: u32, choices: Choices, caps: &Caps) -> Self {
-        let one_column = |threads| Self::Tile { columns: 1, threads, scaling: Scaling::Sums };
+        let share = choices.share;
+        let one_column = |threads| Self::Tile { columns: 1, threads, scaling: Scaling::Sums, share };
         match (n_columns, choices.one_column) {
             (1, OneColumn::Team2) => Self::team(2, caps),
             (1, OneColumn::Team8) => Self::team(8, caps),
@@ -209,7 +210,7 @@ impl Shape {
                 // Columns that must come out as they do alone add up in the same order.
                 let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
                 let scaling = if columns <= FEW_COLUMNS || is_alike { Scaling::Sums } else { Scaling::Weights };
-                Self::Tile { columns, threads: choices.tile_threads, scaling }
+                Self::Tile { columns, threads: choices.tile_threads, scaling, share }
             }
         }
     }
@@ -288,9 +289,9 @@ fn variant(caps: &Caps, weights: (DType, u32), shape: Shape, is_normed: bool, ha
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
         Shape::Team { side } => variant.slot("scaling", "sums").size("WG", WORKGROUP).size("SIDE", side),
-        Shape::Tile { columns, threads, scaling } => {
+        Shape::Tile { columns, threads, scaling, share } => {
             let scaling = if scaling == Scaling::Sums { "sums" } else { "weights" };
-            let variant = variant.slot("scaling", scaling).size("WG", threads).size("COLS", columns);
+            let variant = variant.slot("scaling", scaling).share(caps, share).size("WG", threads).size("COLS", columns);
             let granules = if columns <= FEW_COLUMNS { 2 } else { 1 };
             variant.size("LOADS", 8 / caps.share_lanes()).size("GRANULES", granules)
         }
@@ -433,10 +434,12 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
 
 /// Every shape that some choice leads to.
 fn shapes(caps: &Caps) -> Vec<Shape> {
-    let tile = |columns, threads, scaling| Shape::Tile { columns, threads, scaling };
-    let sums = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64)].map(|(c, t)| tile(c, t, Scaling::Sums));
-    let weights = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, Scaling::Weights));
-    [sums.as_slice(), &weights, &[2, 8].map(|side| Shape::team(side, caps))].concat()
+    let tile = |columns, threads, scaling, share| Shape::Tile { columns, threads, scaling, share };
+    let sums = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64)]
+        .map(|(c, t)| tile(c, t, Scaling::Sums, Share::Broadcast));
+    let weights = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, Scaling::Weights, Share::Broadcast));
+    let shuffled = [(1, 64, Scaling::Sums), (8, 64, Scaling::Weights)].map(|(c, t, s)| tile(c, t, s, Share::Shuffle));
+    [sums.as_slice(), &weights, &shuffled, &[2, 8].map(|side| Shape::team(side, caps))].concat()
 }
 
 /// Element types of the cache, rotations and columns of the `qkv` output.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::RowOrder;
 use crate::gpu::tensor::{Columns, Matrix};
-use crate::gpu::{Choices, DeviceInfo, Gpu, OneColumn, Program};
+use crate::gpu::{Choices, DeviceInfo, Gpu, OneColumn, Program, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use web_time::Instant;
@@ -158,6 +158,10 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
     let probe = Probe::new(gpu).await?;
     let mut choices = Choices::default();
+    if gpu.caps().subgroups {
+        let all = [Share::Broadcast, Share::Shuffle].map(|share| Choices { share, ..choices });
+        choices = best_of(gpu, &probe, 4 * TILE_COLUMNS, start, &all).await?;
+    }
     let one = |one_column| Choices { one_column, ..choices };
     let all = [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile32, OneColumn::Tile16, OneColumn::Tile64].map(one);
     choices = best_of(gpu, &probe, 1, start, &all).await?;

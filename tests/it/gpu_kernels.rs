@@ -8,7 +8,7 @@ use std::rc::Rc;
 use trice::format::DType;
 use trice::format::planes::RowOrder;
 use trice::gpu::tensor::{Columns, Matrix};
-use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
+use trice::gpu::{Buffer, Choices, Gpu, OneColumn, Share};
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Ids, Output, Product, RmsPrologue, Store, Wanted, embed, multiply};
@@ -52,13 +52,20 @@ pub(crate) fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
 
 pub(crate) fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
-    [OneColumn::Team2, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64]
-        .map(|one_column| Choices { one_column, ..choices })
-        .to_vec()
+    [
+        (OneColumn::Team2, Share::Broadcast),
+        (OneColumn::Team8, Share::Shuffle),
+        (OneColumn::Tile16, Share::Broadcast),
+        (OneColumn::Tile64, Share::Shuffle),
+    ]
+    .map(|(one_column, share)| Choices { one_column, share, ..choices })
+    .to_vec()
 }
 
 fn many_columns() -> Vec<Choices> {
-    [4, 8, 16].map(|tile_columns| Choices { tile_columns, ..Choices::default() }).to_vec()
+    [(4, Share::Broadcast), (8, Share::Shuffle), (16, Share::Broadcast)]
+        .map(|(tile_columns, share)| Choices { tile_columns, share, ..Choices::default() })
+        .to_vec()
 }
 
 pub(crate) fn plain<'a>(weights: &'a Matrix, x: &'a Columns, y: &'a Columns) -> Product<'a> {

@@ -184,10 +184,10 @@ fn every_variant_gives_the_same_tokens() {
     let cases = json(&models.join("stories.reference.json"));
     let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
     for variants in [
-        ["one-column=team-2", "tile-columns=8"],
-        ["one-column=team-8", "tile-columns=8"],
-        ["one-column=tile-16", "tile-columns=4"],
-        ["one-column=tile-64", "tile-columns=16"],
+        ["one-column=team-2", "tile-columns=8", "share=broadcast"],
+        ["one-column=team-8", "tile-columns=8", "share=shuffle"],
+        ["one-column=tile-16", "tile-columns=4", "share=shuffle"],
+        ["one-column=tile-64", "tile-columns=16", "share=broadcast"],
     ] {
         let mut choices = Choices::default();
         variants.iter().for_each(|assignment| choices.set(assignment).unwrap());
