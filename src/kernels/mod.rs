@@ -53,7 +53,7 @@ pub const MAX_SLOTS: usize = 8;
 
 params! {
     /// `State` of `common/state.wgsl`.
-    StateUniform {
+    GpuState {
         position: u32,
         n_tokens: u32,
         slot: u32,
@@ -69,10 +69,10 @@ params! {
 }
 
 /// Layout of `State` in `common/state.wgsl`, for the contract test.
-pub const STATE_LAYOUT: crate::gpu::shader::ParamsLayout = StateUniform::LAYOUT;
+pub const STATE_LAYOUT: crate::gpu::shader::ParamsLayout = GpuState::LAYOUT;
 
 /// Bytes of the state.
-pub const STATE_BYTES: u64 = size_of::<StateUniform>() as u64;
+pub const STATE_BYTES: u64 = size_of::<GpuState>() as u64;
 
 /// Where a token stands: which sequence, and its position there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,15 +97,15 @@ impl From<usize> for Place {
 
 /// Makes the next step about `n_tokens` columns, neighbours from `first`.
 pub fn write_state(gpu: &Gpu, to: &Buffer, first: Place, n_tokens: usize) {
-    let zeroed: StateUniform = bytemuck::Zeroable::zeroed();
+    let zeroed: GpuState = bytemuck::Zeroable::zeroed();
     let (position, slot) = (first.position as u32, first.slot as u32);
-    let state = StateUniform { position, slot, n_tokens: n_tokens as u32, ..zeroed };
+    let state = GpuState { position, slot, n_tokens: n_tokens as u32, ..zeroed };
     gpu.write(to, 0, bytemuck::bytes_of(&state));
 }
 
 /// Makes the next step about tokens of several slots, a column each: at most `MAX_SLOTS`.
 pub fn write_slots_state(gpu: &Gpu, to: &Buffer, columns: &[Place]) {
-    let mut state: StateUniform = bytemuck::Zeroable::zeroed();
+    let mut state: GpuState = bytemuck::Zeroable::zeroed();
     state.n_tokens = columns.len() as u32;
     for (i, place) in columns.iter().enumerate() {
         (state.positions[i], state.slots[i]) = (place.position as u32, place.slot as u32);
@@ -127,7 +127,7 @@ pub struct Progress {
 }
 
 /// Bytes at the start of the state that say so.
-pub const PROGRESS_BYTES: u64 = std::mem::offset_of!(StateUniform, pad0) as u64;
+pub const PROGRESS_BYTES: u64 = std::mem::offset_of!(GpuState, pad0) as u64;
 
 impl Progress {
     /// Reads the first `PROGRESS_BYTES` of a state.
@@ -137,10 +137,10 @@ impl Progress {
     pub fn read(bytes: &[u8]) -> Self {
         let word = |at: usize| bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4]) as usize;
         Self {
-            position: word(std::mem::offset_of!(StateUniform, position)),
-            n_found: word(std::mem::offset_of!(StateUniform, n_found)),
-            n_drafted: word(std::mem::offset_of!(StateUniform, n_drafted)),
-            n_accepted: word(std::mem::offset_of!(StateUniform, n_accepted)),
+            position: word(std::mem::offset_of!(GpuState, position)),
+            n_found: word(std::mem::offset_of!(GpuState, n_found)),
+            n_drafted: word(std::mem::offset_of!(GpuState, n_drafted)),
+            n_accepted: word(std::mem::offset_of!(GpuState, n_accepted)),
         }
     }
 }

@@ -53,7 +53,7 @@ params! {
 
 params! {
     /// `Sampling` of `sample.wgsl`: a request's parameters, written once per request.
-    SamplingUniform {
+    GpuSampling {
         temperature: f32,
         top_p: f32,
         min_p: f32,
@@ -66,9 +66,9 @@ params! {
 }
 
 /// Layout of `Sampling` in `sample.wgsl`, for the contract test.
-pub const SAMPLING_LAYOUT: crate::gpu::shader::ParamsLayout = SamplingUniform::LAYOUT;
+pub const SAMPLING_LAYOUT: crate::gpu::shader::ParamsLayout = GpuSampling::LAYOUT;
 
-impl From<&SamplingParams> for SamplingUniform {
+impl From<&SamplingParams> for GpuSampling {
     fn from(sampling: &SamplingParams) -> Self {
         Self {
             temperature: sampling.temperature,
@@ -83,14 +83,14 @@ impl From<&SamplingParams> for SamplingUniform {
     }
 }
 
-/// Writes the parameters of a column's request to the uniform buffer that `sample` reads.
+/// Writes the parameters of a column's request to the buffer that `sample` reads.
 pub fn write_sampling(gpu: &Gpu, to: &Buffer, column: usize, sampling: &SamplingParams) {
-    let offset = column * size_of::<SamplingUniform>();
-    gpu.write(to, offset as u64, bytemuck::bytes_of(&SamplingUniform::from(sampling)));
+    let offset = column * size_of::<GpuSampling>();
+    gpu.write(to, offset as u64, bytemuck::bytes_of(&GpuSampling::from(sampling)));
 }
 
 /// Bytes of that buffer.
-pub const SAMPLING_BYTES: u64 = (MAX_SLOTS * size_of::<SamplingUniform>()) as u64;
+pub const SAMPLING_BYTES: u64 = (MAX_SLOTS * size_of::<GpuSampling>()) as u64;
 
 /// Whose next tokens are chosen, and where they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
