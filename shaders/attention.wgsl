@@ -27,6 +27,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> spans: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
 
+alias Value = vec4<f32>; // what lanes share
 const QUADS: u32 = HEAD_DIM / 4u;
 const NOTHING: f32 = -1e30;
 

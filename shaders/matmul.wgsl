@@ -7,7 +7,7 @@
 #import team
 #import share
 #import weights
-#import scaling
+#import math
 #import prologue
 #import output
 // Products with COLS columns at a time. A thread owns a quad of rows × COLS columns and walks K alone: weights are read once per
@@ -42,32 +42,34 @@ fn main(
             let g = (granule + $gu) % 2u;
             let codes = load_codes(at, step, g);
             #repeat c COLS
-            var part_$c = vec4<f32>(0.0);
-            var total_$c = vec4<f32>(0.0);
+            var part_$c = Part();
+            var total_$c = Total();
             #end
             #repeat l LOADS
             {
                 let k4 = (granule + $gu) * 8u + $lu * LANES + lane;
                 #repeat c COLS
                 let raw_$c = x[base_$c + k4];
-                let x_$c = weigh(raw_$c, k4);
+                let weighed_$c = weigh(raw_$c, k4);
+                let range_$c = range(weighed_$c);
+                let x_$c = value(weighed_$c, range_$c);
                 squares_$c += square(raw_$c);
                 #end
                 #repeat j LANES
                 {
                     const J = $lu * LANES + $ju;
                     let f = affine(scales, g, J / 4u);
-                    let w = scaled(codes4(codes, J), f);
+                    let w = operand(codes, J, f);
                     #repeat c COLS
                     let v_$c = shared_$j(x_$c);
-                    part_$c += dots(w, v_$c);
+                    part_$c = multiplied(part_$c, w, v_$c);
                     total_$c = tally(total_$c, v_$c);
                     #end
-                    if ((J + 1u) % VEC4S_PER_SCALE == 0u) {
+                    if ((J + 1u) % VEC4S_PER_SUM == 0u) {
                         #repeat c COLS
-                        sums_$c += finished(part_$c, total_$c, f);
-                        part_$c = vec4<f32>(0.0);
-                        total_$c = vec4<f32>(0.0);
+                        sums_$c += finished(part_$c, total_$c, range_$c, f);
+                        part_$c = Part();
+                        total_$c = Total();
                         #end
                     }
                 }

@@ -6,7 +6,7 @@
 #import quads
 #import team
 #import weights
-#import scaling
+#import math
 #import prologue
 #import output
 // Products with one column. A team owns SIDE neighbouring quads of rows at a time: lanes SIDE apart share a quad's granules, so that
@@ -30,20 +30,20 @@ fn main(
             let g = granule % 2u;
             let scales = load_scales(at, step);
             let codes = load_codes(at, step, g);
-            var part = vec4<f32>(0.0);
-            var total = vec4<f32>(0.0);
+            var part = Part();
+            var total = Total();
             #repeat j 8
             {
                 let raw = x[base + granule * 8u + $ju];
                 let v = weigh(raw, granule * 8u + $ju);
                 let f = affine(scales, g, $ju / 4u);
-                part += dots(scaled(codes4(codes, $ju), f), v);
+                part = multiplied(part, operand(codes, $ju, f), v);
                 total = tally(total, v);
                 squares += square(raw);
-                if (($ju + 1u) % VEC4S_PER_SCALE == 0u) {
-                    sums += finished(part, total, f);
-                    part = vec4<f32>(0.0);
-                    total = vec4<f32>(0.0);
+                if (($ju + 1u) % VEC4S_PER_SUM == 0u) {
+                    sums += finished(part, total, 1.0, f);
+                    part = Part();
+                    total = Total();
                 }
             }
             #end

@@ -24,8 +24,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
 
 fn n_quads() -> u32 { return (params.n_rows + 3u) / 4u; }
-// Of each row of a quad, four weights times four values.
-fn dots(w: Quad, v: vec4<f32>) -> vec4<f32> { return vec4<f32>(dot(w.a, v), dot(w.b, v), dot(w.c, v), dot(w.d, v)); }
+// What x is divided by where it must not be zero.
+const SMALLEST: f32 = 1e-30;
 
 // What a normed column's products are multiplied with; `squares` is the sum of its x².
 fn norm_scale(squares: f32) -> f32 { return inverseSqrt(squares / f32(params.n_cols) + params.eps); }

@@ -1,2 +1,2 @@
 // Nobody else: what each lane loaded itself.
-fn shared_0(v: vec4<f32>) -> vec4<f32> { return v; }
+fn shared_0(v: Value) -> Value { return v; }

@@ -28,3 +28,10 @@ fn release() {}
 fn share_lane(inv: Invocation) -> u32 { return inv.in_subgroup % LANES; }
 // The sum of v over LANES lanes; the others hold the same again.
 fn share_sum(inv: Invocation, v: f32) -> f32 { return subgroupAdd(v) * (f32(LANES) / f32(n_lanes(inv))); }
+// The largest magnitude of LANES lanes' values.
+fn share_max(v: vec4<f32>) -> f32 {
+    let pairs = max(abs(v.xy), abs(v.zw));
+    var best = max(pairs.x, pairs.y);
+    for (var step = 1u; step < LANES; step *= 2u) { best = max(best, subgroupShuffleXor(best, step)); }
+    return best;
+}

@@ -46,3 +46,7 @@ fn release() { workgroupBarrier(); }
 // Lanes share nothing cheaply here: each loads for itself.
 fn share_lane(inv: Invocation) -> u32 { return 0u; }
 fn share_sum(inv: Invocation, v: f32) -> f32 { return v; }
+fn share_max(v: vec4<f32>) -> f32 {
+    let pairs = max(abs(v.xy), abs(v.zw));
+    return max(pairs.x, pairs.y);
+}

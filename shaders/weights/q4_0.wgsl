@@ -10,4 +10,4 @@ const VEC4S_PER_SCALE: u32 = 8u;
 const HAS_OFFSET: bool = true;
 struct Codes { low: Rows }
 fn load_codes(at: At, step: u32, g: u32) -> Codes { return Codes(load_nibbles(at, step, g)); }
-fn codes4(w: Codes, j: u32) -> Quad { return nibble_codes(w.low, j); }
+fn packed4(w: Codes, j: u32) -> vec4<u32> { return packed_nibbles(w.low, j); }

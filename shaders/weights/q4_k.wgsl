@@ -3,4 +3,4 @@
 // Plane 0: codes; planes 1 and 2: scales. w = d·sc·q − dmin·m
 struct Codes { low: Rows }
 fn load_codes(at: At, step: u32, g: u32) -> Codes { return Codes(load_nibbles(at, step, g)); }
-fn codes4(w: Codes, j: u32) -> Quad { return nibble_codes(w.low, j); }
+fn packed4(w: Codes, j: u32) -> vec4<u32> { return packed_nibbles(w.low, j); }

@@ -18,13 +18,8 @@ struct Codes { low: Rows, ab: vec4<u32>, cd: vec4<u32> }
 fn load_codes(at: At, step: u32, g: u32) -> Codes {
     return Codes(load_nibbles(at, step, g), unit(params.planes.w, at, step, 4u, 2u * g), unit(params.planes.w, at, step, 4u, 2u * g + 1u));
 }
-fn codes4(w: Codes, j: u32) -> Quad {
+fn packed4(w: Codes, j: u32) -> vec4<u32> {
     let words = select(vec4<u32>(w.ab.xz, w.cd.xz), vec4<u32>(w.ab.yw, w.cd.yw), j >= 4u);
     let upper = ((words >> vec4<u32>(2u * (j % 4u))) & vec4<u32>(0x03030303u)) << vec4<u32>(4u);
-    return Quad(
-        bytes4(nibbles4(w.low.a, j) | upper.x),
-        bytes4(nibbles4(w.low.b, j) | upper.y),
-        bytes4(nibbles4(w.low.c, j) | upper.z),
-        bytes4(nibbles4(w.low.d, j) | upper.w),
-    );
+    return packed_nibbles(w.low, j) | upper;
 }

@@ -8,10 +8,11 @@ struct Codes { lo: Rows, hi: Rows }
 fn load_codes(at: At, step: u32, g: u32) -> Codes {
     return Codes(row_units(params.planes.x, at, step, 16u, 8u * g, 2u), row_units(params.planes.x, at, step, 16u, 8u * g + 1u, 2u));
 }
-fn half_codes(w: Rows, j: u32) -> Quad {
-    return Quad(signed_bytes4(w.a[j]), signed_bytes4(w.b[j]), signed_bytes4(w.c[j]), signed_bytes4(w.d[j]));
+fn packed4(w: Codes, j: u32) -> vec4<u32> {
+    if (j >= 4u) { return vec4<u32>(w.hi.a[j - 4u], w.hi.b[j - 4u], w.hi.c[j - 4u], w.hi.d[j - 4u]); }
+    return vec4<u32>(w.lo.a[j], w.lo.b[j], w.lo.c[j], w.lo.d[j]);
 }
 fn codes4(w: Codes, j: u32) -> Quad {
-    if (j >= 4u) { return half_codes(w.hi, j - 4u); }
-    return half_codes(w.lo, j);
+    let words = packed4(w, j);
+    return Quad(signed_bytes4(words.x), signed_bytes4(words.y), signed_bytes4(words.z), signed_bytes4(words.w));
 }

@@ -2,7 +2,8 @@
 //! forces others. What the driver compiles is kept there, too.
 
 use std::path::PathBuf;
-use trice::gpu::{Choices, DeviceInfo, Gpu};
+use trice::Error;
+use trice::gpu::{Choices, DeviceInfo, Gpu, Math};
 use trice::hub;
 use trice::kernels::tune::{Tunings, tune};
 
@@ -33,6 +34,9 @@ pub(crate) async fn open_gpu(device: Option<&str>, variants: &[String]) -> trice
     let gpu = Gpu::open(device).await?;
     let mut choices = fastest(&gpu).await?;
     variants.iter().try_for_each(|assignment| choices.set(assignment))?;
+    if choices.math == Math::F16 && !gpu.caps().f16 {
+        return Err(Error::unsupported(format!("math=f16: shaders on {} have no 16-bit floats", gpu.info().name)));
+    }
     gpu.choose(choices);
     keep_pipelines(&gpu);
     Ok(gpu)

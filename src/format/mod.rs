@@ -82,6 +82,11 @@ impl DType {
         self.name().to_ascii_lowercase()
     }
 
+    /// Whether weights are floats, not codes in blocks that share a scale.
+    pub fn is_float(self) -> bool {
+        self.block_len() == 1
+    }
+
     /// Weights per block.
     pub fn block_len(self) -> usize {
         self.facts().block_len as usize

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 pub struct Choices {
     /// How a product with one column is shared out.
     pub one_column: OneColumn,
-    /// Columns of a register tile of products with many: 4, 8 or 16.
+    /// Columns of a register tile of products with many: 4, 8 or 16; twice as many where weights are floats.
     pub tile_columns: u32,
     /// Threads of a workgroup of those: 32 or 64.
     pub tile_threads: u32,
     /// How lanes hear what their neighbours loaded.
     pub share: Share,
+    /// What register tiles of more than two columns compute with.
+    pub math: Math,
     /// Whether a column's sums must come out the same in company as alone: what a device's measurement does not decide.
     #[serde(skip)]
     pub alike: bool,
@@ -51,6 +53,29 @@ pub enum Share {
     Shuffle,
 }
 
+/// What products are computed with. Sums beyond a few neighbouring weights are 32-bit floats always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Math {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// 8-bit integers, four to a word, where weights are codes; 32-bit floats where they are floats.
+    Int8,
+}
+
+impl Math {
+    /// The file of the `math` slot, and as `--variant` takes it.
+    pub(crate) fn slot(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 impl Share {
     /// The file of the `share` slot, and as `--variant` takes it.
     pub(crate) fn slot(self) -> &'static str {
@@ -64,7 +89,14 @@ impl Share {
 impl Default for Choices {
     /// What suits GPUs: measuring is what suits this one.
     fn default() -> Self {
-        Self { one_column: OneColumn::Team2, tile_columns: 8, tile_threads: 64, share: Share::Broadcast, alike: false }
+        Self {
+            one_column: OneColumn::Team2,
+            tile_columns: 8,
+            tile_threads: 64,
+            share: Share::Broadcast,
+            math: Math::F32,
+            alike: false,
+        }
     }
 }
 
@@ -78,9 +110,10 @@ impl std::fmt::Display for Choices {
             OneColumn::Tile32 => "tile-32",
             OneColumn::Tile64 => "tile-64",
         };
-        let Self { tile_columns, tile_threads, share, .. } = self;
-        let share = share.slot();
-        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads} share={share}")
+        let Self { tile_columns, tile_threads, share, math, .. } = self;
+        let (share, math) = (share.slot(), math.slot());
+        write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads} ")?;
+        write!(f, "share={share} math={math}")
     }
 }
 
@@ -91,7 +124,8 @@ impl Choices {
     /// `Invalid` with the names and choices there are.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let invalid = || {
-            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64, share=broadcast|shuffle";
+            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64, \
+                         share=broadcast|shuffle, math=f32|f16|int8";
             Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
         };
         match assignment.split_once('=').ok_or_else(invalid)? {
@@ -104,6 +138,9 @@ impl Choices {
             ("tile-threads", value @ ("32" | "64")) => self.tile_threads = value.parse().map_err(|_| invalid())?,
             ("share", "broadcast") => self.share = Share::Broadcast,
             ("share", "shuffle") => self.share = Share::Shuffle,
+            ("math", "f32") => self.math = Math::F32,
+            ("math", "f16") => self.math = Math::F16,
+            ("math", "int8") => self.math = Math::Int8,
             _ => return Err(invalid()),
         }
         Ok(())
@@ -120,8 +157,14 @@ mod tests {
         choices.set("one-column=tile-32").unwrap();
         choices.set("tile-columns=16").unwrap();
         choices.set("share=shuffle").unwrap();
-        let wanted =
-            Choices { one_column: OneColumn::Tile32, tile_columns: 16, share: Share::Shuffle, ..Choices::default() };
+        choices.set("math=int8").unwrap();
+        let wanted = Choices {
+            one_column: OneColumn::Tile32,
+            tile_columns: 16,
+            share: Share::Shuffle,
+            math: Math::Int8,
+            ..Choices::default()
+        };
         assert_eq!(choices, wanted);
         let mut again = Choices::default();
         choices.to_string().split(' ').for_each(|assignment| again.set(assignment).unwrap());

@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-pub use choices::{Choices, OneColumn, Share};
+pub use choices::{Choices, Math, OneColumn, Share};
 pub use compiler::Compiler;
 pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;

@@ -7,7 +7,7 @@ use crate::format::DType;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
-use crate::gpu::{Buffer, Choices, Grid, OneColumn, Share};
+use crate::gpu::{Buffer, Choices, Grid, Math, OneColumn, Share};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
 const BINDINGS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite];
@@ -55,7 +55,7 @@ const QUADS_PER_GROUP: u32 = 8;
 const FEW_COLUMNS: u32 = 2;
 
 /// Columns of the largest tile of `matmul`; activations of many columns have room for whole tiles of it.
-pub const TILE_COLUMNS: u32 = 16;
+pub const TILE_COLUMNS: u32 = 32;
 
 params! {
     /// Params of `matvec.wgsl` and `matmul.wgsl`: `common/product.wgsl`.
@@ -185,20 +185,32 @@ enum Shape {
     /// `matvec.wgsl` with this many quads side by side.
     Team { side: u32 },
     /// `matmul.wgsl` with this many columns and threads.
-    Tile { columns: u32, threads: u32, scaling: Scaling, share: Share },
+    Tile { columns: u32, threads: u32, math: TileMath, share: Share },
 }
 
-/// What is multiplied with the weights' scales: the file of the `scaling` slot.
+/// What a tile computes with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scaling {
+enum TileMath {
+    /// 32-bit floats, scales applied to sums: for few columns.
     Sums,
-    Weights,
+    /// Scales applied to weights, but for integers.
+    Many(Math),
+}
+
+impl TileMath {
+    /// The file of the `math` slot.
+    fn slot(self) -> &'static str {
+        match self {
+            Self::Sums => "f32_sums",
+            Self::Many(math) => math.slot(),
+        }
+    }
 }
 
 impl Shape {
-    fn new(n_columns: u32, choices: Choices, caps: &Caps) -> Self {
+    fn new(n_columns: u32, dtype: DType, choices: Choices, caps: &Caps) -> Self {
         let share = choices.share;
-        let one_column = |threads| Self::Tile { columns: 1, threads, scaling: Scaling::Sums, share };
+        let one_column = |threads| Self::Tile { columns: 1, threads, math: TileMath::Sums, share };
         match (n_columns, choices.one_column) {
             (1, OneColumn::Team2) => Self::team(2, caps),
             (1, OneColumn::Team8) => Self::team(8, caps),
@@ -206,11 +218,17 @@ impl Shape {
             (1, OneColumn::Tile32) => one_column(32),
             (1, OneColumn::Tile64) => one_column(64),
             _ => {
-                let columns = choices.tile_columns.min(n_columns);
+                // Floats have no codes to unpack for every column of a tile: more of them fit.
+                let most = if dtype.is_float() { 2 * choices.tile_columns } else { choices.tile_columns };
+                let columns = most.min(n_columns);
                 // Columns that must come out as they do alone add up in the same order.
                 let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
-                let scaling = if columns <= FEW_COLUMNS || is_alike { Scaling::Sums } else { Scaling::Weights };
-                Self::Tile { columns, threads: choices.tile_threads, scaling, share }
+                let math = match choices.math {
+                    _ if columns <= FEW_COLUMNS || is_alike => TileMath::Sums,
+                    Math::Int8 if dtype.is_float() => TileMath::Many(Math::F32),
+                    math => TileMath::Many(math),
+                };
+                Self::Tile { columns, threads: choices.tile_threads, math, share }
             }
         }
     }
@@ -288,10 +306,11 @@ fn variant(caps: &Caps, weights: (DType, u32), shape: Shape, is_normed: bool, ha
     let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
-        Shape::Team { side } => variant.slot("scaling", "sums").size("WG", WORKGROUP).size("SIDE", side),
-        Shape::Tile { columns, threads, scaling, share } => {
-            let scaling = if scaling == Scaling::Sums { "sums" } else { "weights" };
-            let variant = variant.slot("scaling", scaling).share(caps, share).size("WG", threads).size("COLS", columns);
+        Shape::Team { side } => variant.slot("math", "f32_sums").size("WG", WORKGROUP).size("SIDE", side),
+        Shape::Tile { columns, threads, math, share } => {
+            let variant = if math == TileMath::Many(Math::F16) { variant.in_f16() } else { variant };
+            let variant = variant.slot("math", math.slot()).share(caps, share);
+            let variant = variant.size("WG", threads).size("COLS", columns);
             let granules = if columns <= FEW_COLUMNS { 2 } else { 1 };
             variant.size("LOADS", 8 / caps.share_lanes()).size("GRANULES", granules)
         }
@@ -311,8 +330,8 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
     assert_eq!(weights.n_cols, x.n_values, "x of a product");
     output.check(weights);
     let n_columns = if wanted == Wanted::Last { 1 } else { x.n_columns };
-    let shape = Shape::new(n_columns, pass.rec.choices(), pass.rec.caps());
     for part in &weights.parts {
+        let shape = Shape::new(n_columns, part.dtype, pass.rec.choices(), pass.rec.caps());
         let mut params = ProductParams {
             planes: part.planes,
             n_rows: part.n_rows,
@@ -425,7 +444,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             all.push((&EMBED, embed_variant((dtype, 4), store, ColumnsAre::Sequence)));
         }
         all.push((&EMBED, embed_variant((dtype, 4), Store::Set, ColumnsAre::Slots)));
-        for shape in shapes(caps) {
+        for shape in shapes(caps, dtype) {
             all.extend(product_variants(caps, dtype, shape));
         }
     }
@@ -433,13 +452,21 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
 }
 
 /// Every shape that some choice leads to.
-fn shapes(caps: &Caps) -> Vec<Shape> {
-    let tile = |columns, threads, scaling, share| Shape::Tile { columns, threads, scaling, share };
+fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
+    let tile = |columns, threads, math, share| Shape::Tile { columns, threads, math, share };
     let sums = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64)]
-        .map(|(c, t)| tile(c, t, Scaling::Sums, Share::Broadcast));
-    let weights = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, Scaling::Weights, Share::Broadcast));
-    let shuffled = [(1, 64, Scaling::Sums), (8, 64, Scaling::Weights)].map(|(c, t, s)| tile(c, t, s, Share::Shuffle));
-    [sums.as_slice(), &weights, &shuffled, &[2, 8].map(|side| Shape::team(side, caps))].concat()
+        .map(|(c, t)| tile(c, t, TileMath::Sums, Share::Broadcast));
+    let f32 = TileMath::Many(Math::F32);
+    let many = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, f32, Share::Broadcast));
+    let shuffled = [(1, TileMath::Sums), (8, f32)].map(|(c, math)| tile(c, 64, math, Share::Shuffle));
+    let teams = [2, 8].map(|side| Shape::team(side, caps));
+    let of_dtype = if dtype.is_float() {
+        tile(TILE_COLUMNS, 32, f32, Share::Broadcast)
+    } else {
+        tile(8, 64, TileMath::Many(Math::Int8), Share::Broadcast)
+    };
+    let in_f16 = caps.f16.then(|| tile(8, 64, TileMath::Many(Math::F16), Share::Broadcast));
+    sums.into_iter().chain(many).chain(shuffled).chain(teams).chain([of_dtype]).chain(in_f16).collect()
 }
 
 /// Element types of the cache, rotations and columns of the `qkv` output.

@@ -7,13 +7,13 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::RowOrder;
 use crate::gpu::tensor::{Columns, Matrix};
-use crate::gpu::{Choices, DeviceInfo, Gpu, OneColumn, Program, Share};
+use crate::gpu::{Choices, DeviceInfo, Gpu, Math, OneColumn, Program, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use web_time::Instant;
 
-/// Seconds after which no further candidate is tried, beyond the first two for each number of columns: what was measured so far
-/// decides. A driver that compiles slowly would make a person wait.
+/// Seconds after which no further candidate is tried, beyond the first two of most questions: what was measured so far decides. A
+/// driver that compiles slowly would make a person wait.
 const BUDGET: f64 = 0.8;
 
 /// Seconds that a timed run takes at least.
@@ -22,8 +22,19 @@ const LONG_ENOUGH: f64 = 0.003;
 /// Timed runs of a candidate; the fastest counts.
 const RUNS: usize = 4;
 
+/// Seconds of timed runs after which two are enough.
+const MUCH: f64 = 0.05;
+
+/// The most repetitions of the products in a timed run.
+const MAX_TIMES: usize = 256;
+
 /// Error against the CPU above which a candidate is wrong.
-const MAX_NMSE: f64 = 1e-5;
+fn max_nmse(math: Math) -> f64 {
+    match math {
+        Math::F32 => 1e-5,
+        Math::F16 | Math::Int8 => 1e-3,
+    }
+}
 
 /// A candidate must be this much faster to replace an earlier one: noise chooses nothing.
 const MARGIN: f64 = 0.95;
@@ -118,7 +129,7 @@ impl Probe {
         for (layer, y) in self.layers.iter().zip(&results) {
             // All columns are the same: a wrong one anywhere shows.
             let found = y.read(gpu, n_columns as usize).await?;
-            if found.iter().any(|column| !is_near(column, &layer.wanted)) {
+            if found.iter().any(|column| !is_near(column, &layer.wanted, max_nmse(choices.math))) {
                 return Ok(None);
             }
         }
@@ -127,24 +138,32 @@ impl Probe {
 }
 
 /// Seconds of one run, the fastest of a few. A browser takes milliseconds to tell that work is done, more than the work: each
-/// run repeats the program until that is the smaller part, and what waiting for nothing takes is left out.
+/// run repeats the program until that is the smaller part, and what waiting for nothing takes is left out. A run that something
+/// else held up looks long enough and is not: a doubled one has to agree.
 async fn fastest(gpu: &Gpu, program: &Program) -> Result<f64> {
     let all: Vec<usize> = (0..program.n_dispatches()).collect();
-    let idle = gpu.time_some(program, &[], 1).await?.min(gpu.time_some(program, &[], 1).await?);
-    let once = (gpu.time_some(program, &all, 1).await? - idle).max(1e-5);
-    let times = ((LONG_ENOUGH + 4.0 * idle) / once).ceil().clamp(1.0, 256.0);
-    let mut best = f64::INFINITY;
-    for _ in 0..RUNS {
-        let seconds = gpu.time_some(program, &all, times as usize).await? - idle;
-        best = best.min(seconds.max(0.0) / times);
+    let mut idle = f64::INFINITY;
+    for _ in 0..3 {
+        idle = idle.min(gpu.time_some(program, &[], 1).await?);
     }
-    Ok(best)
+    let (mut times, mut runs) = (1, Vec::new());
+    while runs.len() < 2 || (runs.len() < RUNS && runs.iter().sum::<f64>() < MUCH) {
+        let seconds = gpu.time_some(program, &all, times).await? - idle;
+        if seconds >= LONG_ENOUGH + 4.0 * idle || times == MAX_TIMES {
+            runs.push(seconds.max(1e-6));
+        } else {
+            // Too short, whatever longer ones there were before.
+            runs.clear();
+            times = (2 * times).min(MAX_TIMES);
+        }
+    }
+    Ok(runs.into_iter().fold(f64::INFINITY, f64::min) / times as f64)
 }
 
-fn is_near(found: &[f32], wanted: &[f64]) -> bool {
+fn is_near(found: &[f32], wanted: &[f64], max_nmse: f64) -> bool {
     let error: f64 = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
     // NaN is not near.
-    error <= MAX_NMSE * wanted.iter().map(|b| b * b).sum::<f64>()
+    error <= max_nmse * wanted.iter().map(|b| b * b).sum::<f64>()
 }
 
 /// Measures which shaders are fastest on `gpu`, in about a second at most.
@@ -154,38 +173,68 @@ fn is_near(found: &[f32], wanted: &[f64]) -> bool {
 pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
     let probe = Probe::new(gpu).await?;
-    let start = Instant::now();
+    let contest = Contest { gpu, probe, start: Instant::now() };
     let mut choices = Choices::default();
     if gpu.caps().subgroups {
         let all = [Share::Broadcast, Share::Shuffle].map(|share| Choices { share, ..choices });
-        choices = best_of(gpu, &probe, choices.tile_columns, start, &all).await?;
+        choices = contest.best_of(choices.tile_columns, None, &all).await?.0;
     }
     // Those that differ most come first, for where there is time for few.
     let one = |one_column| Choices { one_column, ..choices };
     let all = [OneColumn::Team2, OneColumn::Tile32, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64].map(one);
-    choices = best_of(gpu, &probe, 1, start, &all).await?;
+    choices = contest.best_of(1, None, &all).await?.0;
     let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
-    let all = [(8, 64), (8, 32), (4, 64), (16, 32)].map(many);
-    best_of(gpu, &probe, 4 * TILE_COLUMNS, start, &all).await
+    let all = [(8, 64), (16, 32), (4, 64), (8, 32)].map(many);
+    let in_f32 = contest.best_of(2 * TILE_COLUMNS, None, &all).await?;
+    let shorter: &[Math] = if gpu.caps().f16 { &[Math::F16, Math::Int8] } else { &[Math::Int8] };
+    let all: Vec<_> = shorter.iter().map(|math| Choices { math: *math, ..in_f32.0 }).collect();
+    Ok(contest.best_of(2 * TILE_COLUMNS, Some(in_f32), &all).await?.0)
 }
 
-async fn best_of(gpu: &Gpu, probe: &Probe, n_columns: u32, start: Instant, all: &[Choices]) -> Result<Choices> {
-    let mut best: Option<(Choices, f64)> = None;
-    for (i, candidate) in all.iter().enumerate() {
-        if i >= 2 && best.is_some() && start.elapsed().as_secs_f64() > BUDGET {
-            break;
+/// A candidate and its seconds.
+type Timed = (Choices, f64);
+
+/// Candidates in turn on one device.
+struct Contest<'a> {
+    gpu: &'a Gpu,
+    probe: Probe,
+    start: Instant,
+}
+
+impl Contest<'_> {
+    /// The fastest with `n_columns` columns, of what is `known` and of `all`: of two at least, of more while there is time.
+    async fn best_of(&self, n_columns: u32, known: Option<Timed>, all: &[Choices]) -> Result<Timed> {
+        let at_least = if known.is_some() { 0 } else { 2 };
+        let mut best = known;
+        for (i, candidate) in all.iter().enumerate() {
+            if i >= at_least && best.is_some() && self.start.elapsed().as_secs_f64() > BUDGET {
+                break;
+            }
+            let Some(seconds) = self.time(*candidate, n_columns).await? else { continue };
+            if best.is_none_or(|(_, least)| seconds < MARGIN * least) {
+                best = Some((*candidate, seconds));
+            }
         }
-        let Some(seconds) = probe.time(gpu, *candidate, n_columns).await? else {
-            tracing::warn!("{}: wrong results with {candidate:?}: it is not used", gpu.info().name);
-            continue;
-        };
-        tracing::debug!("{n_columns} columns with {candidate:?}: {:.3} ms", seconds * 1e3);
-        if best.is_none_or(|(_, least)| seconds < MARGIN * least) {
-            best = Some((*candidate, seconds));
-        }
+        let wrong = "every shader for products gives wrong results on this device; another driver may help";
+        best.ok_or(Error::Gpu { during: "choosing shaders", reason: wrong.into() })
     }
-    let wrong = "every shader for products gives wrong results on this device; another driver may help";
-    best.map(|(choices, _)| choices).ok_or(Error::Gpu { during: "choosing shaders", reason: wrong.into() })
+
+    /// Seconds of a candidate, or none where it is wrong or the driver refuses it; an error where the device is gone.
+    async fn time(&self, candidate: Choices, n_columns: u32) -> Result<Option<f64>> {
+        let name = &self.gpu.info().name;
+        match self.probe.time(self.gpu, candidate, n_columns).await {
+            Ok(None) => tracing::warn!("{name}: wrong results with {candidate}: it is not used"),
+            Err(error) => {
+                self.gpu.begin("choosing shaders")?;
+                tracing::warn!("{name}: {candidate}: {error}: it is not used");
+            }
+            Ok(Some(seconds)) => {
+                tracing::debug!("{n_columns} columns with {candidate}: {:.3} ms", seconds * 1e3);
+                return Ok(Some(seconds));
+            }
+        }
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
@@ -201,8 +250,8 @@ mod tests {
 
     #[test]
     fn wrong_or_missing_numbers_are_not_near() {
-        assert!(is_near(&[1.0, 2.0], &[1.0, 2.0]));
-        assert!(!is_near(&[1.0, 2.1], &[1.0, 2.0]));
-        assert!(!is_near(&[1.0, f32::NAN], &[1.0, 2.0]));
+        assert!(is_near(&[1.0, 2.0], &[1.0, 2.0], 1e-5));
+        assert!(!is_near(&[1.0, 2.1], &[1.0, 2.0], 1e-5));
+        assert!(!is_near(&[1.0, f32::NAN], &[1.0, 2.0], 1e-5));
     }
 }

@@ -3,7 +3,7 @@
 use super::plan;
 use super::roofs::{Roof, Roofs};
 use crate::error::{Error, Result};
-use crate::gpu::{Cost, Gpu};
+use crate::gpu::{Choices, Cost, Gpu};
 use crate::session::{GenerateOptions, Session, Timings};
 use crate::tasks::{Scaling, TextEncoder};
 use serde::Serialize;
@@ -74,6 +74,8 @@ pub struct BenchReport {
     pub device: String,
     /// `vulkan`, `metal`, `dx12`, `webgpu`.
     pub backend: String,
+    /// The shaders that ran, where several are right.
+    pub choices: Choices,
     /// The device's read bandwidth, 10⁹ bytes per second.
     pub read_gbytes_per_s: Option<f64>,
     /// All that the device does at best.
@@ -265,6 +267,7 @@ fn report(gpu: &Gpu, model: &str, roofs: Roofs, tests: Vec<BenchTest>) -> BenchR
         model: model.to_owned(),
         device: info.name.clone(),
         backend: info.backend.clone(),
+        choices: gpu.choices(),
         read_gbytes_per_s: roofs.read_gbytes_per_s,
         roofs,
         tests,

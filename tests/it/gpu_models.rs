@@ -5,10 +5,11 @@ use crate::common::{llama2c, shared};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use trice::gpu::{Choices, Gpu};
+use trice::gpu::{Choices, Gpu, Math};
 use trice::kernels::tune::{Tunings, tune};
 use trice::session::{GenerateOptions, KvType, LoadOptions, Session};
 use trice::tasks::{Scaling, TextEncoder};
+use trice::text::SamplingParams;
 
 fn json(path: &std::path::Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -204,6 +205,60 @@ fn every_variant_gives_the_same_tokens() {
             assert_eq!(answer.tokens, ids(&case["greedy_ids"])[..40], "{choices} with subgroups: {has_subgroups}");
         }
     }
+}
+
+/// Tiles of 16-bit floats and of 8-bit integers: what comes next after windows of a text, as with 32-bit floats but for the
+/// nearest of ties. Windows begin at different tokens, so that every one is a prompt of its own.
+#[test]
+fn shorter_numbers_agree_with_32_bit_floats_on_what_comes_next() {
+    const WINDOW: usize = 48;
+    const N_WINDOWS: usize = 100;
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let case = &json(&models.join("stories.reference.json"))["cases"][0];
+    let session = |gpu: Gpu| {
+        let checkpoint = open_bytes("stories.gguf", std::fs::read(models.join("stories.gguf")).unwrap());
+        block_on(Session::load(&Rc::new(gpu), &checkpoint, &LoadOptions::default(), &mut |_| {})).unwrap()
+    };
+    let Some(gpu) = raw_gpu() else { return };
+    let mut in_f32 = session(gpu);
+    let n_tokens = WINDOW + N_WINDOWS;
+    let sampling = SamplingParams { temperature: 1.0, seed: 7, ..SamplingParams::default() };
+    let request =
+        GenerateOptions { max_tokens: Some(n_tokens), sampling, ignore_end: true, ..GenerateOptions::default() };
+    let prompt = ids(&case["prompt_ids"]);
+    let answer = block_on(in_f32.generate(&prompt, &request, &mut |_| ControlFlow::Continue(()))).unwrap();
+    let text = [prompt, answer.tokens].concat();
+    let windows: Vec<_> = text.windows(WINDOW).take(N_WINDOWS).collect();
+    let next = |session: &mut Session| -> Vec<Vec<f32>> {
+        windows.iter().map(|window| block_on(session.next_logits(window)).unwrap()).collect()
+    };
+    let wanted = next(&mut in_f32);
+    for math in [Math::F16, Math::Int8] {
+        for has_subgroups in [true, false] {
+            let Some(gpu) = raw_gpu() else { return };
+            if math == Math::F16 && !gpu.caps().f16 {
+                eprintln!("SKIPPED: tiles of 16-bit floats: {} has none", gpu.info().name);
+                continue;
+            }
+            let gpu = if has_subgroups { gpu } else { gpu.without_subgroups() };
+            let found = next(&mut session(gpu.with_choices(Choices { math, ..Choices::default() })));
+            let (mut n_agree, mut error, mut power) = (0, 0.0, 0.0);
+            for (found, wanted) in found.iter().zip(&wanted) {
+                n_agree += usize::from(best(found) == best(wanted));
+                error += found.iter().zip(wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+                power += wanted.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>();
+            }
+            let nmse = error / power;
+            println!("{math:?}, subgroups {has_subgroups}: {n_agree} of {} agree, NMSE {nmse:.1e}", windows.len());
+            assert!(n_agree * 100 >= windows.len() * 99, "{math:?}: {n_agree} of {}", windows.len());
+            assert!(nmse > 0.0, "{math:?} was not used");
+            assert!(nmse <= 1e-3, "{math:?}: NMSE {nmse}");
+        }
+    }
+}
+
+fn best(logits: &[f32]) -> Option<usize> {
+    (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
 }
 
 /// Measuring chooses among right shaders and is kept under the device's name.

@@ -106,7 +106,8 @@ fn every_kernel_translates_to_every_backend() {
     for (caps, kernel, variant) in all() {
         let label = variant.label();
         let weights = label.split(' ').next().unwrap_or_default().to_owned();
-        if !seen.insert((caps.min_lanes, kernel.name, weights)) {
+        let math = ["f16", "int8"].map(|math| label.split(' ').skip(1).any(|word| word == math));
+        if !seen.insert((caps.min_lanes, kernel.name, weights, math)) {
             continue;
         }
         let (module, info) = validate(kernel, &variant, &compose(kernel, &variant, &caps));

@@ -1,4 +1,4 @@
-// Scales go to the weights, once for all columns that share them.
+// A quad's weights of its codes.
 fn scaled(codes: Quad, f: Affine) -> Quad {
     return Quad(
         f.scale.x * codes.a + f.offset.x,
@@ -7,5 +7,3 @@ fn scaled(codes: Quad, f: Affine) -> Quad {
         f.scale.w * codes.d + f.offset.w,
     );
 }
-fn tally(total: vec4<f32>, v: vec4<f32>) -> vec4<f32> { return total; }
-fn finished(sums: vec4<f32>, total: vec4<f32>, f: Affine) -> vec4<f32> { return sums; }
