@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;
 
 fn n_quads() -> u32 { return (params.n_rows + 3u) / 4u; }
-// What x is divided by where it must not be zero.
+// The least that x is divided by: all of it may be zero.
 const SMALLEST: f32 = 1e-30;
 
 // What a normed column's products are multiplied with; `squares` is the sum of its x².

@@ -31,6 +31,15 @@ pub fn raw_gpu() -> Option<Gpu> {
     }
 }
 
+/// Whether shaders of the device under test have 16-bit floats; said where not.
+pub fn has_f16() -> bool {
+    let has = raw_gpu().is_some_and(|gpu| gpu.caps().f16);
+    if !has {
+        println!("skipped: shaders have no 16-bit floats here");
+    }
+    has
+}
+
 /// A GGUF in memory.
 pub fn open_bytes(name: &str, bytes: Vec<u8>) -> Checkpoint {
     let source: Rc<dyn Source> = Rc::new(MemorySource::new(name, bytes));

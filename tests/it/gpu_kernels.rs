@@ -2,7 +2,7 @@
 //! blocks of every type, decoded by PyPI's `gguf` (tests/golden), so quantization adds no slack.
 
 use crate::common::gguf_writer::GgufWriter;
-use crate::common::gpu::{block_on, open_bytes, raw_gpu};
+use crate::common::gpu::{block_on, has_f16, open_bytes, raw_gpu};
 use crate::common::reference::{self, check, noise};
 use std::rc::Rc;
 use trice::format::DType;
@@ -11,7 +11,9 @@ use trice::gpu::tensor::{Columns, Matrix};
 use trice::gpu::{Buffer, Choices, Gpu, Math, OneColumn, Share};
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
-use trice::kernels::matmul::{Activation, Ids, Output, Product, RmsPrologue, Store, Wanted, embed, multiply};
+use trice::kernels::matmul::{
+    Activation, Ids, Output, Product, RmsPrologue, Store, TILE_COLUMNS, Wanted, embed, multiply,
+};
 use trice::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use trice::kernels::{ColumnsAre, Pass, STATE_BYTES, write_state};
 use trice::text::{SamplingParams, sampling};
@@ -66,18 +68,6 @@ fn many_columns() -> Vec<Choices> {
     [(4, Share::Broadcast), (8, Share::Shuffle), (16, Share::Broadcast)]
         .map(|(tile_columns, share)| Choices { tile_columns, share, ..Choices::default() })
         .to_vec()
-}
-
-/// Tiles that compute with shorter numbers, where the device has them.
-fn shorter_numbers() -> Vec<Choices> {
-    let has_f16 = raw_gpu().is_some_and(|gpu| gpu.caps().f16);
-    if !has_f16 {
-        eprintln!("SKIPPED: tiles of 16-bit floats: this device has none");
-    }
-    let all = [(Math::Int8, 8), (Math::F16, 8), (Math::F16, 16)]
-        .into_iter()
-        .filter(|(math, _)| *math != Math::F16 || has_f16);
-    all.map(|(math, tile_columns)| Choices { math, tile_columns, ..Choices::default() }).collect()
 }
 
 /// x as a device's tiles take it: integers are 127ths of the largest of what lanes load together.
@@ -273,19 +263,32 @@ fn gate_and_up_become_one_column_or_many() {
 
 #[test]
 fn matmul_of_every_type_and_a_ragged_number_of_columns() {
-    for gpu in devices_and_choices(&[many_columns(), shorter_numbers()].concat()) {
+    check_tiles(&many_columns());
+    check_tiles(&[Choices { math: Math::Int8, ..Choices::default() }]);
+}
+
+#[test]
+fn matmul_of_every_type_in_16_bit_floats() {
+    if has_f16() {
+        check_tiles(&[8, 16].map(|tile_columns| Choices { math: Math::F16, tile_columns, ..Choices::default() }));
+    }
+}
+
+/// Products of every type with 11 columns: one tile of floats where they are 32 wide, several of others.
+fn check_tiles(all: &[Choices]) {
+    const N_TOKENS: u32 = 11;
+    for gpu in devices_and_choices(all) {
         for (i, dtype) in DType::all().enumerate() {
             let (weights, decoded) = matrix(&gpu, dtype);
             let n_cols = decoded.len() as u32 / ROWS;
-            let n_tokens = 11;
-            let x = noise(i as u64 + 50, (n_tokens * n_cols) as usize);
-            let x_columns = columns(&gpu, 16, n_cols, &x);
-            let y = poisoned(&gpu, 16, ROWS);
+            let x = noise(i as u64 + 50, (N_TOKENS * n_cols) as usize);
+            let x_columns = columns(&gpu, TILE_COLUMNS, n_cols, &x);
+            let y = poisoned(&gpu, TILE_COLUMNS, ROWS);
             let bias = noise(7, 32);
             let vectors = upload(&gpu, &bias);
             let product = Product { bias: Some(0), ..plain(&weights, &x_columns, &y) };
-            run(&gpu, &vectors, 0, n_tokens, |pass| multiply(pass, &product));
-            let found = block_on(y.read(&gpu, 16)).unwrap();
+            run(&gpu, &vectors, 0, N_TOKENS, |pass| multiply(pass, &product));
+            let found = block_on(y.read(&gpu, TILE_COLUMNS as usize)).unwrap();
             for (column, x) in x.chunks(n_cols as usize).enumerate() {
                 let x = as_taken(&gpu, dtype, x);
                 let products = reference::matvec(&decoded, &x);
@@ -297,10 +300,8 @@ fn matmul_of_every_type_and_a_ragged_number_of_columns() {
                     check(&name, &found[column], &wanted, LIMIT);
                 }
             }
-            assert!(
-                found[n_tokens as usize..].iter().flatten().all(|v| *v == 1e6),
-                "columns past the step were written"
-            );
+            let is_poison = |v: &f32| *v == 1e6;
+            assert!(found[N_TOKENS as usize..].iter().flatten().all(is_poison), "columns past the step were written");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Real small models on the GPU against their references: tokens, logits, likelihoods, vectors, accuracies.
 
-use crate::common::gpu::{block_on, open_bytes, open_folder, raw_gpu, test_gpu};
+use crate::common::gpu::{block_on, has_f16, open_bytes, open_folder, raw_gpu, test_gpu};
 use crate::common::{llama2c, shared};
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -207,10 +207,21 @@ fn every_variant_gives_the_same_tokens() {
     }
 }
 
-/// Tiles of 16-bit floats and of 8-bit integers: what comes next after windows of a text, as with 32-bit floats but for the
-/// nearest of ties. Windows begin at different tokens, so that every one is a prompt of its own.
 #[test]
-fn shorter_numbers_agree_with_32_bit_floats_on_what_comes_next() {
+fn tiles_of_16_bit_floats_agree_on_what_comes_next() {
+    if has_f16() {
+        check_what_comes_next(Math::F16);
+    }
+}
+
+#[test]
+fn tiles_of_8_bit_integers_agree_on_what_comes_next() {
+    check_what_comes_next(Math::Int8);
+}
+
+/// What comes next after windows of a text, as with 32-bit floats but for the nearest of ties. Windows begin at different tokens, so
+/// that every one is a prompt of its own.
+fn check_what_comes_next(math: Math) {
     const WINDOW: usize = 24;
     const N_WINDOWS: usize = 100;
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -233,27 +244,21 @@ fn shorter_numbers_agree_with_32_bit_floats_on_what_comes_next() {
         windows.iter().map(|window| block_on(session.next_logits(window)).unwrap()).collect()
     };
     let wanted = next(&mut in_f32);
-    for math in [Math::F16, Math::Int8] {
-        for has_subgroups in [true, false] {
-            let Some(gpu) = raw_gpu() else { return };
-            if math == Math::F16 && !gpu.caps().f16 {
-                eprintln!("SKIPPED: tiles of 16-bit floats: {} has none", gpu.info().name);
-                continue;
-            }
-            let gpu = if has_subgroups { gpu } else { gpu.without_subgroups() };
-            let found = next(&mut session(gpu.with_choices(Choices { math, ..Choices::default() })));
-            let (mut n_agree, mut error, mut power) = (0, 0.0, 0.0);
-            for (found, wanted) in found.iter().zip(&wanted) {
-                n_agree += usize::from(best(found) == best(wanted));
-                error += found.iter().zip(wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-                power += wanted.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>();
-            }
-            let nmse = error / power;
-            println!("{math:?}, subgroups {has_subgroups}: {n_agree} of {} agree, NMSE {nmse:.1e}", windows.len());
-            assert!(n_agree * 100 >= windows.len() * 99, "{math:?}: {n_agree} of {}", windows.len());
-            assert!(nmse > 0.0, "{math:?} was not used");
-            assert!(nmse <= 1e-3, "{math:?}: NMSE {nmse}");
+    for has_subgroups in [true, false] {
+        let Some(gpu) = raw_gpu() else { return };
+        let gpu = if has_subgroups { gpu } else { gpu.without_subgroups() };
+        let found = next(&mut session(gpu.with_choices(Choices { math, ..Choices::default() })));
+        let (mut n_agree, mut error, mut power) = (0, 0.0, 0.0);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            n_agree += usize::from(best(found) == best(wanted));
+            error += found.iter().zip(wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            power += wanted.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>();
         }
+        let nmse = error / power;
+        println!("{math:?}, subgroups {has_subgroups}: {n_agree} of {} agree, NMSE {nmse:.1e}", windows.len());
+        assert!(n_agree * 100 >= windows.len() * 99, "{math:?}: {n_agree} of {}", windows.len());
+        assert!(nmse > 0.0, "{math:?} was not used");
+        assert!(nmse <= 1e-3, "{math:?}: NMSE {nmse}");
     }
 }
 

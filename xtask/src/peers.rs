@@ -55,10 +55,11 @@ pub(crate) fn run(options: &Options, consent: Consent) -> Result<ExitCode> {
     shell::heading("The program");
     let trice = serve::build_program()?;
     let mut contests = contest::all(&drivers::to_test(&trice));
+    let names: Vec<String> = contests.iter().flat_map(Contest::names).collect();
     contests.iter_mut().for_each(|contest| contest.keep(&options.only));
     contests.retain(|contest| !contest.rows.is_empty());
     if contests.is_empty() {
-        bail!("no row holds {}", options.only.join(" and "));
+        bail!("no row holds {}; the rows are\n  {}", options.only.join(" and "), names.join("\n  "));
     }
 
     shell::heading("Setting the peers up");

@@ -152,13 +152,18 @@ impl Contest {
         Self { model, counts, rows }
     }
 
-    /// Leaves the rows that hold all of `words`.
+    /// Leaves the rows whose names hold all of `words`.
     pub(super) fn keep(&mut self, words: &[String]) {
-        let (model, counts) = (self.model, self.counts);
-        self.rows.retain(|(ours, peer, test)| {
-            let row = format!("{} {model} {} {}", ours.place(), counts.name(*test), peer.name());
-            words.iter().all(|word| row.contains(word))
-        });
+        let mut names = self.names().into_iter();
+        self.rows.retain(|_| names.next().is_some_and(|name| words.iter().all(|word| name.contains(word))));
+    }
+
+    /// The rows' names: place, model, test, peer.
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |(ours, peer, test): &(Subject, Subject, Test)| {
+            format!("{} {} {} {}", ours.place(), self.model, self.counts.name(*test), peer.name())
+        };
+        self.rows.iter().map(name).collect()
     }
 
     /// Everybody in the rows, once each: a program and its peers one after the other.
