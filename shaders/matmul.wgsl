@@ -18,13 +18,14 @@ fn main(
     @builtin(num_workgroups) n_groups: vec3<u32>,
     inv: Invocation,
 ) {
-    let column_tiles = select((state.n_tokens + COLS - 1u) / COLS, 1u, params.only_last == 1u);
+    let n_tokens = state.n_tokens;
+    let column_tiles = select((n_tokens + COLS - 1u) / COLS, 1u, params.only_last == 1u);
     let tile = linear_group(group, n_groups);
     let first = (tile / column_tiles) * WG;
     let quad = first + inv.local;
     // Whole teams leave: those that stay have all their lanes to load x.
     if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
-    let column = select((tile % column_tiles) * COLS, state.n_tokens - 1u, params.only_last == 1u);
+    let column = select((tile % column_tiles) * COLS, n_tokens - 1u, params.only_last == 1u);
     let at = at_quad(min(quad, n_quads() - 1u));
     let lane = share_lane(inv);
     #repeat c COLS
@@ -79,10 +80,11 @@ fn main(
         }
         #end
     }
+    let to = target_of(min(quad, n_quads() - 1u));
     #repeat c COLS
     if (NORMED) { sums_$c *= norm_scale(share_sum(inv, squares_$c)); }
-    if (quad < n_quads() && column + $cu < state.n_tokens) {
-        store(quad, select(column + $cu, 0u, params.only_last == 1u), sums_$c);
+    if (quad < n_quads() && column + $cu < n_tokens) {
+        store(to, select(column + $cu, 0u, params.only_last == 1u), sums_$c);
     }
     #end
 }

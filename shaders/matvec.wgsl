@@ -50,6 +50,6 @@ fn main(
         }
         sums = strided_sum4(inv, sums, SIDE);
         if (NORMED) { sums *= norm_scale(strided_sum4(inv, vec4<f32>(squares), SIDE).x); }
-        if (lane(inv) < SIDE && quad < n_quads()) { store(quad, select(column, 0u, params.only_last == 1u), sums); }
+        if (lane(inv) < SIDE && quad < n_quads()) { store(target_of(quad), select(column, 0u, params.only_last == 1u), sums); }
     }
 }

@@ -10,9 +10,12 @@
 @group(0) @binding(7) var<storage, read_write> k: array<KvPair>;
 @group(0) @binding(8) var<storage, read_write> v: array<KvPair>;
 const QUADS: u32 = HEAD_DIM / 4u;
-fn store(quad: u32, column: u32, sums: vec4<f32>) {
-    let row = params.first_row + (quad / QUADS) * HEAD_DIM;
-    let values = quad_values(quad % QUADS);
-    let biased = vec4<f32>(add_bias(sums.x, row + values.x), add_bias(sums.y, row + values.y), add_bias(sums.z, row + values.z), add_bias(sums.w, row + values.w));
-    append(row / HEAD_DIM, quad % QUADS, column, biased);
+// Which quad of which head, and what all columns add to it.
+struct Target { head: u32, t: u32, bias: vec4<f32> }
+fn target_of(quad: u32) -> Target {
+    let head = params.first_row / HEAD_DIM + quad / QUADS;
+    let t = quad % QUADS;
+    let pairs = head * (HEAD_DIM / 2u) + quad_values(t).xz / 2u;
+    return Target(head, t, vec4<f32>(bias2(pairs.x), bias2(pairs.y)));
 }
+fn store(to: Target, column: u32, sums: vec4<f32>) { append(to.head, to.t, column, sums + to.bias); }

@@ -1,2 +1,2 @@
 // The residual stream before this layer half; same layout as y.
-fn add_residual(v: f32, index: u32) -> f32 { return v + residual[index]; }
+fn add_residual(v: vec4<f32>, at: u32) -> vec4<f32> { return v + residual[at]; }

@@ -1,1 +1,1 @@
-fn add_residual(v: f32, index: u32) -> f32 { return v; }
+fn add_residual(v: vec4<f32>, at: u32) -> vec4<f32> { return v; }

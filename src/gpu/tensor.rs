@@ -111,7 +111,7 @@ impl Matrix {
     /// `order` where blocks of it lie whole in parts, else as in the files.
     ///
     /// # Errors
-    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, `Limit` when the device holds no such buffers.
+    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix or types change within a quad of rows, `Limit` when the device holds no such buffers.
     pub(crate) fn lay_out<'a>(
         gpu: &Gpu,
         checkpoint: &'a Checkpoint,
@@ -134,8 +134,14 @@ impl Matrix {
         let limit = gpu.info().max_binding_bytes.min(gpu.info().max_buffer_bytes);
         let order = if stacks.iter().all(|stack| stack.takes(order, limit)) { order } else { RowOrder::AsFiled };
         let mut parts = Vec::new();
-        let mut first_row = 0;
+        let mut first_row: u32 = 0;
         for stack in &stacks {
+            if !first_row.is_multiple_of(4) {
+                // Kernels write whole quads of rows.
+                let (name, dtype) = (&stack.0[0].name, stack.dtype().name());
+                let reason = format!("tensor {name} is {dtype} after {first_row} rows of another type: a multiple of 4 was wanted");
+                return Err(Error::format(checkpoint.name(), reason));
+            }
             let most = stack.rows_within(order, limit)?;
             for first in (0..stack.n_rows()).step_by(most as usize) {
                 let n_rows = most.min(stack.n_rows() - first);
