@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Choices {
     /// How a product with one column is shared out.
     pub one_column: OneColumn,
-    /// Columns of a register tile of products with many: 4, 8 or 16; twice as many where weights are floats.
+    /// Columns of a register tile of products with many: 4, 8 or 16.
     pub tile_columns: u32,
     /// Threads of a workgroup of those: 32 or 64.
     pub tile_threads: u32,

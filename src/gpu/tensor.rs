@@ -139,7 +139,9 @@ impl Matrix {
             if !first_row.is_multiple_of(4) {
                 // Kernels write whole quads of rows.
                 let (name, dtype) = (&stack.0[0].name, stack.dtype().name());
-                let reason = format!("tensor {name} is {dtype} after {first_row} rows of another type: a multiple of 4 was wanted");
+                let reason = format!(
+                    "tensor {name} is {dtype} after {first_row} rows of another type: a multiple of 4 was wanted"
+                );
                 return Err(Error::format(checkpoint.name(), reason));
             }
             let most = stack.rows_within(order, limit)?;

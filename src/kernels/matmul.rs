@@ -55,7 +55,7 @@ const QUADS_PER_GROUP: u32 = 8;
 const FEW_COLUMNS: u32 = 2;
 
 /// Columns of the largest tile of `matmul`; activations of many columns have room for whole tiles of it.
-pub const TILE_COLUMNS: u32 = 32;
+pub const TILE_COLUMNS: u32 = 16;
 
 params! {
     /// Params of `matvec.wgsl` and `matmul.wgsl`: `common/product.wgsl`.
@@ -218,9 +218,7 @@ impl Shape {
             (1, OneColumn::Tile32) => one_column(32),
             (1, OneColumn::Tile64) => one_column(64),
             _ => {
-                // Floats have no codes to unpack for every column of a tile: more of them fit.
-                let most = if dtype.is_float() { 2 * choices.tile_columns } else { choices.tile_columns };
-                let columns = most.min(n_columns);
+                let columns = choices.tile_columns.min(n_columns);
                 // Columns that must come out as they do alone add up in the same order.
                 let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
                 let math = match choices.math {
@@ -457,16 +455,12 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
     let sums = [(1, 16), (1, 32), (1, 64), (2, 64), (4, 64), (8, 64)]
         .map(|(c, t)| tile(c, t, TileMath::Sums, Share::Broadcast));
     let f32 = TileMath::Many(Math::F32);
-    let many = [(4, 64), (8, 64), (16, 32)].map(|(c, t)| tile(c, t, f32, Share::Broadcast));
+    let many = [(4, 64), (8, 64), (TILE_COLUMNS, 32)].map(|(c, t)| tile(c, t, f32, Share::Broadcast));
     let shuffled = [(1, TileMath::Sums), (8, f32)].map(|(c, math)| tile(c, 64, math, Share::Shuffle));
     let teams = [2, 8].map(|side| Shape::team(side, caps));
-    let of_dtype = if dtype.is_float() {
-        tile(TILE_COLUMNS, 32, f32, Share::Broadcast)
-    } else {
-        tile(8, 64, TileMath::Many(Math::Int8), Share::Broadcast)
-    };
+    let in_int8 = (!dtype.is_float()).then(|| tile(8, 64, TileMath::Many(Math::Int8), Share::Broadcast));
     let in_f16 = caps.f16.then(|| tile(8, 64, TileMath::Many(Math::F16), Share::Broadcast));
-    sums.into_iter().chain(many).chain(shuffled).chain(teams).chain([of_dtype]).chain(in_f16).collect()
+    sums.into_iter().chain(many).chain(shuffled).chain(teams).chain(in_int8).chain(in_f16).collect()
 }
 
 /// Element types of the cache, rotations and columns of the `qkv` output.

@@ -74,6 +74,9 @@ fn key(device: &DeviceInfo) -> String {
     format!("{name} | {driver} | {backend} | lanes {smallest} to {largest} | f16 {f16} | trice {version}")
 }
 
+/// Columns of a step with many.
+const MANY: u32 = 4 * TILE_COLUMNS;
+
 /// Products of a model's layer, with what the CPU finds for their columns.
 struct Probe {
     /// `(3072, 576)` and `(576, 576)`: wide and small, as in a model of 135M weights. Rows are equally long, so a candidate is
@@ -185,12 +188,12 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     let all = [OneColumn::Team2, OneColumn::Tile32, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64].map(one);
     choices = contest.best_of(1, None, &all).await?.0;
     let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
-    // Of about equals the widest: it reads weights least often, and tiles of floats follow it.
+    // Of about equals the widest: it reads weights least often.
     let all = [(16, 32), (8, 64), (4, 64), (8, 32)].map(many);
-    let in_f32 = contest.best_of(2 * TILE_COLUMNS, None, &all).await?;
+    let in_f32 = contest.best_of(MANY, None, &all).await?;
     let shorter: &[Math] = if gpu.caps().f16 { &[Math::F16, Math::Int8] } else { &[Math::Int8] };
     let all: Vec<_> = shorter.iter().map(|math| Choices { math: *math, ..in_f32.0 }).collect();
-    Ok(contest.best_of(2 * TILE_COLUMNS, Some(in_f32), &all).await?.0)
+    Ok(contest.best_of(MANY, Some(in_f32), &all).await?.0)
 }
 
 /// A candidate and its seconds.

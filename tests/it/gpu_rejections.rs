@@ -121,6 +121,16 @@ fn gpu_hyperparameters_out_of_range_are_refused() {
     refusals.finish();
 }
 
+/// A feed-forward layer of that width whose gates are F32 and whose ups are F16.
+fn mixed(width: u64) -> Toy {
+    let values = vec![0.5; (width * DIM) as usize];
+    Toy::llama()
+        .uint("llama.feed_forward_length", width as u32)
+        .weights("blk.0.ffn_gate.weight", DType::F32, &[width, DIM], &values)
+        .weights("blk.0.ffn_up.weight", DType::F16, &[width, DIM], &values)
+        .weights("blk.0.ffn_down.weight", DType::F32, &[DIM, width], &values)
+}
+
 fn labelled(n: usize) -> Toy {
     let labels = (0..n).map(|i| format!("label {i}")).collect();
     Toy::classifier(2).set("bert.classifier.output_labels", Meta::Texts(labels))
@@ -148,6 +158,7 @@ fn gpu_tensors_that_do_not_fit_are_refused() {
         ("more tokens than rows", f32s(llama(), "token_embd.weight", &[tokens - 1, DIM]), "the embedding 258 rows"),
         ("another head", f32s(llama(), "output.weight", &[tokens + 1, DIM]), "output.weight has 260 rows"),
         ("wrong rope factors", f32s(llama(), "rope_freqs.weight", &[7]), "rope_freqs.weight holds 7 values"),
+        ("two types in a quad of rows", mixed(126), "blk.0.ffn_up.weight is F16 after 126 rows of another type"),
         ("end token out of range", llama().uint("tokenizer.ggml.eos_token_id", 259), "259"),
         ("no tokenizer", llama().without("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens"),
         ("a template of 10 MB", llama().text("tokenizer.chat_template", &" ".repeat(10 << 20)), "template"),
