@@ -111,11 +111,6 @@ impl Subject {
         }
     }
 
-    /// Whether its figures come from a software adapter that is too slow for large batches.
-    fn is_slow(&self) -> bool {
-        self.adapter() == Some(Browser::Stock.adapter())
-    }
-
     /// `native llvmpipe`, `Chromium swiftshader`.
     pub(super) fn place(&self) -> String {
         let kind =
@@ -207,14 +202,9 @@ pub(super) fn all(drivers: &[Driver]) -> Vec<Contest> {
         contests.push(Contest::new(model, counts, &pages().collect::<Vec<_>>(), &peers));
     }
     for batch in [1, 8, 32] {
-        let mut ours: Vec<Subject> = pages().chain(native()).collect();
+        let ours: Vec<Subject> = pages().chain(native()).collect();
         let mut peers: Vec<Subject> = Browser::ALL.into_iter().map(Subject::TransformersWebGpu).collect();
         peers.push(Subject::TransformersWasm);
-        if batch == 32 {
-            // Minutes a run.
-            ours.retain(|subject| !subject.is_slow());
-            peers.retain(|subject| !subject.is_slow());
-        }
         contests.push(Contest::new(Model::MiniLm, Counts { prompt: 128, generate: 0, batch }, &ours, &peers));
     }
     contests
@@ -251,7 +241,6 @@ mod contest_tests {
     fn words_narrow_the_rows_down() {
         assert_eq!(rows(&["MiniLM", "× 8", "WebGPU", "llvmpipe"]).len(), 1);
         assert!(rows(&["MiniLM", "tg"]).is_empty());
-        assert!(rows(&["× 32", "swiftshader"]).is_empty());
     }
 
     #[test]
