@@ -83,8 +83,15 @@ fn main(
     let to = target_of(min(quad, n_quads() - 1u));
     #repeat c COLS
     if (NORMED) { sums_$c *= norm_scale(share_sum(inv, squares_$c)); }
-    if (quad < n_quads() && column + $cu < n_tokens) {
-        store(to, select(column + $cu, 0u, params.only_last == 1u), sums_$c);
-    }
     #end
+    // A loop: unrolled, what becomes of a column would be most of the code.
+    var all: array<vec4<f32>, COLS>;
+    #repeat c COLS
+    all[$c] = sums_$c;
+    #end
+    for (var c = 0u; c < COLS; c++) {
+        if (quad < n_quads() && column + c < n_tokens) {
+            store(to, select(column + c, 0u, params.only_last == 1u), all[c]);
+        }
+    }
 }
