@@ -111,7 +111,8 @@ impl Matrix {
     /// `order` where blocks of it lie whole in parts, else as in the files.
     ///
     /// # Errors
-    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix or types change within a quad of rows, `Limit` when the device holds no such buffers.
+    /// `Format` when a tensor is missing or is no `(rows, n_cols)` matrix, `Unsupported` when types change within a quad of
+    /// rows, `Limit` when the device holds no such buffers.
     pub(crate) fn lay_out<'a>(
         gpu: &Gpu,
         checkpoint: &'a Checkpoint,
@@ -139,10 +140,10 @@ impl Matrix {
             if !first_row.is_multiple_of(4) {
                 // Kernels write whole quads of rows.
                 let (name, dtype) = (&stack.0[0].name, stack.dtype().name());
-                let reason = format!(
-                    "tensor {name} is {dtype} after {first_row} rows of another type: a multiple of 4 was wanted"
-                );
-                return Err(Error::format(checkpoint.name(), reason));
+                let file = checkpoint.name();
+                return Err(Error::unsupported(format!(
+                    "tensor {name} of {file} is {dtype} after {first_row} rows of another type: a multiple of 4 was wanted"
+                )));
             }
             let most = stack.rows_within(order, limit)?;
             for first in (0..stack.n_rows()).step_by(most as usize) {

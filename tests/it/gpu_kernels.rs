@@ -250,13 +250,16 @@ fn gate_and_up_become_one_column_or_many() {
             let capacity = if n_tokens == 1 { 1 } else { 16 };
             let x = noise(12, n_tokens * n_cols);
             let x_columns = columns(&gpu, capacity, n_cols as u32, &x);
-            let (y, vectors) = (poisoned(&gpu, capacity, n_gates as u32), upload(&gpu, &[0.0; 32]));
+            let bias = noise(13, 2 * n_gates);
+            let vectors = upload(&gpu, &[&[0.0; 8], bias.as_slice()].concat());
+            let y = poisoned(&gpu, capacity, n_gates as u32);
             let output = Output::Gated { y: &y, activation: Activation::Silu };
-            let product = Product { output, ..plain(&weights, &x_columns, &y) };
+            let product = Product { bias: Some(2), output, ..plain(&weights, &x_columns, &y) };
             run(&gpu, &vectors, 0, n_tokens as u32, |pass| multiply(pass, &product));
             let found = block_on(y.read(&gpu, n_tokens)).unwrap();
             for (column, x) in x.chunks(n_cols).enumerate() {
-                let both = reference::matvec(&values, x);
+                let products = reference::matvec(&values, x);
+                let both: Vec<f64> = products.iter().zip(&bias).map(|(v, b)| v + f64::from(*b)).collect();
                 let wanted: Vec<f64> = (0..n_gates).map(|i| reference::silu(both[i]) * both[n_gates + i]).collect();
                 check("gated", &found[column], &wanted, LIMIT);
             }
@@ -346,13 +349,26 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
     let weights =
         block_on(Matrix::load(&gpu, &checkpoint, &names, n_cols as u32, RowOrder::AsFiled, &mut |_| Ok(()))).unwrap();
     assert_eq!(weights.n_parts(), 2);
-    let x = noise(5, n_cols);
-    let x_columns = columns(&gpu, 1, n_cols as u32, &x);
-    let (y, rows) = (poisoned(&gpu, 1, n_rows as u32), poisoned(&gpu, 2, n_cols as u32));
-    let (vectors, ids) = (upload(&gpu, &[0.0; 4]), upload_ids(&gpu, &[2, 42]));
-    run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &plain(&weights, &x_columns, &y)));
+    let (rows, ids) = (poisoned(&gpu, 2, n_cols as u32), upload_ids(&gpu, &[2, 42]));
+    let (bias, vectors) = (noise(6, n_rows), upload(&gpu, &noise(6, n_rows)));
+    for n_tokens in [1, 11] {
+        let capacity = if n_tokens == 1 { 1 } else { TILE_COLUMNS };
+        let (x, r) = (noise(5, n_tokens * n_cols), noise(7, n_tokens * n_rows));
+        let x_columns = columns(&gpu, capacity, n_cols as u32, &x);
+        let residual = columns(&gpu, capacity, n_rows as u32, &r);
+        let y = poisoned(&gpu, capacity, n_rows as u32);
+        let output = Output::Plain { y: &y, activation: Activation::Identity, residual: Some(&residual) };
+        let product = Product { bias: Some(0), output, ..plain(&weights, &x_columns, &y) };
+        run(&gpu, &vectors, 0, n_tokens as u32, |pass| multiply(pass, &product));
+        let found = block_on(y.read(&gpu, n_tokens)).unwrap();
+        for (column, (x, r)) in x.chunks(n_cols).zip(r.chunks(n_rows)).enumerate() {
+            let products = reference::matvec(&values, x);
+            let wanted: Vec<f64> =
+                products.iter().zip(&bias).zip(r).map(|((v, b), r)| v + f64::from(*b) + f64::from(*r)).collect();
+            check(&format!("split product, column {column} of {n_tokens}"), &found[column], &wanted, LIMIT);
+        }
+    }
     run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, Ids::ByColumn(&ids), &rows, Store::Set));
-    check("split matvec", &block_on(y.read(&gpu, 1)).unwrap()[0], &reference::matvec(&values, &x), LIMIT);
     let found = block_on(rows.read(&gpu, 2)).unwrap();
     for (column, id) in [2usize, 42].into_iter().enumerate() {
         assert_eq!(found[column], values[id * n_cols..(id + 1) * n_cols]);

@@ -158,7 +158,7 @@ fn gpu_tensors_that_do_not_fit_are_refused() {
         ("more tokens than rows", f32s(llama(), "token_embd.weight", &[tokens - 1, DIM]), "the embedding 258 rows"),
         ("another head", f32s(llama(), "output.weight", &[tokens + 1, DIM]), "output.weight has 260 rows"),
         ("wrong rope factors", f32s(llama(), "rope_freqs.weight", &[7]), "rope_freqs.weight holds 7 values"),
-        ("two types in a quad of rows", mixed(126), "blk.0.ffn_up.weight is F16 after 126 rows of another type"),
+        ("two types in a quad of rows", mixed(126), "of toy.gguf is F16 after 126 rows of another type"),
         ("end token out of range", llama().uint("tokenizer.ggml.eos_token_id", 259), "259"),
         ("no tokenizer", llama().without("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens"),
         ("a template of 10 MB", llama().text("tokenizer.chat_template", &" ".repeat(10 << 20)), "template"),

@@ -21,7 +21,7 @@ impl fmt::Display for Model {
     }
 }
 
-/// How much is measured. Small enough that the slowest peer ends in a minute or so.
+/// How much is measured. Small enough that the slowest peer ends in a few minutes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Counts {
     /// Tokens of prompt; of an encoder, tokens per text.
