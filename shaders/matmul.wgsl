@@ -26,7 +26,8 @@ fn main(
     // Whole teams leave: those that stay have all their lanes to load x.
     if (first + team(inv) * n_lanes(inv) >= n_quads()) { return; }
     let column = select((tile % column_tiles) * COLS, n_tokens - 1u, params.only_last == 1u);
-    let at = at_quad(min(quad, n_quads() - 1u));
+    let own = min(quad, n_quads() - 1u);
+    let at = at_quad(own);
     let lane = share_lane(inv);
     #repeat c COLS
     let base_$c = (column + $cu) * params.x_stride;
@@ -80,11 +81,11 @@ fn main(
         }
         #end
     }
-    let to = target_of(min(quad, n_quads() - 1u));
+    let to = target_of(own);
     #repeat c COLS
     if (NORMED) { sums_$c *= norm_scale(share_sum(inv, squares_$c)); }
     #end
-    // A loop: unrolled, what becomes of a column would be most of the code.
+    // A loop: unrolled, what becomes of columns was up to two fifths of the code.
     var all: array<vec4<f32>, COLS>;
     #repeat c COLS
     all[$c] = sums_$c;

@@ -1,11 +1,11 @@
 //! Kernels whose columns are tokens of slots of their own, against CPU twins; idle columns leave everything as it was.
 
 use crate::common::gpu::{block_on, raw_gpu};
-use crate::common::reference::{self, check, noise};
-use crate::gpu_kernels::{
+use crate::common::kernels::{
     LIMIT, columns, devices, devices_and_choices, f32_matrix, ordered_matrix, plain, poisoned, run_with_state, upload,
     upload_ids,
 };
+use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
 use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::matmul::{Ids, Output, Product, RmsPrologue, Store, embed, multiply};

@@ -2,10 +2,10 @@
 //! token.
 
 use crate::common::gpu::{block_on, open_bytes, open_folder, raw_gpu};
+use crate::common::kernels::{columns, run_with_state, upload, upload_ids};
 use crate::common::reference::{self, noise};
 use crate::common::toy::{DIM, FFN_DIM, Meta, N_LAYERS, Toy, decoder_tokens};
 use crate::common::{llama2c, shared};
-use crate::gpu_kernels::{columns, run_with_state, upload, upload_ids};
 use crate::gpu_slots::{place, read_u32};
 use std::ops::ControlFlow;
 use std::rc::Rc;

@@ -13,6 +13,7 @@ mod gpu_kernels;
 mod gpu_loading;
 mod gpu_measure;
 mod gpu_models;
+mod gpu_products;
 mod gpu_recording;
 mod gpu_rejections;
 mod gpu_slots;
