@@ -6,6 +6,7 @@
 #import kv
 #import columns
 #import span
+#import score
 // y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span, as in flash attention (arXiv 2205.14135): K and V are read once for
 // ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then columns that share a slot. A team takes n_lanes
 // positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split every
@@ -18,7 +19,11 @@ struct Params {
     y_stride: u32,    // floats per column of y
     scale: f32,
     n_splits: u32,
+    window: u32,      // positions that a query sees, itself included
+    softcap: f32,
     pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -31,12 +36,15 @@ alias Value = vec4<f32>; // what lanes share
 const QUADS: u32 = HEAD_DIM / 4u;
 const NOTHING: f32 = -1e30;
 
+// What a query sees: positions begin..end of the text that begins at `text`.
+struct Span { text: u32, begin: u32, end: u32 }
+
 // The span of a query, or nothing past the step; the part of it that belongs to `split`.
-fn seen_by(column: u32, split: u32) -> vec2<u32> {
-    if (column >= state.n_tokens) { return vec2<u32>(0u); }
+fn seen_by(column: u32, split: u32) -> Span {
+    if (column >= state.n_tokens) { return Span(0u, 0u, 0u); }
     let seen = span(column);
     if (SPLIT == 0u) { return seen; }
-    return vec2<u32>(max(seen.x, split * SPLIT), min(seen.y, (split + 1u) * SPLIT));
+    return Span(seen.text, max(seen.begin, split * SPLIT), min(seen.end, (split + 1u) * SPLIT));
 }
 
 @compute @workgroup_size(WG)
@@ -70,19 +78,25 @@ fn main(
         #end
         var best = vec4<f32>(NOTHING);
         var total = vec4<f32>(0.0);
-        // Queries whose spans begin alike go together, from that begin on: what stands beside a text must not change its sums.
+        // Queries of one text go together, in blocks that are counted from where it begins: what stands beside a text, or beside a
+        // query that sees less of it, must not change its sums.
         var next = 0u;
         loop {
+            var text = 0xFFFFFFFFu;
+            #repeat r ROWS
+            if (seen_$r.begin < seen_$r.end && seen_$r.text >= next) { text = min(text, seen_$r.text); }
+            #end
+            if (text == 0xFFFFFFFFu) { break; }
+            next = text + 1u;
             var begin = 0xFFFFFFFFu;
             var end = 0u;
             #repeat r ROWS
-            if (seen_$r.x < seen_$r.y && seen_$r.x >= next) { begin = min(begin, seen_$r.x); }
+            if (seen_$r.begin < seen_$r.end && seen_$r.text == text) {
+                begin = min(begin, seen_$r.begin);
+                end = max(end, seen_$r.end);
+            }
             #end
-            #repeat r ROWS
-            if (seen_$r.x == begin) { end = max(end, seen_$r.y); }
-            #end
-            if (begin == 0xFFFFFFFFu) { break; }
-            next = begin + 1u;
+            begin -= (begin - text) % n_lanes(inv);
             for (var block = begin; block < end; block += n_lanes(inv)) {
                 let p = block + lane(inv);
                 let k_base = cache + min(p, end - 1u) * QUADS;
@@ -101,8 +115,8 @@ fn main(
                 #end
                 #end
                 #repeat r ROWS
-                let is_seen_$r = seen_$r.x == begin && p < seen_$r.y;
-                score[$r] = select(NOTHING, score_$r, is_seen_$r);
+                let is_seen_$r = seen_$r.text == text && p >= seen_$r.begin && p < seen_$r.end;
+                score[$r] = select(NOTHING, scored(score_$r), is_seen_$r);
                 #end
                 let top = max(best, team_max4(inv, score));
                 let keep = exp(best - top);

@@ -12,11 +12,11 @@ struct Params {
     n_rows: u32,       // rows of this part
     first_row: u32,    // its first row in the whole matrix
     y_stride: u32,     // vec4s per column of y
-    by_position: u32,  // 1: ids are a history, indexed by slot and position, 0: indexed by column
+    ids_are: u32,      // 0: by column; 1: a history, by slot and position; 2: positions themselves
     ids_stride: u32,   // ids per slot of a history
+    scale: f32,        // of what is looked up
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
@@ -38,8 +38,9 @@ fn main(
     let column = i / per_column;
     let k4 = i % per_column;
     if (column >= state.n_tokens) { return; }
-    let in_history = slot_of(column) * params.ids_stride + position_of(column);
-    let id = ids[select(column, in_history, params.by_position == 1u)];
+    let position = position_of(column);
+    let in_history = slot_of(column) * params.ids_stride + position;
+    let id = select(ids[select(column, in_history, params.ids_are == 1u)], position, params.ids_are == 2u);
     if (id < params.first_row || id - params.first_row >= params.n_rows) { return; }
     let row = id - params.first_row;
     let step = k4 / 16u;
@@ -47,7 +48,7 @@ fn main(
     let j = k4 % 8u;
     let place = at_quad(row / 4u);
     let f = affine(load_scales(place, step), g, j / 4u);
-    let value = f.scale[row % 4u] * row_of(codes4(load_codes(place, step, g), j), row % 4u) + f.offset[row % 4u];
+    let value = params.scale * (f.scale[row % 4u] * row_of(codes4(load_codes(place, step, g), j), row % 4u) + f.offset[row % 4u]);
     let at = column * params.y_stride + k4;
     y[at] = select(value, y[at] + value, ACCUMULATE == 1u);
 }

@@ -3,7 +3,8 @@
 #import state_to_read
 #import team
 #import norm_kind
-// y[column] = normalized x[column]: RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450). A team per column.
+#import residual
+// y[column] = normalized x[column], perhaps + residual[column]: RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450). A team per column.
 struct Params {
     n_cols: u32, // values per column
     stride: u32, // vec4s per column of x and y
@@ -17,7 +18,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
 // 1 for the values of a column, 0 for the padding after them.
 fn inside(k4: u32) -> vec4<f32> {
@@ -49,7 +51,8 @@ fn main(
         let scale = inverseSqrt(team_sum(inv, squares) / f32(params.n_cols) + params.eps);
         if (first + c < state.n_tokens) {
             for (var i = lane(inv); i < params.stride; i += n_lanes(inv)) {
-                y[base + i] = ((x[base + i] - mean) * scale * vectors[params.norm + i] + shift(i)) * inside(i);
+                let v = (x[base + i] - mean) * scale * vectors[params.norm + i] + shift(i);
+                y[base + i] = add_residual(v * inside(i), base + i);
             }
         }
     }

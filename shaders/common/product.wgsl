@@ -15,8 +15,8 @@ struct Params {
     context_len: u32,  // positions per kv head in the cache,
     q_stride: u32,     // floats per column of q
     n_gates: u32,      // of gated: gates, and so ups
+    factor: f32,       // of a scaled residual; the bound of softcap
     pad0: u32,
-    pad1: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;

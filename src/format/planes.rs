@@ -41,15 +41,37 @@ pub enum RowOrder {
         /// Rows of a block, a multiple of 4.
         block: u64,
     },
+    /// Likewise in the first `part` rows of each block; its other rows stand as in the file.
+    PartHalves {
+        /// Rows of a block, a multiple of 4.
+        block: u64,
+        /// A multiple of 4, less than `block`.
+        part: u64,
+    },
 }
 
 impl RowOrder {
     /// The row of the file that stands at row `at`.
     pub fn file_row(self, at: u64) -> u64 {
-        let Self::Halves { block } = self else { return at };
+        let (block, part) = match self {
+            Self::AsFiled => return at,
+            Self::Halves { block } => (block, block),
+            Self::PartHalves { block, part } => (block, part),
+        };
         let (first, within) = (at / block * block, at % block);
-        let half = if within % 4 < 2 { 0 } else { block / 2 };
+        if within >= part {
+            return at;
+        }
+        let half = if within % 4 < 2 { 0 } else { part / 2 };
         first + half + within / 4 * 2 + within % 2
+    }
+
+    /// Rows of a block, which stay together; none where each stands for itself.
+    pub fn block(self) -> Option<u64> {
+        match self {
+            Self::AsFiled => None,
+            Self::Halves { block } | Self::PartHalves { block, .. } => Some(block),
+        }
     }
 }
 

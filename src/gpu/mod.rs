@@ -30,6 +30,7 @@ pub use choices::{Choices, Math, OneColumn, Share};
 pub use compiler::Compiler;
 pub use program::{Grid, Label, Program, Recording, Run};
 pub use tensor::Matrix;
+pub use upload::Line;
 pub(crate) use upload::Uploads;
 pub use work::{Cost, Extent, Work};
 

@@ -34,7 +34,7 @@ impl<'a> Stack<'a> {
     /// Whether rows may stand in `order`: blocks are whole quads, and lie whole in a part of at most `limit` bytes or are all
     /// there is.
     pub(crate) fn takes(&self, order: RowOrder, limit: u64) -> bool {
-        let RowOrder::Halves { block } = order else { return true };
+        let Some(block) = order.block() else { return true };
         let is_whole = block > 0 && block.is_multiple_of(4) && self.n_rows().is_multiple_of(block);
         is_whole && self.rows_within(order, limit).is_ok()
     }
@@ -53,8 +53,8 @@ impl<'a> Stack<'a> {
     /// Rows that stay together: whole tiles, and whole blocks unless one block is all there is.
     fn row_step(&self, order: RowOrder) -> u64 {
         match order {
-            RowOrder::Halves { block } if block < self.n_rows() => lcm(TILE_ROWS, block),
-            _ => TILE_ROWS,
+            RowOrder::Halves { block } if block == self.n_rows() => TILE_ROWS,
+            _ => order.block().map_or(TILE_ROWS, |block| lcm(TILE_ROWS, block)),
         }
     }
 
@@ -93,7 +93,21 @@ enum Piece<'a> {
         to_row: u64,
     },
     /// A small tensor as f32 values.
-    Vector { info: &'a TensorInfo, buffer: Buffer, offset: u64 },
+    Vector { info: &'a TensorInfo, line: Line, buffer: Buffer, offset: u64 },
+}
+
+/// What becomes of each value v of a small tensor: factor·(v + offset).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Multiplied last.
+    pub factor: f32,
+    /// Added first.
+    pub offset: f32,
+}
+
+impl Line {
+    /// Nothing.
+    pub const AS_FILED: Self = Self { factor: 1.0, offset: 0.0 };
 }
 
 /// Pieces being read at once: one on its way while the one before it is repacked.
@@ -130,9 +144,9 @@ impl<'a> Uploads<'a> {
         }
     }
 
-    /// Adds a small tensor as f32 values from byte `offset` of `buffer`.
-    pub(crate) fn add_vector(&mut self, info: &'a TensorInfo, buffer: &Buffer, offset: u64) {
-        self.pieces.push_back(Piece::Vector { info, buffer: buffer.clone(), offset });
+    /// Adds a small tensor as f32 values, which `line` makes of the file's, from byte `offset` of `buffer`.
+    pub(crate) fn add_vector(&mut self, info: &'a TensorInfo, line: Line, buffer: &Buffer, offset: u64) {
+        self.pieces.push_back(Piece::Vector { info, line, buffer: buffer.clone(), offset });
     }
 
     /// Asks for the first pieces.
@@ -217,8 +231,9 @@ impl Piece<'_> {
                 let planes = repack(layout.dtype, layout.cols as usize, &bytes, *order);
                 Ok(layout.chunk(*to_row).into_iter().zip(planes).collect())
             }
-            Self::Vector { info, offset, .. } => {
-                let values = checkpoint.read_f32(&info.name).await?;
+            Self::Vector { info, line, offset, .. } => {
+                let mut values = checkpoint.read_f32(&info.name).await?;
+                values.iter_mut().for_each(|value| *value = line.factor * (*value + line.offset));
                 Ok(vec![(*offset, bytemuck::cast_slice(&values).to_vec())])
             }
         }

@@ -1,18 +1,26 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{ColumnsAre, Pass, WORKGROUP, cost};
+use super::{ColumnsAre, Pass, VectorOffset, WORKGROUP, cost};
 use crate::error::Result;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Grid, Share};
 
-/// Rotates q and k and appends k and v to the cache.
+/// Norms and rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
     name: "rope_append",
     source: include_str!("../../shaders/rope_append.wgsl"),
     params: RopeAppendParams::LAYOUT,
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
+    bindings: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::ReadWrite,
+        Access::ReadWrite,
+        Access::ReadWrite,
+    ],
 };
 
 /// Softmax attention over the cache.
@@ -34,6 +42,9 @@ pub static ATTENTION_MERGE: Kernel = Kernel {
 /// Items of a workgroup of `attention`: a few queries of one kv head over one part of their span.
 const ITEMS: u32 = 4;
 
+/// Heads of a workgroup of `rope_append`.
+const HEADS_PER_GROUP: u32 = 8;
+
 /// Positions of a part of a split span. Fixed, so that a query's sums do not depend on how long others are.
 pub const SPLIT: u32 = 512;
 
@@ -45,6 +56,10 @@ params! {
         context_len: u32,
         x_stride: u32,
         q_stride: u32,
+        q_norm: u32,
+        k_norm: u32,
+        norm_stride: u32,
+        eps: f32,
         pad0: u32,
         pad1: u32,
         pad2: u32,
@@ -61,7 +76,11 @@ params! {
         y_stride: u32,
         scale: f32,
         n_splits: u32,
+        window: u32,
+        softcap: f32,
         pad0: u32,
+        pad1: u32,
+        pad2: u32,
     }
 }
 
@@ -111,6 +130,11 @@ pub enum Rope {
     Interleaved,
     /// Values half a head apart (Hugging Face's order).
     Neox,
+    /// Likewise within the first values of a head; the others stay.
+    NeoxPart {
+        /// How many: a multiple of 4.
+        rotated: u32,
+    },
 }
 
 impl Rope {
@@ -118,7 +142,16 @@ impl Rope {
         match self {
             Self::None => "none",
             Self::Interleaved => "interleaved",
-            Self::Neox => "neox",
+            Self::Neox | Self::NeoxPart { .. } => "neox",
+        }
+    }
+
+    /// Values of a head that are rotated.
+    pub fn rotated(self, head_dim: u32) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Interleaved | Self::Neox => head_dim,
+            Self::NeoxPart { rotated } => rotated,
         }
     }
 
@@ -127,6 +160,35 @@ impl Rope {
         match self {
             Self::None | Self::Interleaved => RowOrder::AsFiled,
             Self::Neox => RowOrder::Halves { block: head_dim.into() },
+            Self::NeoxPart { rotated } => RowOrder::PartHalves { block: head_dim.into(), part: rotated.into() },
+        }
+    }
+}
+
+/// A norm of q and of k before they are rotated.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadNorm {
+    /// What it does; a bias is not among it.
+    pub is_layer: bool,
+    /// Over the values of all heads together, not of each.
+    pub over_all: bool,
+    /// q's weight.
+    pub q: VectorOffset,
+    /// k's weight.
+    pub k: VectorOffset,
+    /// vec4s from one head's weight to the next; 0 where they share one.
+    pub stride: u32,
+    /// Added to the mean square or the variance.
+    pub eps: f32,
+}
+
+impl HeadNorm {
+    /// The file of the `head_norm` slot.
+    fn slot(norm: Option<&Self>) -> &'static str {
+        match norm {
+            None => "none",
+            Some(Self { is_layer: true, .. }) => "layer",
+            Some(_) => "rms",
         }
     }
 }
@@ -138,6 +200,29 @@ pub enum Span<'a> {
     Causal,
     /// Those of its text: `(first, one past last)` per column.
     Segment(&'a Buffer),
+}
+
+/// What a column sees, and how scores are made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scores<'a> {
+    /// Which positions.
+    pub span: Span<'a>,
+    /// Those of them that are less than this far away.
+    pub window: u32,
+    /// Factor of q·k.
+    pub scale: f32,
+    /// Bound of the scores.
+    pub softcap: Option<f32>,
+}
+
+/// A window that holds everything.
+pub const NO_WINDOW: u32 = u32::MAX;
+
+impl<'a> Scores<'a> {
+    /// q·k / √head_dim of all of `span`.
+    pub fn plain(heads: &Heads, span: Span<'a>) -> Self {
+        Self { span, window: NO_WINDOW, scale: 1.0 / (heads.head_dim as f32).sqrt(), softcap: None }
+    }
 }
 
 /// Shape of attention, the same for all layers of a model.
@@ -183,7 +268,9 @@ pub struct Qkv<'a> {
     pub heads: &'a Heads,
     /// How q and k are rotated.
     pub rope: Rope,
-    /// `(context_len, head_dim / 2)` pairs of cosine and sine; any buffer without rotation.
+    /// Their norm; a product that ends in q, k and v has none.
+    pub norm: Option<HeadNorm>,
+    /// `(context_len, rotated / 2)` pairs of cosine and sine; any buffer without rotation.
     pub angles: &'a Buffer,
     /// Takes q.
     pub q: &'a Columns,
@@ -191,10 +278,18 @@ pub struct Qkv<'a> {
     pub cache: &'a KvBuffers,
 }
 
-fn rope_variant(heads: &Heads, rope: Rope, columns: ColumnsAre) -> Variant {
-    let variant =
-        Variant::new().slot("columns", columns.slot()).slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
-    variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim)
+fn rope_variant(
+    caps: &Caps,
+    heads: &Heads,
+    rope: Rope,
+    norm: Option<&HeadNorm>,
+    columns: ColumnsAre,
+) -> Variant {
+    let variant = Variant::new().slot("columns", columns.slot()).slot("kv", heads.kv_type.slot());
+    let variant = variant.slot("rope", rope.slot()).slot("head_norm", HeadNorm::slot(norm)).team(caps);
+    let variant = variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim);
+    let over_all = norm.is_some_and(|norm| norm.over_all);
+    variant.size("ROTATED", rope.rotated(heads.head_dim)).size("NORM_ALL", u32::from(over_all))
 }
 
 /// `n_queries` that share their keys: what a team may take at once.
@@ -202,7 +297,7 @@ fn attention_variant(
     share: Share,
     caps: &Caps,
     heads: &Heads,
-    span: &'static str,
+    (span, score): (&'static str, &'static str),
     columns: ColumnsAre,
     n_queries: u32,
 ) -> Variant {
@@ -211,15 +306,15 @@ fn attention_variant(
     let rows = if caps.subgroups { n_queries.min(4) } else { 1 };
     let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
     let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("columns", columns.slot());
-    let variant = variant.slot("span", span).team(caps).share(caps, share);
+    let variant = variant.slot("span", span).slot("score", score).team(caps).share(caps, share);
     let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
     let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
     variant.size("SLICES", quads.div_ceil(lanes))
 }
 
-/// Rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
+/// Norms and rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
 pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
-    let Qkv { heads, rope, angles, q, cache } = *qkv;
+    let Qkv { heads, rope, norm, angles, q, cache } = *qkv;
     assert_eq!(x.n_values, heads.qkv_rows(), "values of q, k and v");
     assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
     let params = RopeAppendParams {
@@ -228,14 +323,19 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
         context_len: heads.context_len,
         x_stride: x.stride(),
         q_stride: q.stride(),
+        q_norm: norm.map_or(0, |norm| norm.q),
+        k_norm: norm.map_or(0, |norm| norm.k),
+        norm_stride: norm.map_or(0, |norm| norm.stride),
+        eps: norm.map_or(0.0, |norm| norm.eps),
         pad0: 0,
         pad1: 0,
         pad2: 0,
     };
-    let grid = Grid::threads(x.n_columns, heads.qkv_rows() / 4, WORKGROUP);
-    let buffers = [pass.state, &x.buffer, angles, &q.buffer, &cache.k, &cache.v];
-    let variant = rope_variant(heads, rope, pass.columns);
-    pass.rec.dispatch(&ROPE_APPEND, variant, params, &buffers, grid, cost::rope_append(heads, rope));
+    let grid = Grid::threads(x.n_columns, heads.qkv_rows() / heads.head_dim, HEADS_PER_GROUP);
+    let buffers = [pass.state, &x.buffer, pass.vectors, angles, &q.buffer, &cache.k, &cache.v];
+    let variant = rope_variant(pass.rec.caps(), heads, rope, norm.as_ref(), pass.columns);
+    let work = cost::rope_append(heads, rope, norm.is_some());
+    pass.rec.dispatch(&ROPE_APPEND, variant, params, &buffers, grid, work);
 }
 
 /// Where attention over long spans leaves its parts.
@@ -262,11 +362,11 @@ impl Splits {
     }
 }
 
-/// y[column][head] = softmax(q·Kᵀ / √head_dim)·V over the column's span.
+/// y[column][head] = softmax(q·Kᵀ·scale)·V over what the column sees.
 pub fn attention(
     pass: &mut Pass<'_>,
     heads: &Heads,
-    span: Span<'_>,
+    scores: &Scores<'_>,
     q: &Columns,
     cache: &KvBuffers,
     splits: &Splits,
@@ -280,11 +380,16 @@ pub fn attention(
         context_len: heads.context_len,
         q_stride: q.stride(),
         y_stride: y.stride(),
-        scale: 1.0 / (heads.head_dim as f32).sqrt(),
+        scale: scores.scale,
         n_splits: *n_splits,
+        window: scores.window,
+        softcap: scores.softcap.unwrap_or(0.0),
         pad0: 0,
+        pad1: 0,
+        pad2: 0,
     };
-    let (slot, spans) = match span {
+    let score = if scores.softcap.is_some() { "softcap" } else { "plain" };
+    let (slot, spans) = match scores.span {
         Span::Causal => ("causal", pass.vectors),
         Span::Segment(spans) => ("segment", spans),
     };
@@ -294,8 +399,8 @@ pub fn attention(
         ColumnsAre::Slots => heads.group(),
     };
     let split = if parts.is_some() { SPLIT } else { 0 };
-    let variant = attention_variant(pass.rec.choices().share, pass.rec.caps(), heads, slot, pass.columns, n_queries)
-        .size("SPLIT", split);
+    let (share, caps) = (pass.rec.choices().share, pass.rec.caps());
+    let variant = attention_variant(share, caps, heads, (slot, score), pass.columns, n_queries).size("SPLIT", split);
     let rows = variant.value("ROWS").unwrap_or(1);
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
@@ -306,7 +411,7 @@ pub fn attention(
         ColumnsAre::Slots => Grid::Fixed((q.n_columns * n_queries.div_ceil(rows) * times).div_ceil(ITEMS)),
     };
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
-    let work = cost::attention(heads, matches!(span, Span::Segment(_)));
+    let work = cost::attention(heads, matches!(scores.span, Span::Segment(_)));
     pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
     if let Some(parts) = parts {
         let params = AttentionMergeParams { n_heads: heads.n_heads, y_stride: y.stride(), pad0: 0, pad1: 0 };
@@ -326,14 +431,21 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut all = Vec::new();
     for (kv_type, head_dim) in [(KvType::F32, 8), (KvType::F16, 64), (KvType::F16, 256)] {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim, context_len: 1, kv_type };
-        for rope in [Rope::None, Rope::Interleaved, Rope::Neox] {
+        for rope in [Rope::None, Rope::Interleaved, Rope::Neox, Rope::NeoxPart { rotated: 4 }] {
             for columns in [ColumnsAre::Sequence, ColumnsAre::Slots] {
-                all.push((&ROPE_APPEND, rope_variant(&heads, rope, columns)));
+                all.push((&ROPE_APPEND, rope_variant(caps, &heads, rope, None, columns)));
             }
         }
-        for (span, columns) in
-            [("causal", ColumnsAre::Sequence), ("causal", ColumnsAre::Slots), ("segment", ColumnsAre::Sequence)]
-        {
+        for (is_layer, over_all) in [(false, false), (false, true), (true, false)] {
+            let norm = HeadNorm { is_layer, over_all, q: 0, k: 0, stride: 0, eps: 0.0 };
+            all.push((&ROPE_APPEND, rope_variant(caps, &heads, Rope::Neox, Some(&norm), ColumnsAre::Sequence)));
+        }
+        for (span, columns) in [
+            (("causal", "plain"), ColumnsAre::Sequence),
+            (("causal", "softcap"), ColumnsAre::Sequence),
+            (("causal", "plain"), ColumnsAre::Slots),
+            (("segment", "plain"), ColumnsAre::Sequence),
+        ] {
             for n_queries in [1, 3, 8] {
                 for split in [0, SPLIT] {
                     let share = if split == 0 { Share::Broadcast } else { Share::Shuffle };

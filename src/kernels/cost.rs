@@ -87,7 +87,7 @@ pub fn product(weights: &Weights, norm: bool, bias: bool, end: End<'_>, columns:
         End::Gated => cost(rows, 0, WORD * rows / 2),
         End::Qkv(heads, rope) => {
             // What `rope_append` does, without reading q, k and v from memory, by this part's share of the rows.
-            let all = rope_append(heads, rope).per_column;
+            let all = rope_append(heads, rope, false).per_column;
             let share = |n: u64| n * rows / u64::from(heads.qkv_rows());
             let read = all.bytes_read - WORD * u64::from(heads.qkv_rows());
             cost(share(all.flops), share(read), share(all.bytes_written))
@@ -109,13 +109,13 @@ pub fn embed(weights: &Weights, store: Store, is_first_part: bool) -> Work {
     Work { per_column: cost(added, WORD + weights.row_bytes() + WORD * added, WORD * cols), ..Work::default() }
 }
 
-/// `norm`: RMSNorm, or LayerNorm where there is a bias.
-pub fn norm(n_values: u32, has_bias: bool) -> Work {
-    let n = u64::from(n_values);
-    let (per_value, n_vectors) = if has_bias { (LAYER_NORM, 2) } else { (RMS_NORM, 1) };
+/// `norm`: RMSNorm, or LayerNorm with its bias; the residual stream added, or not.
+pub fn norm(n_values: u32, is_layer: bool, residual: bool) -> Work {
+    let (n, residual) = (u64::from(n_values), u64::from(residual));
+    let (per_value, n_vectors) = if is_layer { (LAYER_NORM, 2) } else { (RMS_NORM, 1) };
     Work {
         fixed: cost(0, WORD * n * n_vectors, 0),
-        per_column: cost(per_value * n, WORD * n, WORD * n),
+        per_column: cost((per_value + residual) * n, WORD * n * (1 + residual), WORD * n),
         ..Work::default()
     }
 }
@@ -126,14 +126,13 @@ pub fn gate(n_values: u32) -> Work {
     Work { per_column: cost(2 * n, 2 * WORD * n, WORD * n), ..Work::default() }
 }
 
-/// `rope_append`: q and k rotated, k and v stored in the cache's type.
-pub fn rope_append(heads: &Heads, rope: Rope) -> Work {
+/// `rope_append`: q and k normed, or not, and rotated, k and v stored in the cache's type.
+pub fn rope_append(heads: &Heads, rope: Rope, has_norm: bool) -> Work {
     let (q, kv) = (values(heads.n_heads, heads), values(heads.n_kv_heads, heads));
     // A rotation of two values takes four products and two sums, by a cosine and a sine that all heads share.
-    let (flops, angles) = match rope {
-        Rope::None => (0, 0),
-        Rope::Interleaved | Rope::Neox => (3 * (q + kv), u64::from(heads.head_dim)),
-    };
+    let angles = u64::from(rope.rotated(heads.head_dim));
+    let normed = if has_norm { RMS_NORM * (q + kv) } else { 0 };
+    let flops = normed + 3 * u64::from(heads.n_heads + heads.n_kv_heads) * angles;
     let written = WORD * q + heads.kv_type.n_bytes() * 2 * kv;
     Work { per_column: cost(flops, WORD * (q + 2 * kv + angles), written), ..Work::default() }
 }
@@ -300,8 +299,8 @@ mod tests {
 
     #[test]
     fn norms_and_gates_touch_every_value() {
-        assert_eq!(at(&norm(64, false), 0, 3), cost(3 * 4 * 64, 64 * 4 + 3 * 64 * 4, 3 * 64 * 4));
-        assert_eq!(at(&norm(64, true), 0, 3), cost(3 * 7 * 64, 2 * 64 * 4 + 3 * 64 * 4, 3 * 64 * 4));
+        assert_eq!(at(&norm(64, false, false), 0, 3), cost(3 * 4 * 64, 64 * 4 + 3 * 64 * 4, 3 * 64 * 4));
+        assert_eq!(at(&norm(64, true, true), 0, 3), cost(3 * 8 * 64, 2 * 64 * 4 + 6 * 64 * 4, 3 * 64 * 4));
         assert_eq!(at(&gate(64), 0, 3), cost(3 * 2 * 64, 3 * 2 * 64 * 4, 3 * 64 * 4));
     }
 
@@ -309,8 +308,8 @@ mod tests {
     fn rope_append_rotates_and_stores() {
         // q 48 values, k and v 16 each; 4 pairs of cosine and sine; the cache in 2 bytes.
         let (read, written) = (48 + 16 + 16, 48 * 4 + 2 * 16 * 2);
-        assert_eq!(at(&rope_append(&HEADS, Rope::Neox), 9, 1), cost((48 + 16) / 2 * 6, (read + 8) * 4, written));
-        let work = rope_append(&Heads { kv_type: KvType::F32, ..HEADS }, Rope::None);
+        assert_eq!(at(&rope_append(&HEADS, Rope::Neox, false), 9, 1), cost((48 + 16) / 2 * 6, (read + 8) * 4, written));
+        let work = rope_append(&Heads { kv_type: KvType::F32, ..HEADS }, Rope::None, false);
         assert_eq!(at(&work, 9, 2), cost(0, 2 * read * 4, 2 * (48 * 4 + 2 * 16 * 4)));
     }
 

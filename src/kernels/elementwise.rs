@@ -11,7 +11,7 @@ pub static NORM: Kernel = Kernel {
     name: "norm",
     source: include_str!("../../shaders/norm.wgsl"),
     params: NormParams::LAYOUT,
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// activate(gate)·up of every column.
@@ -67,39 +67,65 @@ params! {
     }
 }
 
+/// How a norm treats its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// x·g / sqrt(mean(x²) + eps).
+    Rms,
+    /// (x − mean)·g / sqrt(var + eps) + b, with b's place.
+    Layer {
+        /// The bias.
+        bias: VectorOffset,
+    },
+}
+
+impl NormKind {
+    /// The file of the `norm_kind` slot.
+    fn slot(self) -> &'static str {
+        match self {
+            Self::Rms => "rms",
+            Self::Layer { .. } => "layer",
+        }
+    }
+}
+
 /// A norm as the model stores it.
 #[derive(Clone, Copy, Debug)]
 pub struct NormWeights {
+    /// What it does.
+    pub kind: NormKind,
     /// The weight.
     pub weight: VectorOffset,
-    /// The bias: LayerNorm where there is one, RMSNorm where not.
-    pub bias: Option<VectorOffset>,
     /// Added to the mean square or the variance.
     pub eps: f32,
 }
 
-fn norm_variant(caps: &Caps, kind: &'static str) -> Variant {
-    Variant::new().slot("norm_kind", kind).team(caps).size("WG", WORKGROUP).size("COLS", PER_GROUP)
+fn norm_variant(caps: &Caps, kind: NormKind, has_residual: bool) -> Variant {
+    let residual = if has_residual { "add" } else { "none" };
+    let variant = Variant::new().slot("norm_kind", kind.slot()).slot("residual", residual);
+    variant.team(caps).size("WG", WORKGROUP).size("COLS", PER_GROUP)
 }
 
-/// y[column] = normalized x[column].
-pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, y: &Columns) {
+/// y[column] = normalized x[column] + residual[column].
+pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, residual: Option<&Columns>, y: &Columns) {
     assert_eq!(x.n_values, y.n_values, "values of a norm");
-    let params = NormParams {
-        n_cols: x.n_values,
-        stride: x.stride() / 4,
-        norm: weights.weight,
-        bias: weights.bias.unwrap_or(0),
-        eps: weights.eps,
-        pad0: 0,
-        pad1: 0,
-        pad2: 0,
+    let bias = match weights.kind {
+        NormKind::Rms => 0,
+        NormKind::Layer { bias } => bias,
     };
-    let variant = norm_variant(pass.rec.caps(), if weights.bias.is_some() { "layer" } else { "rms" });
-    let buffers = [pass.state, &x.buffer, pass.vectors, &y.buffer];
-    let work = cost::norm(x.n_values, weights.bias.is_some());
+    let (norm, eps) = (weights.weight, weights.eps);
+    let params =
+        NormParams { n_cols: x.n_values, stride: x.stride() / 4, norm, bias, eps, pad0: 0, pad1: 0, pad2: 0 };
+    let variant = norm_variant(pass.rec.caps(), weights.kind, residual.is_some());
+    let added = residual.map_or(pass.vectors, |columns| &columns.buffer);
+    let buffers = [pass.state, &x.buffer, pass.vectors, added, &y.buffer];
+    let work = cost::norm(x.n_values, weights.kind != NormKind::Rms, residual.is_some());
     pass.rec.dispatch(&NORM, variant, params, &buffers, Grid::threads(x.n_columns, 1, PER_GROUP), work);
 }
+
+/// Functions of gates.
+pub(super) const GATES: [Activation; 4] =
+    [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu];
 
 fn gate_variant(activation: Activation) -> Variant {
     Variant::new().slot("activation", activation.slot()).size("WG", WORKGROUP)
@@ -156,9 +182,11 @@ pub fn pool(pass: &mut Pass<'_>, pooling: Pooling, scaling: Scaling, texts: &Buf
 
 /// Every variant these functions record.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
-    let mut all: Vec<(&'static Kernel, Variant)> =
-        vec![(&NORM, norm_variant(caps, "rms")), (&NORM, norm_variant(caps, "layer"))];
-    all.extend([Activation::Silu, Activation::Gelu].map(|activation| (&GATE, gate_variant(activation))));
+    let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
+    for kind in [NormKind::Rms, NormKind::Layer { bias: 0 }] {
+        all.extend([false, true].map(|has_residual| (&NORM, norm_variant(caps, kind, has_residual))));
+    }
+    all.extend(GATES.map(|activation| (&GATE, gate_variant(activation))));
     for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
         all.extend([Scaling::Raw, Scaling::Unit].map(|scaling| (&POOL, pool_variant(caps, pooling, scaling))));
     }

@@ -2,6 +2,7 @@
 //! by id.
 
 use super::attention::Qkv;
+use super::elementwise::GATES;
 use super::{ColumnsAre, MAX_SLOTS, Pass, VectorOffset, WORKGROUP, cost};
 use crate::format::DType;
 use crate::format::planes::RowOrder;
@@ -75,8 +76,8 @@ params! {
         context_len: u32,
         q_stride: u32,
         n_gates: u32,
+        factor: f32,
         pad0: u32,
-        pad1: u32,
     }
 }
 
@@ -87,11 +88,11 @@ params! {
         n_rows: u32,
         first_row: u32,
         y_stride: u32,
-        by_position: u32,
+        ids_are: u32,
         ids_stride: u32,
+        scale: f32,
         pad0: u32,
         pad1: u32,
-        pad2: u32,
     }
 }
 
@@ -105,7 +106,7 @@ pub struct RmsPrologue {
 }
 
 /// A function applied to each output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Activation {
     /// None.
     #[default]
@@ -114,8 +115,14 @@ pub enum Activation {
     Silu,
     /// x·Φ(x), exact.
     Gelu,
+    /// x·Φ(x), Φ by tanh.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
     /// tanh.
     Tanh,
+    /// c·tanh(x/c): the bound c. Products alone have it.
+    SoftCap(f32),
 }
 
 impl Activation {
@@ -125,7 +132,35 @@ impl Activation {
             Self::Identity => "none",
             Self::Silu => "silu",
             Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_tanh",
+            Self::Relu => "relu",
             Self::Tanh => "tanh",
+            Self::SoftCap(_) => "softcap",
+        }
+    }
+}
+
+/// The residual stream, to which an output is added.
+#[derive(Clone, Copy, Debug)]
+pub struct Residual<'a> {
+    /// Laid out like the output.
+    pub columns: &'a Columns,
+    /// What the output is multiplied with first.
+    pub factor: f32,
+}
+
+impl<'a> Residual<'a> {
+    /// The stream, to which outputs are added as they are.
+    pub fn new(columns: &'a Columns) -> Self {
+        Self { columns, factor: 1.0 }
+    }
+
+    /// The file of the `residual` slot.
+    fn slot(residual: Option<&Self>) -> &'static str {
+        match residual {
+            None => "none",
+            Some(Self { factor: 1.0, .. }) => "add",
+            Some(_) => "scaled",
         }
     }
 }
@@ -165,8 +200,8 @@ pub enum Output<'a> {
         y: &'a Columns,
         /// A function of each.
         activation: Activation,
-        /// The residual stream, laid out like y.
-        residual: Option<&'a Columns>,
+        /// The residual stream.
+        residual: Option<Residual<'a>>,
     },
     /// y = activate(gate)·up, where each quad of rows is two gates and their ups.
     Gated {
@@ -249,13 +284,14 @@ impl Output<'_> {
     fn fill(&self, variant: Variant, columns: ColumnsAre) -> Variant {
         match self {
             Self::Plain { activation, residual, .. } => {
-                let residual = if residual.is_some() { "add" } else { "none" };
-                variant.slot("output", "plain").slot("activation", activation.slot()).slot("residual", residual)
+                let variant = variant.slot("output", "plain").slot("activation", activation.slot());
+                variant.slot("residual", Residual::slot(residual.as_ref()))
             }
             Self::Gated { activation, .. } => variant.slot("output", "gated").slot("activation", activation.slot()),
             Self::Qkv(Qkv { heads, rope, .. }) => {
                 let variant = variant.slot("output", "qkv").slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
-                variant.slot("columns", columns.slot()).size("HEAD_DIM", heads.head_dim)
+                let variant = variant.slot("columns", columns.slot()).size("HEAD_DIM", heads.head_dim);
+                variant.size("ROTATED", rope.rotated(heads.head_dim))
             }
         }
     }
@@ -281,7 +317,8 @@ impl Output<'_> {
                 assert_eq!(weights.n_rows, 2 * y.n_values, "gate and up");
                 assert!(weights.has_gates_and_ups(), "quads of gates and ups");
             }
-            Self::Qkv(Qkv { heads, rope, q, .. }) => {
+            Self::Qkv(Qkv { heads, rope, norm, q, .. }) => {
+                assert!(norm.is_none(), "a norm wants whole heads");
                 assert_eq!(weights.n_rows, heads.qkv_rows(), "values of q, k and v");
                 assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
                 assert!(
@@ -344,9 +381,14 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
         };
         let mut buffers = vec![pass.state, &part.buffer, &x.buffer, pass.vectors];
         match output {
-            Output::Plain { y, residual, .. } => {
+            Output::Plain { y, activation, residual } => {
                 params.y_stride = y.stride();
-                buffers.extend([residual.map_or(pass.vectors, |columns| &columns.buffer), &y.buffer]);
+                params.factor = match (activation, residual) {
+                    (Activation::SoftCap(bound), None) => bound,
+                    (Activation::SoftCap(_), Some(_)) => panic!("a bound and a residual stream share a factor"),
+                    (_, residual) => residual.map_or(1.0, |residual| residual.factor),
+                };
+                buffers.extend([residual.map_or(pass.vectors, |residual| &residual.columns.buffer), &y.buffer]);
             }
             Output::Gated { y, .. } => {
                 params.y_stride = y.stride();
@@ -390,6 +432,8 @@ pub enum Ids<'a> {
     },
     /// Entry `column` of a list for this step.
     ByColumn(&'a Buffer),
+    /// The column's position.
+    Positions,
 }
 
 /// Whether `embed` overwrites or adds.
@@ -407,12 +451,13 @@ fn embed_variant(weights: (DType, u32), store: Store, columns: ColumnsAre) -> Va
     variant.size("WG", WORKGROUP).size("ACCUMULATE", accumulate)
 }
 
-/// y[column] (=, +=) W[ids[column]]: rows of `weights`, dequantized.
-pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, store: Store) {
+/// y[column] (=, +=) scale·W[ids[column]]: rows of `weights`, dequantized.
+pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, scale: f32, ids: Ids<'_>, y: &Columns, store: Store) {
     assert_eq!(weights.n_cols, y.n_values, "width of an embedding");
-    let (buffer, by_position, ids_stride) = match ids {
-        Ids::ByPosition { history, stride } => (history, 1, stride),
+    let (buffer, ids_are, ids_stride) = match ids {
         Ids::ByColumn(buffer) => (buffer, 0, 0),
+        Ids::ByPosition { history, stride } => (history, 1, stride),
+        Ids::Positions => (pass.state, 2, 0),
     };
     for (i, part) in weights.parts.iter().enumerate() {
         let params = EmbedParams {
@@ -420,11 +465,11 @@ pub fn embed(pass: &mut Pass<'_>, weights: &Matrix, ids: Ids<'_>, y: &Columns, s
             n_rows: part.n_rows,
             first_row: part.first_row,
             y_stride: y.stride() / 4,
-            by_position,
+            ids_are,
             ids_stride,
+            scale,
             pad0: 0,
             pad1: 0,
-            pad2: 0,
         };
         let grid = Grid::threads(y.n_columns, weights.steps() * 16, WORKGROUP);
         let buffers = [pass.state, &part.buffer, buffer, &y.buffer];
@@ -463,6 +508,20 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
     sums.into_iter().chain(many).chain(shuffled).chain(teams).chain(in_int8).chain(in_f16).collect()
 }
 
+/// Activations and residuals of the `plain` output.
+const PLAIN_KINDS: [(&str, &str); 10] = [
+    ("none", "none"),
+    ("none", "add"),
+    ("none", "scaled"),
+    ("silu", "none"),
+    ("gelu", "none"),
+    ("gelu_tanh", "none"),
+    ("relu", "none"),
+    ("tanh", "none"),
+    ("tanh", "add"),
+    ("softcap", "none"),
+];
+
 /// Element types of the cache, rotations and columns of the `qkv` output.
 const QKV_KINDS: [(&str, &str, &str); 4] = [
     ("f16", "neox", "sequence"),
@@ -477,16 +536,16 @@ fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Ke
     for is_normed in [false, true] {
         for has_bias in [false, true] {
             let start = || variant(caps, (dtype, 4), shape, is_normed, has_bias);
-            for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
-                for residual in ["none", "add"] {
-                    let filled = start().slot("output", "plain").slot("activation", activation.slot());
-                    all.push((kernel.0, filled.slot("residual", residual)));
-                }
+            for (activation, residual) in PLAIN_KINDS {
+                let filled = start().slot("output", "plain").slot("activation", activation);
+                all.push((kernel.0, filled.slot("residual", residual)));
             }
-            all.push((kernel.0, start().slot("output", "gated").slot("activation", "silu")));
+            for activation in GATES {
+                all.push((kernel.0, start().slot("output", "gated").slot("activation", activation.slot())));
+            }
             for (kv, rope, columns) in QKV_KINDS {
                 let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope).slot("columns", columns);
-                all.push((kernel.1, filled.size("HEAD_DIM", 64)));
+                all.push((kernel.1, filled.size("HEAD_DIM", 64).size("ROTATED", 64)));
             }
         }
     }

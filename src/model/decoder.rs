@@ -1,25 +1,28 @@
-//! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward`.
+//! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward` and
+//! `Decoder::layer`.
 
+mod angles;
 mod batch;
 mod drafter;
+mod layer;
 mod rounds;
 
 use super::cache::KvCache;
 use super::config::DecoderConfig;
-use super::layers::{Input, Linear, Loader, Norm};
+use super::layers::{Input, Linear, Loader, Norm, NormStyle};
 use super::loading::Loading;
-use super::rope::Scaling;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, OneColumn, Program, ReadBack, Recording, Run};
-use crate::kernels::attention::{Heads, KvType, Qkv, SPLIT, Span, Splits, attention};
+use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, Line, OneColumn, Program, ReadBack, Recording, Run};
+use crate::kernels::attention::{Heads, KvType, SPLIT, Splits};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write_state};
 use crate::text::SamplingParams;
 use batch::Batches;
+use layer::{Layer, norm_style};
 use rounds::Rounds;
 use std::ops::Range;
 
@@ -31,17 +34,6 @@ const CHUNK: u32 = 128;
 
 /// Bytes that the logits of a scoring chunk may take.
 const SCORE_BYTES: u64 = 64 << 20;
-
-/// One transformer layer: attention, then a gated feed-forward layer, each normed before and added to the stream after.
-#[derive(Debug)]
-struct Layer {
-    attn_norm: Norm,
-    qkv: Linear,
-    attn_output: Linear,
-    ffn_norm: Norm,
-    gate_up: Linear,
-    down: Linear,
-}
 
 /// Activations of one step, `(n_columns, …)` each.
 struct Scratch {
@@ -120,9 +112,11 @@ pub struct Decoder {
     /// The head, where it is not the embedding.
     output: Option<Linear>,
     embedding: Linear,
+    /// Learned positions, where nothing rotates.
+    positions: Option<Linear>,
     vectors: Buffer,
-    /// `(context_len, head_dim / 2)` cosines and sines.
-    angles: Buffer,
+    /// Cosines and sines, `(context_len, rotated / 2)`, of each rotation.
+    angles: Vec<Buffer>,
     cache: KvCache,
     state: Buffer,
     sampling: Buffer,
@@ -139,7 +133,7 @@ impl Decoder {
     /// before gigabytes are read and shaders compiled.
     pub async fn load<'a>(gpu: &'a Gpu, checkpoint: &'a Checkpoint, room: Room) -> Result<Loading<'a, Self>> {
         let Room { context_len, n_slots, kv_type, speculation } = room;
-        let mut config = DecoderConfig::new(checkpoint)?;
+        let config = DecoderConfig::new(checkpoint)?;
         let shape = config.shape.clone();
         let heads = Heads {
             n_heads: shape.n_heads,
@@ -148,11 +142,8 @@ impl Decoder {
             context_len,
             kv_type,
         };
-        if checkpoint.tensor("rope_freqs.weight").is_some() {
-            config.rope_scaling = rope_factors(checkpoint, &heads).await?;
-        }
         let cache = KvCache::new(gpu, &heads, shape.n_layers, n_slots)?;
-        let angles = rotations(gpu, checkpoint, &config, context_len)?;
+        let angles = angles::angles(gpu, checkpoint, &config, context_len).await?;
         let mut loader = Loader::new(gpu, checkpoint);
         let one = |name: &str| [name.to_owned()];
         let has_embedding = checkpoint.tensor("token_embd.weight").is_some();
@@ -164,11 +155,14 @@ impl Decoder {
         } else {
             None
         };
+        let positions = learned_positions(&mut loader, context_len, shape.dim)?;
         let mut layers = Vec::with_capacity(shape.n_layers as usize);
         for i in 0..shape.n_layers {
             layers.push(Layer::load(&mut loader, &config, i)?);
         }
-        let output_norm = Norm::load_rms(&mut loader, "output_norm", shape.dim, shape.norm_eps)?;
+        let style = norm_style(&config);
+        let line = Line { factor: config.logit_scale, ..style.line };
+        let output_norm = Norm::load(&mut loader, "output_norm", shape.dim, NormStyle { line, ..style })?;
         loader.check_complete()?;
         let (vectors, mut weights) = loader.finish()?;
         let mut model = Self {
@@ -176,6 +170,7 @@ impl Decoder {
             output_norm,
             output,
             embedding,
+            positions,
             vectors,
             angles,
             cache,
@@ -269,24 +264,30 @@ impl Decoder {
     /// Ids at the step's positions of the history → the residual stream after the last layer, in `s.x`.
     fn forward(&self, pass: &mut Pass<'_>, s: &Scratch) {
         let ids = Ids::ByPosition { history: &self.history, stride: self.heads.context_len + 1 };
-        embed(pass, &self.embedding.weights, ids, &s.x, Store::Set);
-        for (i, layer) in self.layers.iter().enumerate() {
-            let cache = self.cache.layer(i);
-            let qkv = Qkv { heads: &self.heads, rope: self.config.rope, angles: &self.angles, q: &s.q, cache };
-            let x = Input::normed(pass, &layer.attn_norm, &s.x, &s.normed);
-            layer.qkv.record_qkv(pass, x, qkv, &s.qkv);
-            attention(pass, &self.heads, Span::Causal, &s.q, cache, &s.splits, &s.attended);
-            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
-            let x = Input::normed(pass, &layer.ffn_norm, &s.x_next, &s.normed);
-            layer.gate_up.record_gated(pass, x, Activation::Silu, &s.gate_up, &s.gated);
-            layer.down.record(pass, Input::new(&s.gated), &s.x, Activation::Identity, Some(&s.x_next));
+        embed(pass, &self.embedding.weights, self.config.embedding_scale, ids, &s.x, Store::Set);
+        if let Some(positions) = &self.positions {
+            embed(pass, &positions.weights, 1.0, Ids::Positions, &s.x, Store::Add);
+        }
+        for i in 0..self.layers.len() {
+            self.layer(pass, s, i);
         }
     }
 
     /// The last column's residual stream → `self.logits`.
     fn head(&self, pass: &mut Pass<'_>, s: &Scratch) {
-        let x = Input::last(&self.output_norm, &s.x);
-        self.head_weights().record(pass, x, &self.logits, Activation::Identity, None);
+        let x = Input::last(pass, &self.output_norm, &s.x, &s.normed);
+        self.write_logits(pass, x, &self.logits);
+    }
+
+    /// All columns' residual streams → `logits`.
+    fn heads(&self, pass: &mut Pass<'_>, s: &Scratch, logits: &Columns) {
+        let x = Input::normed(pass, &self.output_norm, &s.x, &s.normed);
+        self.write_logits(pass, x, logits);
+    }
+
+    fn write_logits(&self, pass: &mut Pass<'_>, x: Input<'_>, logits: &Columns) {
+        let bound = self.config.logit_softcap.map_or(Activation::Identity, Activation::SoftCap);
+        self.output.as_ref().unwrap_or(&self.embedding).record(pass, x, logits, bound, None);
     }
 
     /// `self.logits` → the next id of the history.
@@ -299,10 +300,6 @@ impl Decoder {
         self.forward(pass, s);
         self.head(pass, s);
         self.choose(pass);
-    }
-
-    fn head_weights(&self) -> &Linear {
-        self.output.as_ref().unwrap_or(&self.embedding)
     }
 
     fn programs(&self) -> Result<&Programs> {
@@ -408,9 +405,7 @@ impl Decoder {
             let logits = Columns::new(gpu, "logits to score", n_columns, self.config.shape.vocab_size)?;
             let recording = self.record(gpu, |decoder, pass| {
                 decoder.forward(pass, &scratch);
-                decoder.output_norm.record(pass, &scratch.x, &scratch.normed);
-                let x = Input::new(&scratch.normed);
-                decoder.head_weights().record(pass, x, &logits, Activation::Identity, None);
+                decoder.heads(pass, &scratch, &logits);
                 nll(pass, &logits, &decoder.history, &decoder.scores);
             });
             let program = gpu.program(&recording, &mut |_, _| {}).await?;
@@ -448,64 +443,29 @@ fn split_counts(context_len: u32) -> Vec<u32> {
     if most > 1 { counts.chain([most]).collect() } else { Vec::new() }
 }
 
-/// The factors of a GGUF's `rope_freqs` tensor: Llama 3's scaling, worked out by the converter.
-async fn rope_factors(checkpoint: &Checkpoint, heads: &Heads) -> Result<Scaling> {
-    let factors = checkpoint.read_f32("rope_freqs.weight").await?;
-    let n = heads.head_dim as usize / 2;
-    if factors.len() != n || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
-        let reason = format!("tensor rope_freqs.weight holds {} values, {n} positive ones were wanted", factors.len());
-        return Err(Error::format(checkpoint.name(), reason));
+/// The table of learned positions, where the checkpoint has one: a row for each position of the context.
+fn learned_positions(loader: &mut Loader<'_>, context_len: u32, dim: u32) -> Result<Option<Linear>> {
+    let name = "position_embd.weight";
+    let Some(info) = loader.checkpoint.tensor(name) else { return Ok(None) };
+    let n_rows = info.rows() as u32;
+    if n_rows < context_len {
+        let what = format!("positions of {}", loader.checkpoint.name());
+        return Err(Error::Limit { what, needed: context_len.into(), available: n_rows.into() });
     }
-    Ok(Scaling::Factors(factors))
-}
-
-/// The buffer of cosines and sines, `(context_len, head_dim / 2)`.
-fn rotations(gpu: &Gpu, checkpoint: &Checkpoint, config: &DecoderConfig, context_len: u32) -> Result<Buffer> {
-    let head_dim = config.shape.head_dim;
-    let n_bytes = u64::from(context_len) * u64::from(head_dim) / 2 * 8;
-    let angles = gpu.buffer("rotations; a smaller context needs less", n_bytes)?;
-    let table = config.rope_scaling.table(config.rope_theta, head_dim, context_len);
-    if !table.as_flattened().iter().all(|value| value.is_finite()) {
-        let reason = format!("a rope base of {} with {:?} gives no angles", config.rope_theta, config.rope_scaling);
-        return Err(Error::format(checkpoint.name(), reason));
-    }
-    gpu.write(&angles, 0, bytemuck::cast_slice(&table));
-    Ok(angles)
-}
-
-impl Layer {
-    fn load(loader: &mut Loader<'_>, config: &DecoderConfig, i: u32) -> Result<Self> {
-        let shape = &config.shape;
-        let names =
-            |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
-        let q_dim = shape.n_heads * shape.head_dim;
-        let kv_dim = shape.n_kv_heads * shape.head_dim;
-        let (dim, ffn_dim, eps) = (shape.dim, shape.ffn_dim, shape.norm_eps);
-        let qkv = names(&["attn_q", "attn_k", "attn_v"]);
-        Ok(Self {
-            attn_norm: Norm::load_rms(loader, &format!("blk.{i}.attn_norm"), dim, eps)?,
-            qkv: Linear::load_qkv(loader, &qkv, (q_dim + 2 * kv_dim, dim), config.rope, shape.head_dim)?,
-            attn_output: Linear::load(loader, &names(&["attn_output"]), dim, q_dim)?,
-            ffn_norm: Norm::load_rms(loader, &format!("blk.{i}.ffn_norm"), dim, eps)?,
-            gate_up: Linear::load_gated(loader, &names(&["ffn_gate", "ffn_up"]), (2 * ffn_dim, dim))?,
-            down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim)?,
-        })
-    }
+    Linear::load(loader, &[name.to_owned()], n_rows, dim).map(Some)
 }
 
 impl Scratch {
     fn new(gpu: &Gpu, config: &DecoderConfig, n_columns: u32) -> Result<Self> {
         let shape = &config.shape;
-        let q_dim = shape.n_heads * shape.head_dim;
-        let kv_dim = shape.n_kv_heads * shape.head_dim;
         let columns = |label: &str, n_values: u32| Columns::new(gpu, label, n_columns, n_values);
         Ok(Self {
             x: columns("x", shape.dim)?,
             x_next: columns("x_next", shape.dim)?,
             normed: columns("normed", shape.dim)?,
-            qkv: columns("qkv", q_dim + 2 * kv_dim)?,
-            q: columns("q", q_dim)?,
-            attended: columns("attended", q_dim)?,
+            qkv: columns("qkv", shape.qkv_dim())?,
+            q: columns("q", shape.q_dim())?,
+            attended: columns("attended", shape.q_dim())?,
             splits: Splits::NONE,
             gate_up: columns("gate_up", 2 * shape.ffn_dim)?,
             gated: columns("gated", shape.ffn_dim)?,

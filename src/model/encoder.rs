@@ -1,16 +1,16 @@
 //! The bidirectional forward pass, for every encoder: a ragged batch of texts, no padding between them, one submit and one
 //! read-back. Read `Encoder::forward`.
 
-use super::config::EncoderConfig;
-use super::layers::{Input, Linear, Loader, Norm};
+use super::config::{EncoderConfig, NormType};
+use super::layers::{Input, Linear, Loader, Norm, NormStyle};
 use super::loading::Loading;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, Cost, Extent, Gpu, Program, Recording};
-use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Span, Splits, attention};
+use crate::gpu::{Buffer, Compiler, Cost, Extent, Gpu, Line, Program, Recording};
+use crate::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Scores, Span, Splits, attention};
 use crate::kernels::elementwise::{Pooling, Scaling, pool};
-use crate::kernels::matmul::{Activation, Ids, Store, embed};
+use crate::kernels::matmul::{Activation, Ids, Residual, Store, embed};
 use crate::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
 use std::collections::HashMap;
 
@@ -120,7 +120,7 @@ impl Encoder {
             Some(info) => Some(Linear::load(&mut loader, &one("token_types"), info.rows() as u32, shape.dim)?),
             None => None,
         };
-        let embedding_norm = Norm::load_layer(&mut loader, "token_embd_norm", shape.dim, shape.norm_eps)?;
+        let embedding_norm = Norm::load(&mut loader, "token_embd_norm", shape.dim, norm_style(&config))?;
         let mut layers = Vec::with_capacity(shape.n_layers as usize);
         for i in 0..shape.n_layers {
             layers.push(Layer::load(&mut loader, &config, i)?);
@@ -256,22 +256,23 @@ impl Encoder {
     /// Ids, positions and spans of the batch → the residual stream after the last layer, in `s.x`.
     fn forward(&self, pass: &mut Pass<'_>, s: &Scratch) {
         let heads = self.heads(s.x.n_columns);
-        embed(pass, &self.words.weights, Ids::ByColumn(&self.ids), &s.x_next, Store::Set);
-        embed(pass, &self.positions.weights, Ids::ByColumn(&self.position_ids), &s.x_next, Store::Add);
+        embed(pass, &self.words.weights, 1.0, Ids::ByColumn(&self.ids), &s.x_next, Store::Set);
+        embed(pass, &self.positions.weights, 1.0, Ids::ByColumn(&self.position_ids), &s.x_next, Store::Add);
         if let Some(types) = &self.types {
-            embed(pass, &types.weights, Ids::ByColumn(&self.type_ids), &s.x_next, Store::Add);
+            embed(pass, &types.weights, 1.0, Ids::ByColumn(&self.type_ids), &s.x_next, Store::Add);
         }
-        self.embedding_norm.record(pass, &s.x_next, &s.x);
+        self.embedding_norm.record(pass, &s.x_next, None, &s.x);
         let no_angles = &self.ids;
-        let qkv = Qkv { heads: &heads, rope: Rope::None, angles: no_angles, q: &s.q, cache: &s.cache };
+        let qkv = Qkv { heads: &heads, rope: Rope::None, norm: None, angles: no_angles, q: &s.q, cache: &s.cache };
+        let scores = Scores::plain(&heads, Span::Segment(&self.spans));
         for layer in &self.layers {
             layer.qkv.record_qkv(pass, Input::new(&s.x), qkv, &s.qkv);
-            attention(pass, &heads, Span::Segment(&self.spans), &s.q, &s.cache, &Splits::NONE, &s.attended);
-            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(&s.x));
-            layer.attn_output_norm.record(pass, &s.x_next, &s.x);
-            layer.up.record(pass, Input::new(&s.x), &s.up, Activation::Gelu, None);
-            layer.down.record(pass, Input::new(&s.up), &s.x_next, Activation::Identity, Some(&s.x));
-            layer.layer_output_norm.record(pass, &s.x_next, &s.x);
+            attention(pass, &heads, &scores, &s.q, &s.cache, &Splits::NONE, &s.attended);
+            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(Residual::new(&s.x)));
+            layer.attn_output_norm.record(pass, &s.x_next, None, &s.x);
+            layer.up.record(pass, Input::new(&s.x), &s.up, self.config.activation, None);
+            layer.down.record(pass, Input::new(&s.up), &s.x_next, Activation::Identity, Some(Residual::new(&s.x)));
+            layer.layer_output_norm.record(pass, &s.x_next, None, &s.x);
         }
     }
 
@@ -313,18 +314,23 @@ impl Encoder {
     }
 }
 
+/// What its norms are.
+fn norm_style(config: &EncoderConfig) -> NormStyle {
+    NormStyle { kind: NormType::Layer, eps: config.shape.norm_eps, line: Line::AS_FILED }
+}
+
 impl Layer {
     fn load(loader: &mut Loader<'_>, config: &EncoderConfig, i: u32) -> Result<Self> {
         let names =
             |parts: &[&str]| -> Vec<String> { parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect() };
-        let (dim, ffn_dim, eps) = (config.shape.dim, config.shape.ffn_dim, config.shape.norm_eps);
+        let (dim, ffn_dim, style) = (config.shape.dim, config.shape.ffn_dim, norm_style(config));
         Ok(Self {
             qkv: Linear::load(loader, &names(&["attn_q", "attn_k", "attn_v"]), 3 * dim, dim)?,
             attn_output: Linear::load(loader, &names(&["attn_output"]), dim, dim)?,
-            attn_output_norm: Norm::load_layer(loader, &format!("blk.{i}.attn_output_norm"), dim, eps)?,
+            attn_output_norm: Norm::load(loader, &format!("blk.{i}.attn_output_norm"), dim, style)?,
             up: Linear::load(loader, &names(&["ffn_up"]), ffn_dim, dim)?,
             down: Linear::load(loader, &names(&["ffn_down"]), dim, ffn_dim)?,
-            layer_output_norm: Norm::load_layer(loader, &format!("blk.{i}.layer_output_norm"), dim, eps)?,
+            layer_output_norm: Norm::load(loader, &format!("blk.{i}.layer_output_norm"), dim, style)?,
         })
     }
 }

@@ -4,11 +4,12 @@ use crate::error::{Error, Result};
 use crate::format::planes::{RowOrder, STEP};
 use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::tensor::{Columns, Matrix, expect};
-use crate::gpu::{Buffer, Gpu, Uploads};
-use crate::kernels::attention::{Qkv, Rope, rope_append};
-use crate::kernels::elementwise::{NormWeights, gate, norm};
-use crate::kernels::matmul::{Activation, Output, Product, RmsPrologue, Wanted, multiply};
+use crate::gpu::{Buffer, Gpu, Line, Uploads};
+use crate::kernels::attention::{HeadNorm, Qkv, Rope, rope_append};
+use crate::kernels::elementwise::{NormKind, NormWeights, gate, norm};
+use crate::kernels::matmul::{Activation, Output, Product, Residual, RmsPrologue, Wanted, multiply};
 use crate::kernels::{Pass, VectorOffset};
+use super::config::{NormType, Shape};
 use std::collections::HashSet;
 
 /// Vectors begin at multiples of this many floats and are padded with zeros to it: a step of activations.
@@ -24,14 +25,14 @@ pub struct Loader<'a> {
     /// Where the weights are.
     pub checkpoint: &'a Checkpoint,
     uploads: Uploads<'a>,
-    /// Norms and biases, each with its first float in the shared buffer, `n_floats` long.
-    vectors: Vec<(&'a TensorInfo, usize)>,
+    /// Norms and biases, each with what becomes of its values and its first float in the shared buffer, `n_floats` long.
+    vectors: Vec<(&'a TensorInfo, Line, usize)>,
     n_floats: usize,
     laid_out: HashSet<String>,
 }
 
 /// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
-const IN_LAYERS: [&str; 3] = ["blk.", "model.layers.", "encoder.layer."];
+const IN_LAYERS: [&str; 6] = ["blk.", "model.layers.", "encoder.layer.", "h.", "transformer.h.", "gpt_neox.layers."];
 
 impl<'a> Loader<'a> {
     /// A loader with nothing laid out.
@@ -54,22 +55,34 @@ impl<'a> Loader<'a> {
         Matrix::lay_out(self.gpu, self.checkpoint, names, n_cols, order, &mut self.uploads)
     }
 
-    /// A vector of `len` finite values.
-    pub fn vector(&mut self, name: &str, len: u32) -> Result<VectorOffset> {
+    /// Whether the checkpoint has a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensor(name).is_some()
+    }
+
+    /// A vector of `len` finite values, each of which `line` makes of one of the file's.
+    pub fn vector(&mut self, name: &str, len: u32, line: Line) -> Result<VectorOffset> {
         let at = self.n_floats;
-        self.place(name, len)?;
+        self.place(name, len, line)?;
         Ok(self.close(at))
     }
 
+    /// A vector of `len` zeros.
+    fn zeros(&mut self, len: u32) -> VectorOffset {
+        let at = self.n_floats;
+        self.n_floats += len as usize;
+        self.close(at)
+    }
+
     /// Puts a tensor of `len` values behind what the shared buffer holds.
-    fn place(&mut self, name: &str, len: u32) -> Result<()> {
+    fn place(&mut self, name: &str, len: u32, line: Line) -> Result<()> {
         let info = expect(self.checkpoint, name)?;
         self.laid_out.insert(name.to_owned());
         if info.shape.iter().product::<u64>() != u64::from(len) {
             let reason = format!("tensor {name} has shape {:?}, ({len}) was wanted", info.shape);
             return Err(Error::format(self.checkpoint.name(), reason));
         }
-        self.vectors.push((info, self.n_floats));
+        self.vectors.push((info, line, self.n_floats));
         self.n_floats += len as usize;
         Ok(())
     }
@@ -91,7 +104,7 @@ impl<'a> Loader<'a> {
             let rows = expect(self.checkpoint, name)?.rows() as u32;
             let bias = bias_of(name);
             if self.checkpoint.tensor(&bias).is_some() {
-                self.place(&bias, rows)?;
+                self.place(&bias, rows, Line::AS_FILED)?;
             } else {
                 self.n_floats += rows as usize;
             }
@@ -115,8 +128,8 @@ impl<'a> Loader<'a> {
     /// The buffer that all vectors share, and what is still to be read.
     pub fn finish(mut self) -> Result<(Buffer, Weights<'a>)> {
         let buffer = self.gpu.buffer("norms and biases", self.n_floats as u64 * 4)?;
-        for (info, at) in self.vectors {
-            self.uploads.add_vector(info, &buffer, at as u64 * 4);
+        for (info, line, at) in self.vectors {
+            self.uploads.add_vector(info, line, &buffer, at as u64 * 4);
         }
         Ok((buffer, Weights { gpu: self.gpu, checkpoint: self.checkpoint, uploads: self.uploads }))
     }
@@ -189,16 +202,16 @@ impl Linear {
         x: Input<'_>,
         y: &Columns,
         activation: Activation,
-        residual: Option<&Columns>,
+        residual: Option<Residual<'_>>,
     ) {
         multiply(pass, &self.product(x, Output::Plain { y, activation, residual }));
     }
 
-    /// q, k and v of x, rotated and put where attention finds them. `unrotated` takes them in between where the tensors
-    /// are split inside a head.
+    /// q, k and v of x, normed, rotated and put where attention finds them. `unrotated` takes them in between where they are
+    /// normed, or where the tensors are split inside a head.
     pub fn record_qkv(&self, pass: &mut Pass<'_>, x: Input<'_>, qkv: Qkv<'_>, unrotated: &Columns) {
         let head_dim = qkv.heads.head_dim;
-        if self.weights.has_heads(head_dim, qkv.rope.row_order(head_dim)) {
+        if qkv.norm.is_none() && self.weights.has_heads(head_dim, qkv.rope.row_order(head_dim)) {
             multiply(pass, &self.product(x, Output::Qkv(qkv)));
         } else {
             self.record(pass, x, unrotated, Activation::Identity, None);
@@ -242,20 +255,35 @@ impl<'a> Input<'a> {
         Self { columns, wanted: Wanted::All, norm: None }
     }
 
-    /// All columns, normed: by the product itself where there are few, in `normed` before it where many tiles would each
-    /// norm them again.
+    /// All columns, normed: by the product itself where it can and there are few, in `normed` before it where many tiles would
+    /// each norm them again.
     pub fn normed(pass: &mut Pass<'_>, norm: &Norm, columns: &'a Columns, normed: &'a Columns) -> Self {
-        if columns.n_columns <= FEW_COLUMNS {
+        if columns.n_columns <= FEW_COLUMNS && norm.is_rms() {
             return Self { columns, wanted: Wanted::All, norm: Some(norm.prologue()) };
         }
-        norm.record(pass, columns, normed);
+        norm.record(pass, columns, None, normed);
         Self::new(normed)
     }
 
-    /// The last column alone, normed by the product.
-    pub fn last(norm: &Norm, columns: &'a Columns) -> Self {
-        Self { columns, wanted: Wanted::Last, norm: Some(norm.prologue()) }
+    /// The last column alone, normed by the product where it can, in `normed` before it where it cannot.
+    pub fn last(pass: &mut Pass<'_>, norm: &Norm, columns: &'a Columns, normed: &'a Columns) -> Self {
+        if norm.is_rms() {
+            return Self { columns, wanted: Wanted::Last, norm: Some(norm.prologue()) };
+        }
+        norm.record(pass, columns, None, normed);
+        Self { wanted: Wanted::Last, ..Self::new(normed) }
     }
+}
+
+/// What all norms of a model are, or one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct NormStyle {
+    /// RMSNorm or LayerNorm.
+    pub kind: NormType,
+    /// Added to the mean square or the variance.
+    pub eps: f32,
+    /// What becomes of the weights as they are stored.
+    pub line: Line,
 }
 
 /// A norm's parameters.
@@ -263,25 +291,73 @@ impl<'a> Input<'a> {
 pub struct Norm(NormWeights);
 
 impl Norm {
-    /// `{scope}.weight`: an RMSNorm of `len` values.
-    pub fn load_rms(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
-        let weight = loader.vector(&format!("{scope}.weight"), len)?;
-        Ok(Self(NormWeights { weight, bias: None, eps }))
+    /// `{scope}.weight` and, of a LayerNorm that has one, `{scope}.bias`: a norm of `len` values.
+    pub fn load(loader: &mut Loader<'_>, scope: &str, len: u32, style: NormStyle) -> Result<Self> {
+        let weight = loader.vector(&format!("{scope}.weight"), len, style.line)?;
+        let bias = format!("{scope}.bias");
+        let kind = match style.kind {
+            NormType::Rms => NormKind::Rms,
+            NormType::Layer if loader.has(&bias) => {
+                let line = Line { offset: 0.0, ..style.line };
+                NormKind::Layer { bias: loader.vector(&bias, len, line)? }
+            }
+            NormType::Layer => NormKind::Layer { bias: loader.zeros(len) },
+        };
+        Ok(Self(NormWeights { kind, weight, eps: style.eps }))
     }
 
-    /// `{scope}.weight` and `{scope}.bias`: a LayerNorm of `len` values.
-    pub fn load_layer(loader: &mut Loader<'_>, scope: &str, len: u32, eps: f32) -> Result<Self> {
-        let weight = loader.vector(&format!("{scope}.weight"), len)?;
-        let bias = Some(loader.vector(&format!("{scope}.bias"), len)?);
-        Ok(Self(NormWeights { weight, bias, eps }))
+    /// The same, where the checkpoint has it.
+    pub fn find(loader: &mut Loader<'_>, scope: &str, len: u32, style: NormStyle) -> Result<Option<Self>> {
+        let has_one = loader.has(&format!("{scope}.weight"));
+        has_one.then(|| Self::load(loader, scope, len, style)).transpose()
     }
 
-    /// y = norm(x) for all columns of the step.
-    pub fn record(&self, pass: &mut Pass<'_>, x: &Columns, y: &Columns) {
-        norm(pass, self.0, x, y);
+    /// y = norm(x) + residual for all columns of the step.
+    pub fn record(&self, pass: &mut Pass<'_>, x: &Columns, residual: Option<&Columns>, y: &Columns) {
+        norm(pass, self.0, x, residual, y);
+    }
+
+    fn is_rms(&self) -> bool {
+        self.0.kind == NormKind::Rms
     }
 
     fn prologue(&self) -> RmsPrologue {
         RmsPrologue { weight: self.0.weight, eps: self.0.eps }
     }
+}
+
+/// The norms of q and of k in a layer, `{layer}.attn_q_norm` and `{layer}.attn_k_norm`, where the checkpoint has them: one weight
+/// for all heads, one for each head (as a matrix or as a tensor of each), or one over all heads' values.
+pub fn find_head_norm(
+    loader: &mut Loader<'_>,
+    layer: &str,
+    shape: &Shape,
+    style: NormStyle,
+) -> Result<Option<HeadNorm>> {
+    let (q_name, k_name) = (format!("{layer}.attn_q_norm"), format!("{layer}.attn_k_norm"));
+    let head_dim = shape.head_dim;
+    let is_layer = style.kind == NormType::Layer;
+    let norm = |q, k, stride| HeadNorm { is_layer, over_all: false, q, k, stride, eps: style.eps };
+    if loader.has(&format!("{q_name}.0.weight")) {
+        let q = head_weights(loader, &q_name, shape.n_heads, head_dim, style.line)?;
+        let k = head_weights(loader, &k_name, shape.n_kv_heads, head_dim, style.line)?;
+        return Ok(Some(norm(q, k, head_dim / 4)));
+    }
+    let Some(info) = loader.checkpoint.tensor(&format!("{q_name}.weight")) else { return Ok(None) };
+    let (is_matrix, n_values) = (info.shape.len() == 2, info.shape.iter().product::<u64>());
+    let is_shared = n_values == u64::from(head_dim);
+    let len = |n_heads: u32| if is_shared { head_dim } else { n_heads * head_dim };
+    let q = loader.vector(&format!("{q_name}.weight"), len(shape.n_heads), style.line)?;
+    let k = loader.vector(&format!("{k_name}.weight"), len(shape.n_kv_heads), style.line)?;
+    let stride = if is_shared { 0 } else { head_dim / 4 };
+    Ok(Some(HeadNorm { over_all: !is_shared && !is_matrix, ..norm(q, k, stride) }))
+}
+
+/// `{scope}.{head}.weight` of all heads, one after the other.
+fn head_weights(loader: &mut Loader<'_>, scope: &str, n_heads: u32, head_dim: u32, line: Line) -> Result<VectorOffset> {
+    let at = loader.n_floats;
+    for head in 0..n_heads {
+        loader.place(&format!("{scope}.{head}.weight"), head_dim, line)?;
+    }
+    Ok(loader.close(at))
 }

@@ -13,13 +13,16 @@ pub enum Scaling {
         /// By this.
         factor: f64,
     },
-    /// Long wavelengths divided, short ones kept, a ramp between; cosines and sines scaled.
-    Yarn {
-        /// Context grows by this.
+    /// The base grows with the context that is reserved (dynamic NTK): by so much that the longest wavelength is divided by what
+    /// the context is longer.
+    Dynamic {
+        /// How much faster than the context.
         factor: f64,
-        /// From this many tokens.
+        /// Tokens of context before stretching.
         original_len: f64,
     },
+    /// Long wavelengths divided, short ones kept, a ramp between; cosines and sines scaled.
+    Yarn(Yarn),
     /// Long wavelengths divided, short ones kept, a ramp between.
     Llama3 {
         /// Long wavelengths are divided by this.
@@ -33,6 +36,60 @@ pub enum Scaling {
     },
     /// Each frequency divided by its own factor: the `rope_freqs` tensor of a GGUF.
     Factors(Vec<f32>),
+    /// Each frequency divided by its own factor, of one list for contexts up to the original length, of another for longer ones;
+    /// cosines and sines scaled (LongRoPE, arXiv 2402.13753).
+    Long {
+        /// Up to the original length.
+        short: Vec<f32>,
+        /// Beyond it.
+        long: Vec<f32>,
+        /// Tokens of context before stretching.
+        original_len: f64,
+        /// What cosines and sines are multiplied by.
+        magnitude: f64,
+    },
+}
+
+/// YaRN's numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yarn {
+    /// Context grows by this.
+    pub factor: f64,
+    /// From this many tokens.
+    pub original_len: f64,
+    /// Pairs that turn this often or more over the original context keep their frequency,
+    pub beta_fast: f64,
+    /// those that turn this often or less are divided.
+    pub beta_slow: f64,
+    /// What cosines and sines are multiplied by.
+    pub magnitude: f64,
+    /// Whether the ramp begins and ends at whole pairs.
+    pub is_rounded: bool,
+}
+
+impl Yarn {
+    /// The paper's numbers for a context that grows by `factor` from `original_len` tokens.
+    pub fn new(factor: f64, original_len: f64) -> Self {
+        let plain = Self { factor, original_len, beta_fast: 32.0, beta_slow: 1.0, magnitude: 1.0, is_rounded: true };
+        Self { magnitude: plain.magnitude_by(1.0), ..plain }
+    }
+
+    /// What cosines and sines are multiplied by, where a model weighs the paper's logarithm by `mscale`.
+    pub fn magnitude_by(&self, mscale: f64) -> f64 {
+        if self.factor > 1.0 { 0.1 * mscale * self.factor.ln() + 1.0 } else { 1.0 }
+    }
+
+    /// The frequency of pair `i` of `n`, stretched.
+    fn stretch(&self, frequency: f64, i: usize, n: usize, theta: f64) -> f64 {
+        let pair_of = |turns: f64| n as f64 * (self.original_len / (turns * std::f64::consts::TAU)).ln() / theta.ln();
+        let (mut first, mut last) = (pair_of(self.beta_fast), pair_of(self.beta_slow));
+        if self.is_rounded {
+            (first, last) = (first.floor(), last.ceil());
+        }
+        let (first, last) = (first.max(0.0), last.min(2.0 * n as f64 - 1.0));
+        let ramp = ((i as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
+        frequency * ((1.0 - ramp) + ramp / self.factor)
+    }
 }
 
 fn positive(what: &str, value: f64) -> Result<f64> {
@@ -49,10 +106,40 @@ impl Scaling {
         Ok(Self::Linear { factor: positive("factor", factor)? })
     }
 
-    /// YaRN from `original_len` tokens to `factor` times as many.
-    pub fn yarn(factor: f64, original_len: u64) -> Result<Self> {
-        let original_len = positive("original length", original_len as f64)?;
-        Ok(Self::Yarn { factor: positive("factor", factor)?, original_len })
+    /// Dynamic NTK from `original_len` tokens on.
+    pub fn dynamic(factor: f64, original_len: f64) -> Result<Self> {
+        let original_len = positive("original length", original_len)?;
+        Ok(Self::Dynamic { factor: positive("factor", factor)?, original_len })
+    }
+
+    /// YaRN.
+    pub fn yarn(yarn: Yarn) -> Result<Self> {
+        positive("factor", yarn.factor)?;
+        positive("original length", yarn.original_len)?;
+        positive("attention factor", yarn.magnitude)?;
+        if !(yarn.beta_slow > 0.0 && yarn.beta_fast > yarn.beta_slow && yarn.beta_fast.is_finite()) {
+            let (fast, slow) = (yarn.beta_fast, yarn.beta_slow);
+            return Err(Error::invalid(format!("beta_fast {fast} of the rope scaling must be above beta_slow {slow}")));
+        }
+        Ok(Self::Yarn(yarn))
+    }
+
+    /// LongRoPE for a context that grows by `factor` from `original_len` tokens; the paper's magnitude unless another is given.
+    pub fn long(
+        short: Vec<f32>,
+        long: Vec<f32>,
+        original_len: f64,
+        factor: f64,
+        magnitude: Option<f64>,
+    ) -> Result<Self> {
+        positive("factor", factor)?;
+        positive("original length", original_len)?;
+        for value in short.iter().chain(&long) {
+            positive("factors", (*value).into())?;
+        }
+        let by_paper = || if factor > 1.0 { (1.0 + factor.ln() / original_len.ln()).sqrt() } else { 1.0 };
+        let magnitude = positive("attention factor", magnitude.unwrap_or_else(by_paper))?;
+        Ok(Self::Long { short, long, original_len, magnitude })
     }
 
     /// Llama 3's ramp between the two wavelengths.
@@ -69,7 +156,7 @@ impl Scaling {
     }
 
     /// The frequency of pair `i` of `n`, stretched.
-    fn stretch(&self, frequency: f64, i: usize, n: usize, theta: f64) -> f64 {
+    fn stretch(&self, frequency: f64, i: usize, n: usize, theta: f64, context_len: u32) -> f64 {
         match self {
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
@@ -79,31 +166,52 @@ impl Scaling {
                 let smooth = ((original_len / wavelength - low) / (high - low)).clamp(0.0, 1.0);
                 frequency * ((1.0 - smooth) / factor + smooth)
             }
-            Self::Yarn { factor, original_len } => {
-                // Pairs that turn 32 times or more over the original context keep their frequency, those that turn once or
-                // less are divided.
-                let pair_of =
-                    |turns: f64| n as f64 * (original_len / (turns * std::f64::consts::TAU)).ln() / theta.ln();
-                let (first, last) = (pair_of(32.0).floor().max(0.0), pair_of(1.0).ceil().min(2.0 * n as f64 - 1.0));
-                let ramp = ((i as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
-                frequency * ((1.0 - ramp) + ramp / factor)
+            Self::Yarn(yarn) => yarn.stretch(frequency, i, n, theta),
+            Self::Long { short, long, original_len, .. } => {
+                let factors = if f64::from(context_len) > *original_len { long } else { short };
+                frequency / f64::from(factors[i])
             }
+            // By the base: see `base`.
+            Self::Dynamic { .. } => frequency,
+        }
+    }
+
+    /// The base of the wavelengths of `rotated` values, for a context of `context_len`.
+    fn base(&self, theta: f64, rotated: u32, context_len: u32) -> f64 {
+        match self {
+            Self::Dynamic { factor, original_len } if f64::from(context_len) > *original_len => {
+                let longer = factor * f64::from(context_len) / original_len - (factor - 1.0);
+                theta * longer.powf(f64::from(rotated) / (f64::from(rotated) - 2.0))
+            }
+            _ => theta,
+        }
+    }
+
+    /// Pairs that factors are given for, where they are.
+    pub fn n_pairs(&self) -> Option<usize> {
+        match self {
+            Self::Factors(factors) => Some(factors.len()),
+            // Lists of two lengths fit nothing.
+            Self::Long { short, long, .. } => Some(if short.len() == long.len() { short.len() } else { usize::MAX }),
+            _ => None,
         }
     }
 
     /// What cosines and sines are multiplied by.
     fn magnitude(&self) -> f64 {
         match self {
-            Self::Yarn { factor, .. } if *factor > 1.0 => 0.1 * factor.ln() + 1.0,
+            Self::Yarn(yarn) => yarn.magnitude,
+            Self::Long { magnitude, .. } => *magnitude,
             _ => 1.0,
         }
     }
 
-    /// The table `(context_len, head_dim / 2)` of (cosine, sine).
-    pub fn table(&self, theta: f64, head_dim: u32, context_len: u32) -> Vec<[f32; 2]> {
-        let n = head_dim as usize / 2;
-        let frequencies: Vec<f64> =
-            (0..n).map(|i| self.stretch(theta.powf(-2.0 * i as f64 / f64::from(head_dim)), i, n, theta)).collect();
+    /// The table `(context_len, rotated / 2)` of (cosine, sine).
+    pub fn table(&self, theta: f64, rotated: u32, context_len: u32) -> Vec<[f32; 2]> {
+        let n = rotated as usize / 2;
+        let theta = self.base(theta, rotated, context_len);
+        let frequency = |i: usize| theta.powf(-2.0 * i as f64 / f64::from(rotated));
+        let frequencies: Vec<f64> = (0..n).map(|i| self.stretch(frequency(i), i, n, theta, context_len)).collect();
         let magnitude = self.magnitude();
         let angles = (0..context_len).flat_map(|p| frequencies.iter().map(move |f| f64::from(p) * f));
         angles.map(|angle| [(angle.cos() * magnitude) as f32, (angle.sin() * magnitude) as f32]).collect()
@@ -124,8 +232,8 @@ mod tests {
     #[test]
     fn llama3_keeps_short_wavelengths_and_divides_long_ones() {
         let scaling = Scaling::llama3(8.0, 1.0, 4.0, 8192.0).unwrap();
-        assert_eq!(scaling.stretch(1.0, 0, 64, 5e5), 1.0);
-        assert_eq!(scaling.stretch(1e-6, 63, 64, 5e5), 1e-6 / 8.0);
+        assert_eq!(scaling.stretch(1.0, 0, 64, 5e5, 1), 1.0);
+        assert_eq!(scaling.stretch(1e-6, 63, 64, 5e5, 1), 1e-6 / 8.0);
     }
 
     #[test]

@@ -5,10 +5,8 @@ use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, Gpu, ReadBack};
 use crate::kernels::attention::{SPLIT, Splits};
-use crate::kernels::matmul::Activation;
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
-use crate::model::layers::Input;
 use crate::text::SamplingParams;
 
 /// What steps for several sequences need.
@@ -70,8 +68,7 @@ impl Decoder {
     /// The last id of every column's history through all layers and the head, the next one appended.
     fn slots_step(&self, pass: &mut Pass<'_>, s: &Scratch, logits: &Columns, sampling: &Buffer) {
         self.forward(pass, s);
-        let x = Input::normed(pass, &self.output_norm, &s.x, &s.normed);
-        self.head_weights().record(pass, x, logits, Activation::Identity, None);
+        self.heads(pass, s, logits);
         sample(pass, sampling, logits, &self.history, self.heads.context_len);
     }
 

@@ -7,10 +7,8 @@ use crate::gpu::tensor::Columns;
 use crate::gpu::{Compiler, Program, Run};
 use crate::kernels::Pass;
 use crate::kernels::attention::{SPLIT, Splits};
-use crate::kernels::matmul::Activation;
 use crate::kernels::sample::sample;
 use crate::kernels::speculate::{Lookup, accept, lookup};
-use crate::model::layers::Input;
 
 /// Columns of a round, the last token and its drafts: a tile of the products, whose weights are read once. More of them are
 /// right too seldom to be worth their arithmetic where that is dear.
@@ -90,8 +88,7 @@ impl Decoder {
     /// what was drafted.
     fn check_drafts(&self, pass: &mut Pass<'_>, s: &Scratch, logits: &Columns) {
         self.forward(pass, s);
-        let x = Input::normed(pass, &self.output_norm, &s.x, &s.normed);
-        self.head_weights().record(pass, x, logits, Activation::Identity, None);
+        self.heads(pass, s, logits);
         sample(pass, &self.sampling, logits, &self.history, self.heads.context_len);
         accept(pass, &self.history, self.heads.context_len);
     }
