@@ -10,8 +10,8 @@ fn sums_of(inv: Invocation, first: u32, n: u32, mean: f32) -> vec2<f32> {
     return team_sum4(inv, vec4<f32>(sums, 0.0, 0.0)).xy;
 }
 
-// Where the values stand that a head of q or k is normed with: first pair and number.
-fn normed_with(head: u32) -> vec2<u32> {
+// Where the values stand that a head of q or k is normed among: first pair and number.
+fn normed_among(head: u32) -> vec2<u32> {
     if (NORM_ALL == 0u) { return vec2<u32>(head * (HEAD_DIM / 2u), HEAD_DIM); }
     if (head < params.n_heads) { return vec2<u32>(0u, params.n_heads * HEAD_DIM); }
     return vec2<u32>(params.n_heads * (HEAD_DIM / 2u), params.n_kv_heads * HEAD_DIM);

@@ -121,6 +121,12 @@ pub fn apply(v: f64, activation: Activation) -> f64 {
         Activation::Identity => v,
         Activation::Silu => reference::silu(v),
         Activation::Gelu => reference::gelu(v),
+        Activation::GeluTanh => {
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (v + 0.044_715 * v.powi(3));
+            0.5 * v * (1.0 + u.tanh())
+        }
+        Activation::Relu => v.max(0.0),
         Activation::Tanh => v.tanh(),
+        Activation::SoftCap(bound) => f64::from(bound) * (v / f64::from(bound)).tanh(),
     }
 }

@@ -53,8 +53,13 @@ pub fn rope(head: &[f32], angles: &[[f32; 2]], pair: impl Fn(usize) -> (usize, u
 /// softmax(q·Kᵀ / √d)·V for one head; `k` and `v` are `(positions, d)`.
 pub fn attention(q: &[f32], k: &[Vec<f32>], v: &[Vec<f32>]) -> Vec<f64> {
     let scale = 1.0 / (q.len() as f64).sqrt();
-    let scores: Vec<f64> =
-        k.iter().map(|k| q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() * scale).collect();
+    scored_attention(q, k, v, |score| score * scale)
+}
+
+/// softmax(score(q·Kᵀ))·V for one head; `k` and `v` are `(positions, d)`.
+pub fn scored_attention(q: &[f32], k: &[Vec<f32>], v: &[Vec<f32>], score: impl Fn(f64) -> f64) -> Vec<f64> {
+    let product = |k: &Vec<f32>| q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let scores: Vec<f64> = k.iter().map(|k| score(product(k))).collect();
     let best = scores.iter().copied().fold(f64::MIN, f64::max);
     let weights: Vec<f64> = scores.iter().map(|s| (s - best).exp()).collect();
     let sum: f64 = weights.iter().sum();

@@ -8,8 +8,10 @@ use crate::common::kernels::{
 };
 use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Gpu};
-use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
-use trice::kernels::elementwise::{NormWeights, Pooling, Scaling, gate, norm, pool};
+use trice::kernels::attention::{
+    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Scores, Span, Splits, attention, rope_append,
+};
+use trice::kernels::elementwise::{NormKind, NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Output, Product, multiply};
 use trice::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use trice::kernels::{ColumnsAre, STATE_BYTES, write_state};
@@ -25,16 +27,22 @@ fn norm_of_both_kinds_leaves_padding_zero() {
         padded[0][..n].copy_from_slice(&g[..n]);
         padded[1][..n].copy_from_slice(&b[..n]);
         let vectors = upload(&gpu, padded.as_flattened());
-        for bias in [None, Some(16)] {
+        let (r, no_r) = (noise(4, n * n_tokens), vec![0.0; n * n_tokens]);
+        let residual = columns(&gpu, 8, n as u32, &r);
+        let kinds = [NormKind::Rms, NormKind::Layer { bias: 16 }];
+        for (kind, has_residual) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
             let (x_columns, y) = (columns(&gpu, 8, n as u32, &x), poisoned(&gpu, 8, n as u32));
-            let weights = NormWeights { weight: 0, bias, eps: 1e-6 };
-            run(&gpu, &vectors, 0, n_tokens as u32, |pass| norm(pass, weights, &x_columns, &y));
+            let weights = NormWeights { kind, weight: 0, eps: 1e-6 };
+            let (added, r) = if has_residual { (Some(&residual), &r) } else { (None, &no_r) };
+            run(&gpu, &vectors, 0, n_tokens as u32, |pass| norm(pass, weights, &x_columns, added, &y));
             let found = block_on(y.read(&gpu, n_tokens)).unwrap();
             for (column, x) in x.chunks(n).enumerate() {
-                let wanted: Vec<f64> = match bias {
-                    None => reference::rms_norm(x, &g[..n], 1e-6).into_iter().map(f64::from).collect(),
-                    Some(_) => reference::layer_norm(x, &g[..n], &b[..n], 1e-6),
+                let normed: Vec<f64> = match kind {
+                    NormKind::Rms => reference::rms_norm(x, &g[..n], 1e-6).into_iter().map(f64::from).collect(),
+                    NormKind::Layer { .. } => reference::layer_norm(x, &g[..n], &b[..n], 1e-6),
                 };
+                let wanted: Vec<f64> =
+                    normed.iter().zip(&r[column * n..]).map(|(v, r)| v + f64::from(*r)).collect();
                 check("norm", &found[column], &wanted, LIMIT);
             }
         }
@@ -46,7 +54,7 @@ fn gate_multiplies_activated_gate_and_up() {
     for gpu in devices() {
         let (n, n_tokens) = (172usize, 3usize);
         let x = noise(9, 2 * n * n_tokens);
-        for activation in [Activation::Silu, Activation::Gelu] {
+        for activation in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
             let (x_columns, y) = (columns(&gpu, 8, 2 * n as u32, &x), poisoned(&gpu, 8, n as u32));
             let vectors = upload(&gpu, &[0.0; 4]);
             run(&gpu, &vectors, 0, n_tokens as u32, |pass| gate(pass, activation, &x_columns, &y));
@@ -60,14 +68,55 @@ fn gate_multiplies_activated_gate_and_up() {
     }
 }
 
-/// Grouped heads, both orders of rotation, both cache types: a prompt in two chunks, then one token.
+/// What `attend` is to do.
+#[derive(Clone, Copy, Debug)]
+struct Attend {
+    kv_type: KvType,
+    rope: Rope,
+    window: u32,
+    scale: f32,
+    softcap: Option<f32>,
+    norm: Option<HeadNorm>,
+}
+
+const PLAIN: Attend =
+    Attend { kv_type: KvType::F32, rope: Rope::Neox, window: NO_WINDOW, scale: 0.2, softcap: None, norm: None };
+
+/// Grouped heads, all orders of rotation, both cache types: a prompt in two chunks, then one token.
 #[test]
 fn attention_over_an_appended_cache() {
     for gpu in devices() {
         for (kv_type, limit) in [(KvType::F32, LIMIT), (KvType::F16, 1e-5)] {
-            for rope in [Rope::None, Rope::Interleaved, Rope::Neox] {
-                attend(&gpu, kv_type, rope, limit);
+            for rope in [Rope::None, Rope::Interleaved, Rope::Neox, Rope::NeoxPart { rotated: 8 }] {
+                attend(&gpu, Attend { kv_type, rope, ..PLAIN }, limit);
             }
+        }
+    }
+}
+
+/// Windows shorter and longer than what there is, bounded scores, another scale.
+#[test]
+fn attention_of_a_window_and_with_bounded_scores() {
+    for gpu in devices() {
+        for window in [1, 7, 16, 100] {
+            attend(&gpu, Attend { window, ..PLAIN }, LIMIT);
+        }
+        attend(&gpu, Attend { softcap: Some(0.3), window: 5, scale: 0.9, ..PLAIN }, LIMIT);
+    }
+}
+
+/// Every kind of norm of q and k: one weight for all heads, one for each, one over all heads.
+#[test]
+fn q_and_k_are_normed_before_they_are_rotated() {
+    for gpu in devices() {
+        let norm = HeadNorm { is_layer: false, over_all: false, q: 1, k: 40, stride: 0, eps: 1e-5 };
+        for norm in [
+            norm,
+            HeadNorm { stride: 5, ..norm },
+            HeadNorm { stride: 5, over_all: true, ..norm },
+            HeadNorm { stride: 5, is_layer: true, ..norm },
+        ] {
+            attend(&gpu, Attend { norm: Some(norm), ..PLAIN }, LIMIT);
         }
     }
 }
@@ -82,7 +131,8 @@ fn qkv_of_a_product_equals_rope_append() {
         let weights = f32_matrix(&gpu, n_rows, n_cols, &values);
         let vectors = upload(&gpu, &noise(32, 96));
         let angles = upload(&gpu, &noise(33, 20 * 12));
-        for (rope, n_tokens) in [(Rope::Neox, 1u32), (Rope::Interleaved, 11), (Rope::None, 5)] {
+        let part = Rope::NeoxPart { rotated: 8 };
+        for (rope, n_tokens) in [(Rope::Neox, 1u32), (Rope::Interleaved, 11), (Rope::None, 5), (part, 3)] {
             let by_quads = ordered_matrix(&gpu, n_rows, n_cols, &values, rope.row_order(heads.head_dim));
             let capacity = if n_tokens == 1 { 1 } else { 16 };
             let x = columns(&gpu, capacity, n_cols as u32, &noise(34, n_tokens as usize * n_cols));
@@ -91,7 +141,7 @@ fn qkv_of_a_product_equals_rope_append() {
                 let cache =
                     KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
                 let (q, y) = (poisoned(&gpu, capacity, 36), poisoned(&gpu, capacity, n_rows as u32));
-                let qkv = Qkv { heads: &heads, rope, angles: &angles, q: &q, cache: &cache };
+                let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angles, q: &q, cache: &cache };
                 run(&gpu, &vectors, 4, n_tokens, |pass| {
                     let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                     if is_fused {
@@ -113,42 +163,66 @@ fn qkv_of_a_product_equals_rope_append() {
     }
 }
 
-fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
+fn attend(gpu: &Gpu, what: Attend, limit: f64) {
     const D: usize = 20;
+    let Attend { kv_type, rope, window, scale, softcap, norm } = what;
     let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: D as u32, context_len: 40, kv_type };
     let (n_heads, width) = (10usize, 10 * D);
-    let angles: Vec<[f32; 2]> = noise(3, 40 * D / 2).iter().map(|a| [a.cos(), a.sin()]).collect();
+    let n_angles = rope.rotated(D as u32) as usize / 2;
+    let angles: Vec<[f32; 2]> = noise(3, 40 * n_angles.max(1)).iter().map(|a| [a.cos(), a.sin()]).collect();
     let angle_buffer = upload(gpu, angles.as_flattened());
     let cache_bytes = 2 * 40 * D as u64 * kv_type.n_bytes();
     let cache = KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
-    let vectors = upload(gpu, &[0.0; 4]);
+    let weights = noise(4, 256);
+    let vectors = upload(gpu, &weights);
     let x = noise(8, 33 * width);
     let rotate = |head: &[f32], position: usize| {
-        let row = &angles[position * D / 2..(position + 1) * D / 2];
+        let row = &angles[position * n_angles..(position + 1) * n_angles];
         match rope {
             Rope::None => head.to_vec(),
             Rope::Interleaved => reference::rope(head, row, |t| (2 * t, 2 * t + 1)),
             Rope::Neox => reference::rope(head, row, |t| (t, t + D / 2)),
+            Rope::NeoxPart { .. } => reference::rope(head, row, |t| (t, t + n_angles)),
         }
     };
     let head_of = |position: usize, head: usize| &x[(position * n_heads + head) * D..][..D];
+    // q's 6 heads, then k's 2, normed and rotated.
+    let rotated = |position: usize, head: usize| {
+        let Some(norm) = norm else { return rotate(head_of(position, head), position) };
+        let (first, n, weight) = if head < 6 { (0, 6, norm.q) } else { (6, 2, norm.k) };
+        let all = &x[(position * n_heads + first) * D..][..n * D];
+        let own = (head - first) * D..(head - first + 1) * D;
+        let among = if norm.over_all { all } else { &all[own.clone()] };
+        let mean = if norm.is_layer { among.iter().sum::<f32>() / among.len() as f32 } else { 0.0 };
+        let square = among.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / among.len() as f32;
+        let g = &weights[4 * (weight as usize + (head - first) * norm.stride as usize)..];
+        let normed: Vec<f32> =
+            all[own].iter().zip(g).map(|(v, g)| (v - mean) / (square + norm.eps).sqrt() * g).collect();
+        rotate(&normed, position)
+    };
     for (first, n) in [(0usize, 24usize), (24, 8), (32, 1)] {
         let capacity = n.next_multiple_of(8) as u32;
         let qkv_columns = columns(gpu, capacity, width as u32, &x[first * width..(first + n) * width]);
         let (q, y) = (poisoned(gpu, capacity, 6 * D as u32), poisoned(gpu, capacity, 6 * D as u32));
-        let qkv = Qkv { heads: &heads, rope, angles: &angle_buffer, q: &q, cache: &cache };
+        let qkv = Qkv { heads: &heads, rope, norm, angles: &angle_buffer, q: &q, cache: &cache };
         run(gpu, &vectors, first as u32, n as u32, |pass| {
             rope_append(pass, &qkv, &qkv_columns);
-            attention(pass, &heads, Span::Causal, &q, &cache, &Splits::NONE, &y);
+            let scores = Scores { span: Span::Causal, window, scale, softcap };
+            attention(pass, &heads, &scores, &q, &cache, &Splits::NONE, &y);
         });
         let found = block_on(y.read(gpu, n)).unwrap();
         for (column, found) in found.iter().enumerate() {
             for head in 0..6 {
                 let position = first + column;
-                let k: Vec<_> = (0..=position).map(|p| rotate(head_of(p, 6 + head / 3), p)).collect();
-                let v: Vec<_> = (0..=position).map(|p| head_of(p, 8 + head / 3).to_vec()).collect();
-                let wanted = reference::attention(&rotate(head_of(position, head), position), &k, &v);
-                let name = format!("attention {kv_type:?} {rope:?} position {position} head {head}");
+                let seen = (position + 1).saturating_sub(window as usize)..=position;
+                let k: Vec<_> = seen.clone().map(|p| rotated(p, 6 + head / 3)).collect();
+                let v: Vec<_> = seen.map(|p| head_of(p, 8 + head / 3).to_vec()).collect();
+                let q = rotated(position, head);
+                let wanted = reference::scored_attention(&q, &k, &v, |score| {
+                    let score = f64::from(scale) * score;
+                    softcap.map_or(score, |bound| f64::from(bound) * (score / f64::from(bound)).tanh())
+                });
+                let name = format!("{what:?} position {position} head {head}");
                 check(&name, &found[head * D..(head + 1) * D], &wanted, limit);
             }
         }
@@ -180,7 +254,7 @@ fn split_attention_equals_whole_attention() {
                 let splits = Splits::new(&gpu, &heads, capacity, n_splits).unwrap();
                 let y = poisoned(&gpu, capacity, 192);
                 run(&gpu, &vectors, position, n_tokens, |pass| {
-                    attention(pass, &heads, Span::Causal, &q, &cache, &splits, &y);
+                    attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &splits, &y);
                 });
                 block_on(y.read(&gpu, n_tokens as usize)).unwrap().concat()
             });

@@ -13,7 +13,7 @@ use trice::format::planes::RowOrder;
 use trice::gpu::tensor::Matrix;
 use trice::gpu::{Choices, Gpu, Math};
 use trice::kernels::matmul::{
-    Activation, Ids, Output, Product, RmsPrologue, Store, TILE_COLUMNS, Wanted, embed, multiply,
+    Activation, Ids, Output, Product, Residual, RmsPrologue, Store, TILE_COLUMNS, Wanted, embed, multiply,
 };
 
 const TYPES: &[u8] = include_bytes!("../golden/gguf_types.gguf");
@@ -86,9 +86,20 @@ fn one_column_with_norm_bias_activation_and_residual() {
             (noise(1, n_cols as usize), noise(2, n_cols as usize), noise(3, 32), noise(4, ROWS as usize));
         let vectors = upload(&gpu, &[b.as_slice(), &g].concat());
         let (x_columns, r_columns) = (columns(&gpu, 1, n_cols, &x), columns(&gpu, 1, ROWS, &r));
-        for activation in [Activation::Identity, Activation::Silu, Activation::Gelu, Activation::Tanh] {
+        // A residual stream takes outputs as they are or by a factor; a bound takes that factor's place.
+        let kinds = [
+            (Activation::Identity, Some(0.25)),
+            (Activation::Silu, Some(1.0)),
+            (Activation::Gelu, None),
+            (Activation::GeluTanh, None),
+            (Activation::Relu, None),
+            (Activation::Tanh, Some(1.0)),
+            (Activation::SoftCap(0.5), None),
+        ];
+        for (activation, factor) in kinds {
             let y = poisoned(&gpu, 1, ROWS);
-            let output = Output::Plain { y: &y, activation, residual: Some(&r_columns) };
+            let residual = factor.map(|factor| Residual { columns: &r_columns, factor });
+            let output = Output::Plain { y: &y, activation, residual };
             let norm = Some(RmsPrologue { weight: 8, eps: 1e-5 });
             let product = Product { norm, bias: Some(0), output, ..plain(&weights, &x_columns, &y) };
             run(&gpu, &vectors, 0, 1, |pass| multiply(pass, &product));
@@ -97,7 +108,10 @@ fn one_column_with_norm_bias_activation_and_residual() {
             let wanted: Vec<f64> = products
                 .iter()
                 .enumerate()
-                .map(|(i, v)| apply(v + f64::from(b[i]), activation) + f64::from(r[i]))
+                .map(|(i, v)| {
+                    let activated = apply(v + f64::from(b[i]), activation);
+                    factor.map_or(activated, |factor| f64::from(factor) * activated + f64::from(r[i]))
+                })
                 .collect();
             check(&format!("matvec {activation:?}"), &found[0], &wanted, LIMIT);
             // The last quad's missing rows are part of what the next product adds up.
@@ -206,13 +220,13 @@ fn embed_gathers_rows_of_every_type() {
             let y = poisoned(&gpu, 4, n_cols);
             let vectors = upload(&gpu, &[0.0; 4]);
             run(&gpu, &vectors, 0, 4, |pass| {
-                embed(pass, &weights, Ids::ByColumn(&ids), &y, Store::Set);
-                embed(pass, &weights, Ids::ByColumn(&ids), &y, Store::Add);
+                embed(pass, &weights, 1.0, Ids::ByColumn(&ids), &y, Store::Set);
+                embed(pass, &weights, 0.5, Ids::ByColumn(&ids), &y, Store::Add);
             });
             let found = block_on(y.read(&gpu, 4)).unwrap();
             for (column, id) in [3usize, 4, 0, 3].into_iter().enumerate() {
                 let row = &decoded[id * n_cols as usize..(id + 1) * n_cols as usize];
-                let wanted: Vec<f64> = row.iter().map(|v| 2.0 * f64::from(*v)).collect();
+                let wanted: Vec<f64> = row.iter().map(|v| 1.5 * f64::from(*v)).collect();
                 // A driver may fuse the scale's multiply with the minimum's subtraction: the last bit is its own.
                 check(&format!("embed {} row {id}", dtype.name()), &found[column], &wanted, 1e-12);
             }
@@ -241,7 +255,7 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
         let x_columns = columns(&gpu, capacity, n_cols as u32, &x);
         let residual = columns(&gpu, capacity, n_rows as u32, &r);
         let y = poisoned(&gpu, capacity, n_rows as u32);
-        let output = Output::Plain { y: &y, activation: Activation::Identity, residual: Some(&residual) };
+        let output = Output::Plain { y: &y, activation: Activation::Identity, residual: Some(Residual::new(&residual)) };
         let product = Product { bias: Some(0), output, ..plain(&weights, &x_columns, &y) };
         run(&gpu, &vectors, 0, n_tokens as u32, |pass| multiply(pass, &product));
         let found = block_on(y.read(&gpu, n_tokens)).unwrap();
@@ -252,7 +266,7 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
             check(&format!("split product, column {column} of {n_tokens}"), &found[column], &wanted, LIMIT);
         }
     }
-    run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, Ids::ByColumn(&ids), &rows, Store::Set));
+    run(&gpu, &vectors, 0, 2, |pass| embed(pass, &weights, 1.0, Ids::ByColumn(&ids), &rows, Store::Set));
     let found = block_on(rows.read(&gpu, 2)).unwrap();
     for (column, id) in [2usize, 42].into_iter().enumerate() {
         assert_eq!(found[column], values[id * n_cols..(id + 1) * n_cols]);

@@ -7,7 +7,7 @@ use crate::common::kernels::{
 };
 use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
-use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Span, Splits, attention, rope_append};
+use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Scores, SPLIT, Span, Splits, attention, rope_append};
 use trice::kernels::matmul::{Ids, Output, Product, RmsPrologue, Store, embed, multiply};
 use trice::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use trice::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_slots_state, write_state};
@@ -50,7 +50,7 @@ fn embed_takes_each_columns_own_history() {
         let vectors = upload(&gpu, &[0.0; 4]);
         let places = [place(2, 10), place(0, 0), place(1, 4)];
         run_slots(&gpu, &vectors, &places, |pass| {
-            embed(pass, &weights, Ids::ByPosition { history: &history, stride }, &y, Store::Set);
+            embed(pass, &weights, 1.0, Ids::ByPosition { history: &history, stride }, &y, Store::Set);
         });
         let found = block_on(y.read(&gpu, 4)).unwrap();
         for (column, at) in places.iter().enumerate() {
@@ -88,7 +88,7 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
     for (slot, n) in [30usize, 12, 39].into_iter().enumerate() {
         let x = columns(gpu, 40, width as u32, &texts[slot][..n * width]);
         let q = poisoned(gpu, 40, 10 * D as u32);
-        let qkv = Qkv { heads: &heads, rope, angles: &angle_buffer, q: &q, cache: &cache };
+        let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache };
         run_sequence(gpu, &vectors, place(slot, 0), n, |pass| rope_append(pass, &qkv, &x));
     }
     let places = [place(2, 39), place(0, 7)];
@@ -96,10 +96,10 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
         places.iter().flat_map(|at| texts[at.slot][at.position * width..][..width].to_vec()).collect();
     let x = columns(gpu, 4, width as u32, &tokens);
     let (q, y) = (poisoned(gpu, 4, 10 * D as u32), poisoned(gpu, 4, 10 * D as u32));
-    let qkv = Qkv { heads: &heads, rope, angles: &angle_buffer, q: &q, cache: &cache };
+    let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache };
     run_slots(gpu, &vectors, &places, |pass| {
         rope_append(pass, &qkv, &x);
-        attention(pass, &heads, Span::Causal, &q, &cache, &Splits::NONE, &y);
+        attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &Splits::NONE, &y);
     });
     let found = block_on(y.read(gpu, 4)).unwrap();
     for (column, at) in places.iter().enumerate() {
@@ -110,6 +110,7 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
                 Rope::None => head_of(position, head).to_vec(),
                 Rope::Interleaved => reference::rope(head_of(position, head), row, |t| (2 * t, 2 * t + 1)),
                 Rope::Neox => reference::rope(head_of(position, head), row, |t| (t, t + D / 2)),
+                Rope::NeoxPart { .. } => unreachable!("no part of a head is rotated here"),
             }
         };
         for head in 0..10 {
@@ -137,7 +138,7 @@ fn attention_beside_others_equals_attention_alone() {
         let (q, y) = (columns(&gpu, 4, 384, &values), poisoned(&gpu, 4, 384));
         let splits = Splits::new(&gpu, &heads, 4, 3).unwrap();
         run_slots(&gpu, &vectors, &places, |pass| {
-            attention(pass, &heads, Span::Causal, &q, &cache, &splits, &y);
+            attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &splits, &y);
         });
         let together = block_on(y.read(&gpu, 3)).unwrap();
         for (column, at) in places.into_iter().enumerate() {
@@ -146,7 +147,7 @@ fn attention_beside_others_equals_attention_alone() {
             let splits = Splits::new(&gpu, &heads, 1, (at.position as u32 + 1).div_ceil(SPLIT)).unwrap();
             let y = poisoned(&gpu, 1, 384);
             run_sequence(&gpu, &vectors, at, 1, |pass| {
-                attention(pass, &heads, Span::Causal, &q, &cache, &splits, &y);
+                attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &splits, &y);
             });
             assert_eq!(block_on(y.read(&gpu, 1)).unwrap()[0], together[column], "{at:?}");
         }
@@ -202,7 +203,7 @@ fn qkv_of_a_product_goes_to_its_slot() {
             let buffer = |name: &str| gpu.buffer(name, cache_bytes).unwrap();
             let cache = KvBuffers { k: buffer("k"), v: buffer("v") };
             let (q, y) = (poisoned(&gpu, 4, 36), poisoned(&gpu, 4, n_rows as u32));
-            let qkv = Qkv { heads: &heads, rope: Rope::Neox, angles: &angles, q: &q, cache: &cache };
+            let qkv = Qkv { heads: &heads, rope: Rope::Neox, norm: None, angles: &angles, q: &q, cache: &cache };
             run_slots(&gpu, &vectors, &places, |pass| {
                 let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                 if is_fused {
