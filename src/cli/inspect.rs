@@ -225,8 +225,17 @@ mod tests {
     use trice::format::DType;
 
     fn tensor(name: &str, dtype: DType, shape: [u64; 2]) -> TensorInfo {
+        use trice::format::view::View;
         let n_bytes = shape[0] * dtype.row_bytes(shape[1]).unwrap();
-        TensorInfo { name: name.to_string(), dtype, shape: shape.to_vec(), file: 0, offset: 0, n_bytes }
+        TensorInfo {
+            name: name.to_string(),
+            dtype,
+            shape: shape.to_vec(),
+            file: 0,
+            offset: 0,
+            n_bytes,
+            view: View::AsFiled,
+        }
     }
 
     #[test]

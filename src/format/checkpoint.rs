@@ -1,6 +1,8 @@
 //! A model's files behind one face: tensors by GGUF name, metadata, and the side files. Holds no hyperparameters:
 //! those are `model::config`'s.
 
+use super::names::Family;
+use super::view::{View, columns_as_rows};
 use super::{Metadata, TensorInfo, blocks, gguf, safetensors};
 use crate::error::{Error, Result};
 use crate::hub::ModelFiles;
@@ -61,14 +63,15 @@ impl Checkpoint {
     }
 
     async fn open_safetensors(files: ModelFiles) -> Result<Self> {
+        let config = side_json(&files.side, "config.json").await?.unwrap_or_default();
+        let family = Family::of(&config);
         let mut headers = Vec::with_capacity(files.weights.len());
         for (index, file) in files.weights.iter().enumerate() {
-            headers.push(safetensors::read_header(file.as_ref(), index).await?);
+            headers.push(safetensors::read_header(file.as_ref(), index, &family).await?);
         }
         if let Some(index) = side_json(&files.side, safetensors::INDEX_FILE).await? {
             safetensors::check_index(&index, &files.weights, &headers)?;
         }
-        let config = side_json(&files.side, "config.json").await?.unwrap_or_default();
         let (mut tensors, mut metadata) = (Vec::new(), HashMap::new());
         for header in headers {
             tensors.extend(header.tensors);
@@ -131,17 +134,30 @@ impl Checkpoint {
             let (name, rows) = (&tensor.name, tensor.rows());
             return Err(Error::invalid(format!("tensor {name}: rows {first_row} + {n_rows} wanted, it has {rows}")));
         }
-        // Rows that exist lie in the file: these products were checked when it was opened.
-        let n_bytes = n_rows * row_bytes;
-        let n_bytes = usize::try_from(n_bytes).map_err(|_| Error::Limit {
-            what: format!("bytes of memory for tensor {}", tensor.name),
-            needed: n_bytes,
-            available: usize::MAX as u64,
-        })?;
         let Some(file) = self.files.get(tensor.file) else {
             return Err(Error::invalid(format!("tensor {} belongs to another checkpoint", tensor.name)));
         };
-        file.read(tensor.offset + first_row * row_bytes, n_bytes).await
+        let read = async |first: u64, n: u64, row_bytes: u64| -> Result<Vec<u8>> {
+            // Rows that exist lie in the file: these products were checked when it was opened.
+            let n_bytes = n * row_bytes;
+            let n_bytes = usize::try_from(n_bytes).map_err(|_| Error::Limit {
+                what: format!("bytes of memory for tensor {}", tensor.name),
+                needed: n_bytes,
+                available: usize::MAX as u64,
+            })?;
+            file.read(tensor.offset + first * row_bytes, n_bytes).await
+        };
+        if tensor.view == View::Transposed {
+            let (rows, value_bytes) = (tensor.rows(), tensor.dtype.block_bytes());
+            let stored = read(0, tensor.cols(), rows * value_bytes as u64).await?;
+            return Ok(columns_as_rows(&stored, value_bytes, rows as usize, first_row as usize, n_rows as usize));
+        }
+        let mut bytes = Vec::new();
+        for (first, n) in tensor.view.runs(first_row, n_rows) {
+            let run = read(first, n, row_bytes).await?;
+            if bytes.is_empty() { bytes = run } else { bytes.extend(run) }
+        }
+        Ok(bytes)
     }
 
     /// All weights of a small tensor (a norm, a bias) as finite f32.

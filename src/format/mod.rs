@@ -10,6 +10,7 @@ mod names;
 pub mod planes;
 pub mod random;
 pub mod safetensors;
+pub mod view;
 
 pub use checkpoint::{Checkpoint, Config};
 
@@ -223,6 +224,8 @@ pub struct TensorInfo {
     pub offset: u64,
     /// Bytes in that file.
     pub n_bytes: u64,
+    /// Where its rows stand there.
+    pub view: view::View,
 }
 
 impl TensorInfo {

@@ -1,10 +1,21 @@
 //! Hugging Face's tensor names to GGUF's, once and for all: above the readers only GGUF names exist.
 
-/// Parts of a name that stand outside the layers: decoders, then BERT.
+use super::TensorInfo;
+use super::view::View;
+use serde_json::Value as Json;
+
+/// Parts of a name that stand outside the layers: decoders, GPT-2, GPT-NeoX, then BERT.
 const OUTER: &[(&str, &str)] = &[
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
+    ("model.final_layernorm", "output_norm"),
     ("lm_head", "output"),
+    ("wte", "token_embd"),
+    ("wpe", "position_embd"),
+    ("ln_f", "output_norm"),
+    ("gpt_neox.embed_in", "token_embd"),
+    ("gpt_neox.final_layer_norm", "output_norm"),
+    ("embed_out", "output"),
     ("embeddings.word_embeddings", "token_embd"),
     ("embeddings.position_embeddings", "position_embd"),
     ("embeddings.token_type_embeddings", "token_types"),
@@ -14,21 +25,36 @@ const OUTER: &[(&str, &str)] = &[
 ];
 
 /// What precedes a layer's number.
-const LAYERS: &[&str] = &["model.layers.", "encoder.layer."];
+const LAYERS: &[&str] = &["model.layers.", "h.", "gpt_neox.layers.", "encoder.layer."];
 
-/// Parts of a name within a layer: decoders, then BERT.
+/// Parts of a name within a layer: decoders, Phi-2, Starcoder 2, GPT-2, GPT-NeoX, then BERT.
 const INNER: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
     ("self_attn.v_proj", "attn_v"),
+    ("self_attn.qkv_proj", "attn_qkv"),
     ("self_attn.o_proj", "attn_output"),
     ("self_attn.q_norm", "attn_q_norm"),
     ("self_attn.k_norm", "attn_k_norm"),
     ("post_attention_layernorm", "ffn_norm"),
     ("mlp.gate_proj", "ffn_gate"),
     ("mlp.up_proj", "ffn_up"),
+    ("mlp.gate_up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
+    ("self_attn.dense", "attn_output"),
+    ("mlp.fc1", "ffn_up"),
+    ("mlp.fc2", "ffn_down"),
+    ("mlp.c_fc", "ffn_up"),
+    ("mlp.c_proj", "ffn_down"),
+    ("ln_1", "attn_norm"),
+    ("attn.c_attn", "attn_qkv"),
+    ("attn.c_proj", "attn_output"),
+    ("ln_2", "ffn_norm"),
+    ("attention.query_key_value", "attn_qkv"),
+    ("attention.dense", "attn_output"),
+    ("mlp.dense_h_to_4h", "ffn_up"),
+    ("mlp.dense_4h_to_h", "ffn_down"),
     ("attention.self.query", "attn_q"),
     ("attention.self.key", "attn_k"),
     ("attention.self.value", "attn_v"),
@@ -39,32 +65,117 @@ const INNER: &[(&str, &str)] = &[
     ("output.LayerNorm", "layer_output_norm"),
 ];
 
-/// Tables that old checkpoints carry and every engine computes itself.
-const BUFFERS: &[&str] = &["position_ids", "rotary_emb.inv_freq"];
+/// The same where norms stand after the layer's halves as well (Gemma 2 and 3), or only there (OLMo 2): found first.
+const INNER_POST_NORMED: &[(&str, &str)] = &[
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+];
 
-/// GGUF's name of a tensor, its own name where it has no translation, none for a buffer that is no weight.
-pub(crate) fn gguf_name(name: &str) -> Option<String> {
-    if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
-        return None;
-    }
-    Some(translate(name.strip_prefix("bert.").unwrap_or(name)).unwrap_or_else(|| name.to_owned()))
+const POST_NORMED: &[&str] = &["gemma2", "gemma3", "gemma3_text", "olmo2"];
+
+/// Parts of a name within a layer that go on with a head's number: StableLM's norms of q and k.
+const PER_HEAD: &[(&str, &str)] =
+    &[("self_attn.q_layernorm.norms.", "attn_q_norm"), ("self_attn.k_layernorm.norms.", "attn_k_norm")];
+
+/// Tables that old checkpoints carry and every engine computes itself.
+const BUFFERS: &[&str] = &[
+    "position_ids",
+    "rotary_emb.inv_freq",
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
+];
+
+/// What wraps a model inside a task's, or beside one that sees.
+const WRAPPERS: &[&str] = &["bert.", "transformer.", "language_model."];
+
+/// What a folder's `config.json` says of its tensors.
+#[derive(Clone, Debug, Default)]
+pub struct Family {
+    model_type: String,
+    head_dim: u64,
 }
 
-fn translate(name: &str) -> Option<String> {
-    let (stem, kind) = name.rsplit_once('.')?;
-    // LayerNorm's parameters in checkpoints converted from TensorFlow.
-    let kind = match kind {
-        "gamma" => "weight",
-        "beta" => "bias",
-        other => other,
-    };
-    if let Some(ours) = look_up(OUTER, stem) {
-        return Some(format!("{ours}.{kind}"));
+impl Family {
+    /// The family of a folder with this `config.json`.
+    pub fn of(config: &Json) -> Self {
+        let config = config.get("text_config").unwrap_or(config);
+        let number = |key: &str| config.get(key).and_then(Json::as_u64).unwrap_or(0);
+        Self {
+            model_type: config.get("model_type").and_then(Json::as_str).unwrap_or("").to_owned(),
+            head_dim: number("hidden_size").checked_div(number("num_attention_heads")).unwrap_or(0),
+        }
     }
-    let in_layers = LAYERS.iter().find_map(|prefix| stem.strip_prefix(prefix))?;
-    let (layer, stem) = in_layers.split_once('.')?;
-    let layer: u32 = layer.parse().ok()?;
-    look_up(INNER, stem).map(|ours| format!("blk.{layer}.{ours}.{kind}"))
+
+    /// GGUF's name of a tensor, its own name where it has no translation, none for a buffer that is no weight.
+    pub(crate) fn gguf_name(&self, name: &str) -> Option<String> {
+        if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
+            return None;
+        }
+        let bare = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
+        let inside = bare.strip_prefix("model.language_model.").map(|rest| format!("model.{rest}"));
+        Some(self.translate(inside.as_deref().unwrap_or(bare)).unwrap_or_else(|| name.to_owned()))
+    }
+
+    fn translate(&self, name: &str) -> Option<String> {
+        let (stem, kind) = name.rsplit_once('.')?;
+        // LayerNorm's parameters in checkpoints converted from TensorFlow.
+        let kind = match kind {
+            "gamma" => "weight",
+            "beta" => "bias",
+            other => other,
+        };
+        if let Some(ours) = look_up(OUTER, stem) {
+            return Some(format!("{ours}.{kind}"));
+        }
+        let in_layers = LAYERS.iter().find_map(|prefix| stem.strip_prefix(prefix))?;
+        let (layer, stem) = in_layers.split_once('.')?;
+        let layer: u32 = layer.parse().ok()?;
+        if let Some((head, ours)) = PER_HEAD.iter().find_map(|(theirs, ours)| Some((stem.strip_prefix(theirs)?, ours)))
+        {
+            let head: u32 = head.parse().ok()?;
+            return Some(format!("blk.{layer}.{ours}.{head}.{kind}"));
+        }
+        let post_normed = POST_NORMED.contains(&self.model_type.as_str());
+        let first = if post_normed { INNER_POST_NORMED } else { &[] };
+        look_up(first, stem).or_else(|| look_up(INNER, stem)).map(|ours| format!("blk.{layer}.{ours}.{kind}"))
+    }
+
+    /// The tensors that a stored one means, as GGUF has them: itself, itself transposed, or q, k and v apart.
+    pub(crate) fn meant(&self, stored: TensorInfo) -> Vec<TensorInfo> {
+        let is_layer_matrix = stored.name.starts_with("blk.") && stored.shape.len() == 2;
+        match self.model_type.as_str() {
+            "gpt2" if is_layer_matrix => {
+                let shape = stored.shape.iter().rev().copied().collect();
+                vec![TensorInfo { shape, view: View::Transposed, ..stored }]
+            }
+            "gpt_neox" if stored.name.contains("attn_qkv") => self.split_heads(stored),
+            _ => vec![stored],
+        }
+    }
+
+    /// q, k and v of rows that are each head's q, k and v in turn; a bias is a column. The stored tensor where it is none such.
+    fn split_heads(&self, stored: TensorInfo) -> Vec<TensorInfo> {
+        let (rows, cols) = match stored.shape[..] {
+            [rows] => (rows, 1),
+            [rows, cols] => (rows, cols),
+            _ => return vec![stored],
+        };
+        let len = self.head_dim;
+        if len == 0 || !rows.is_multiple_of(3 * len) {
+            return vec![stored];
+        }
+        let part = |(at, name): (u64, &str)| TensorInfo {
+            name: stored.name.replace("attn_qkv", name),
+            shape: vec![rows / 3, cols],
+            n_bytes: stored.n_bytes / 3,
+            view: View::Blocks { len, of: 3, at },
+            ..stored.clone()
+        };
+        [(0, "attn_q"), (1, "attn_k"), (2, "attn_v")].map(part).into()
+    }
 }
 
 fn look_up(table: &[(&str, &'static str)], stem: &str) -> Option<&'static str> {
@@ -73,7 +184,11 @@ fn look_up(table: &[(&str, &'static str)], stem: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::gguf_name;
+    use super::Family;
+
+    fn gguf_name(name: &str) -> Option<String> {
+        Family::default().gguf_name(name)
+    }
 
     #[test]
     fn translates_decoders() {
@@ -87,6 +202,26 @@ mod tests {
         ] {
             assert_eq!(gguf_name(theirs).as_deref(), Some(ours));
         }
+    }
+
+    #[test]
+    fn translates_later_decoders() {
+        for (theirs, ours) in [
+            ("transformer.h.3.attn.c_attn.weight", "blk.3.attn_qkv.weight"),
+            ("h.3.mlp.c_proj.bias", "blk.3.ffn_down.bias"),
+            ("wpe.weight", "position_embd.weight"),
+            ("gpt_neox.layers.0.attention.dense.bias", "blk.0.attn_output.bias"),
+            ("embed_out.weight", "output.weight"),
+            ("model.layers.1.self_attn.k_layernorm.norms.2.weight", "blk.1.attn_k_norm.2.weight"),
+            ("model.language_model.layers.1.self_attn.q_norm.weight", "blk.1.attn_q_norm.weight"),
+            ("language_model.model.embed_tokens.weight", "token_embd.weight"),
+        ] {
+            assert_eq!(gguf_name(theirs).as_deref(), Some(ours));
+        }
+        assert_eq!(gguf_name("h.0.attn.bias"), None);
+        let gemma = Family::of(&serde_json::json!({"model_type": "gemma2"}));
+        let name = gemma.gguf_name("model.layers.0.post_attention_layernorm.weight");
+        assert_eq!(name.as_deref(), Some("blk.0.post_attention_norm.weight"));
     }
 
     #[test]

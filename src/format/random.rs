@@ -6,6 +6,7 @@ mod vocab;
 mod weights;
 
 use super::checkpoint::{Checkpoint, Config};
+use super::view::View;
 use super::{DType, Metadata, TensorInfo, Value};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -79,7 +80,8 @@ impl Checkpoint {
                 return Err(Error::unsupported(format!("tensor {name} of shape {shape:?} in {}", dtype.name())));
             };
             let offset = source.add(dtype, fill, n_bytes);
-            tensors.insert(name.clone(), TensorInfo { name, dtype, shape, file: 0, offset, n_bytes });
+            tensors
+                .insert(name.clone(), TensorInfo { name, dtype, shape, file: 0, offset, n_bytes, view: View::AsFiled });
         }
         Ok(Self {
             name: format!("random:{}", spec.trim_start_matches("random:")),

@@ -1,7 +1,9 @@
 //! safetensors reader: the header through the `safetensors` crate, bounded before it is read and checked against the
 //! file's length, and the names of its tensors as GGUF has them. Holds no tensor data.
 
-use super::{DType, TensorInfo, names, shape_fits};
+use super::names::Family;
+use super::view::View;
+use super::{DType, TensorInfo, shape_fits};
 use crate::error::{Error, Result};
 use crate::source::Source;
 use ::safetensors::tensor::{Dtype as FileType, Metadata as FileHeader};
@@ -24,8 +26,8 @@ pub struct Header {
     pub(crate) file_names: BTreeSet<String>,
 }
 
-/// Reads and checks the header of `source`, which becomes `TensorInfo::file` number `file`.
-pub async fn read_header(source: &dyn Source, file: usize) -> Result<Header> {
+/// Reads and checks the header of `source`, which becomes `TensorInfo::file` number `file`; `family` says what its tensors are.
+pub async fn read_header(source: &dyn Source, file: usize, family: &Family) -> Result<Header> {
     let bad = |reason: String| Error::format(source.name(), reason);
     if source.len() < 8 {
         return Err(bad(format!("a safetensors file of 8 bytes or more wanted, found {}", source.len())));
@@ -45,29 +47,37 @@ pub async fn read_header(source: &dyn Source, file: usize) -> Result<Header> {
     if wanted != found {
         return Err(bad(format!("{wanted} bytes of tensors wanted after the header, found {found}")));
     }
-    let tensors = tensors(source.name(), &header, file, 8 + length)?;
+    let tensors = tensors(source.name(), &header, (file, 8 + length), family)?;
     let file_names = header.tensors().into_keys().collect();
     Ok(Header { metadata: header.metadata().clone().unwrap_or_default(), tensors, file_names })
 }
 
-fn tensors(file_name: &str, header: &FileHeader, file: usize, data_start: u64) -> Result<Vec<TensorInfo>> {
+fn tensors(
+    file_name: &str,
+    header: &FileHeader,
+    (file, data_start): (usize, u64),
+    family: &Family,
+) -> Result<Vec<TensorInfo>> {
     let mut tensors = Vec::new();
     for (name, info) in header.tensors() {
-        let Some(translated) = names::gguf_name(&name) else { continue };
+        let Some(translated) = family.gguf_name(&name) else { continue };
         let Some(dtype) = float_type(file_name, &name, info.dtype)? else { continue };
         let shape: Vec<u64> = info.shape.iter().map(|&dim| dim as u64).collect();
         if !shape_fits(&shape) {
             return Err(Error::format(file_name, format!("tensor {name}: shape {shape:?} overflows")));
         }
         let (start, end) = info.data_offsets;
-        tensors.push(TensorInfo {
+        let offset = data_start + start as u64;
+        let stored = TensorInfo {
             name: translated,
             dtype,
             shape,
             file,
-            offset: data_start + start as u64,
+            offset,
             n_bytes: (end - start) as u64,
-        });
+            view: View::AsFiled,
+        };
+        tensors.extend(family.meant(stored));
     }
     Ok(tensors)
 }

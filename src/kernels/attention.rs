@@ -278,13 +278,7 @@ pub struct Qkv<'a> {
     pub cache: &'a KvBuffers,
 }
 
-fn rope_variant(
-    caps: &Caps,
-    heads: &Heads,
-    rope: Rope,
-    norm: Option<&HeadNorm>,
-    columns: ColumnsAre,
-) -> Variant {
+fn rope_variant(caps: &Caps, heads: &Heads, rope: Rope, norm: Option<&HeadNorm>, columns: ColumnsAre) -> Variant {
     let variant = Variant::new().slot("columns", columns.slot()).slot("kv", heads.kv_type.slot());
     let variant = variant.slot("rope", rope.slot()).slot("head_norm", HeadNorm::slot(norm)).team(caps);
     let variant = variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim);

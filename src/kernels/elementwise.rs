@@ -114,8 +114,7 @@ pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, residual: Op
         NormKind::Layer { bias } => bias,
     };
     let (norm, eps) = (weights.weight, weights.eps);
-    let params =
-        NormParams { n_cols: x.n_values, stride: x.stride() / 4, norm, bias, eps, pad0: 0, pad1: 0, pad2: 0 };
+    let params = NormParams { n_cols: x.n_values, stride: x.stride() / 4, norm, bias, eps, pad0: 0, pad1: 0, pad2: 0 };
     let variant = norm_variant(pass.rec.caps(), weights.kind, residual.is_some());
     let added = residual.map_or(pass.vectors, |columns| &columns.buffer);
     let buffers = [pass.state, &x.buffer, pass.vectors, added, &y.buffer];
@@ -124,8 +123,7 @@ pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, residual: Op
 }
 
 /// Functions of gates.
-pub(super) const GATES: [Activation; 4] =
-    [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu];
+pub(super) const GATES: [Activation; 4] = [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu];
 
 fn gate_variant(activation: Activation) -> Variant {
     Variant::new().slot("activation", activation.slot()).size("WG", WORKGROUP)

@@ -268,7 +268,13 @@ impl Encoder {
         for layer in &self.layers {
             layer.qkv.record_qkv(pass, Input::new(&s.x), qkv, &s.qkv);
             attention(pass, &heads, &scores, &s.q, &s.cache, &Splits::NONE, &s.attended);
-            layer.attn_output.record(pass, Input::new(&s.attended), &s.x_next, Activation::Identity, Some(Residual::new(&s.x)));
+            layer.attn_output.record(
+                pass,
+                Input::new(&s.attended),
+                &s.x_next,
+                Activation::Identity,
+                Some(Residual::new(&s.x)),
+            );
             layer.attn_output_norm.record(pass, &s.x_next, None, &s.x);
             layer.up.record(pass, Input::new(&s.x), &s.up, self.config.activation, None);
             layer.down.record(pass, Input::new(&s.up), &s.x_next, Activation::Identity, Some(Residual::new(&s.x)));

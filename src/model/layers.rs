@@ -1,5 +1,6 @@
 //! The parts models are made of, each loaded by name from a checkpoint and recorded into a pass: linear layers and norms.
 
+use super::config::{NormType, Shape};
 use crate::error::{Error, Result};
 use crate::format::planes::{RowOrder, STEP};
 use crate::format::{Checkpoint, TensorInfo};
@@ -9,7 +10,6 @@ use crate::kernels::attention::{HeadNorm, Qkv, Rope, rope_append};
 use crate::kernels::elementwise::{NormKind, NormWeights, gate, norm};
 use crate::kernels::matmul::{Activation, Output, Product, Residual, RmsPrologue, Wanted, multiply};
 use crate::kernels::{Pass, VectorOffset};
-use super::config::{NormType, Shape};
 use std::collections::HashSet;
 
 /// Vectors begin at multiples of this many floats and are padded with zeros to it: a step of activations.

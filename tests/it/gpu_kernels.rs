@@ -41,8 +41,7 @@ fn norm_of_both_kinds_leaves_padding_zero() {
                     NormKind::Rms => reference::rms_norm(x, &g[..n], 1e-6).into_iter().map(f64::from).collect(),
                     NormKind::Layer { .. } => reference::layer_norm(x, &g[..n], &b[..n], 1e-6),
                 };
-                let wanted: Vec<f64> =
-                    normed.iter().zip(&r[column * n..]).map(|(v, r)| v + f64::from(*r)).collect();
+                let wanted: Vec<f64> = normed.iter().zip(&r[column * n..]).map(|(v, r)| v + f64::from(*r)).collect();
                 check("norm", &found[column], &wanted, LIMIT);
             }
         }

@@ -255,7 +255,8 @@ fn matrices_larger_than_a_binding_are_split_by_rows() {
         let x_columns = columns(&gpu, capacity, n_cols as u32, &x);
         let residual = columns(&gpu, capacity, n_rows as u32, &r);
         let y = poisoned(&gpu, capacity, n_rows as u32);
-        let output = Output::Plain { y: &y, activation: Activation::Identity, residual: Some(Residual::new(&residual)) };
+        let output =
+            Output::Plain { y: &y, activation: Activation::Identity, residual: Some(Residual::new(&residual)) };
         let product = Product { bias: Some(0), output, ..plain(&weights, &x_columns, &y) };
         run(&gpu, &vectors, 0, n_tokens as u32, |pass| multiply(pass, &product));
         let found = block_on(y.read(&gpu, n_tokens)).unwrap();

@@ -7,7 +7,9 @@ use crate::common::kernels::{
 };
 use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
-use trice::kernels::attention::{Heads, KvBuffers, KvType, Qkv, Rope, Scores, SPLIT, Span, Splits, attention, rope_append};
+use trice::kernels::attention::{
+    Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Scores, Span, Splits, attention, rope_append,
+};
 use trice::kernels::matmul::{Ids, Output, Product, RmsPrologue, Store, embed, multiply};
 use trice::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use trice::kernels::{ColumnsAre, Pass, Place, STATE_BYTES, write_slots_state, write_state};

@@ -5,6 +5,7 @@ use super::{
     ALIGNMENTS, DEFAULT_ALIGNMENT, Header, MAGIC, MAX_ARRAY_LEN, MAX_DIMS, MAX_HEADER_BYTES, MAX_KEY_BYTES, MAX_KEYS,
     MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS,
 };
+use crate::format::view::View;
 use crate::format::{DType, Metadata, TensorInfo, Value};
 
 /// Why parsing ended early.
@@ -271,7 +272,7 @@ impl<'a> Parser<'a> {
             return Err(unknown_type(&name, id));
         };
         let n_bytes = tensor_bytes(&name, dtype, &shape)?;
-        Ok(TensorInfo { name, dtype, shape, file: self.file, offset, n_bytes })
+        Ok(TensorInfo { name, dtype, shape, file: self.file, offset, n_bytes, view: View::AsFiled })
     }
 }
 

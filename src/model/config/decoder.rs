@@ -1,9 +1,9 @@
 //! A decoder's hyperparameters: what differs between architectures is data, and one forward pass reads it.
 
+use super::Shape;
 use super::architecture::{DecoderFacts, NormType, Windows};
 use super::facts::{Fact, Facts};
 use super::rotation::Rotation;
-use super::Shape;
 use crate::error::{Error, Result};
 use crate::format::{Checkpoint, Value};
 use crate::kernels::attention::{NO_WINDOW, Rope};
@@ -97,7 +97,9 @@ impl DecoderConfig {
             norm: known.norm,
             norm_offset: if known.is_gemma && !facts.is_gguf() { 1.0 } else { 0.0 },
             activation: facts.activation(known.activation)?,
-            is_parallel: facts.find_bool("use_parallel_residual", "use_parallel_residual")?.unwrap_or(known.is_parallel),
+            is_parallel: facts
+                .find_bool("use_parallel_residual", "use_parallel_residual")?
+                .unwrap_or(known.is_parallel),
             layers: layers.collect(),
             attention_scale: scale,
             attention_softcap: softcap("attn_logit_softcapping", "attn_logit_softcapping", gemma2(50.0))?,
@@ -157,9 +159,9 @@ fn rotated_layers(facts: &Facts<'_>, known: &DecoderFacts, shape: &Shape) -> Res
         // 1 where a layer rotates, whatever the name says.
         let list: Option<Vec<bool>> =
             list.as_array().and_then(|list| list.iter().map(|value| value.as_u64().map(|value| value > 0)).collect());
-        return list.filter(|list| list.len() == n).ok_or_else(|| {
-            facts.wrong(format!("no_rope_layers is no list of {n} numbers"))
-        });
+        return list
+            .filter(|list| list.len() == n)
+            .ok_or_else(|| facts.wrong(format!("no_rope_layers is no list of {n} numbers")));
     }
     let every = facts.find_uint("", "no_rope_layer_interval")?.or(known.unrotated.map(u64::from)).unwrap_or(u64::MAX);
     Ok((1..=n as u64).map(|i| !i.is_multiple_of(every.max(1))).collect())
@@ -172,7 +174,8 @@ fn windows(facts: &Facts<'_>, known: &DecoderFacts, shape: &Shape) -> Result<Vec
     if facts.find_bool("", "use_sliding_window")? == Some(false) {
         return Ok(all);
     }
-    let Some(window) = facts.find_uint("attention.sliding_window", "sliding_window")?.filter(|window| *window > 0) else {
+    let Some(window) = facts.find_uint("attention.sliding_window", "sliding_window")?.filter(|window| *window > 0)
+    else {
         return Ok(all);
     };
     let window = u32::try_from(window).unwrap_or(NO_WINDOW);

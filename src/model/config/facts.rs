@@ -271,4 +271,3 @@ fn embedding_rows(checkpoint: &Checkpoint) -> Result<u64> {
         .map(crate::format::TensorInfo::rows)
         .ok_or_else(|| Error::format(checkpoint.name(), "tensor token_embd.weight is missing"))
 }
-

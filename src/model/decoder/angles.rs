@@ -21,7 +21,9 @@ pub(super) async fn angles(
     for (i, rotation) in config.rotations.iter().enumerate() {
         let mut rotation = rotation.clone();
         // The tensors of factors are about layers that see everything.
-        if i == 0 && let Some(scaling) = factors(checkpoint, config).await? {
+        if i == 0
+            && let Some(scaling) = factors(checkpoint, config).await?
+        {
             rotation.scaling = scaling;
         }
         tables.push(table(gpu, checkpoint, &rotation, rotated, context_len)?);
