@@ -28,8 +28,8 @@ LONG = dict(type="longrope", long_factor=[1.0, 1.5, 2.5, 4.0, 6.0, 8.0], short_f
 
 class Case:
     """`sizes` and `published` go to the class; the latter stand in config.json as models on the hub have them, or, `as_saved`, as
-    this transformers writes them. `gguf`: what llama.cpp's converter leaves out of the metadata, though the key exists; None where
-    files have no way to say it. `context`: positions that the model is loaded for. `scale`: of the weights."""
+    this transformers writes them. `gguf`: keys of the metadata that llama.cpp's converter leaves out though they exist, None for one that
+    older files lack; no dict where files have no way to say it. `context`: positions that the model is loaded for. `scale`: of the weights."""
 
     def __init__(self, name, kind, sizes, published={}, gguf={}, as_saved=False, context=128, scale=0.25):
         self.name, self.kind, self.sizes, self.as_saved, self.context = name, kind, sizes, as_saved, context
@@ -87,7 +87,7 @@ def sizes(hidden, layers, heads, kv_heads, vocab, ffn=100, tied=False, **more):
     return given | (dict(num_key_value_heads=kv_heads) if kv_heads else {}) | more
 
 
-LLAMA3 = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+LLAMA3 = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=8.0, original_max_position_embeddings=64)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
 PARTLY_YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=48, beta_fast=8.0, beta_slow=2.0, attention_factor=1.2)
 FIVE_TYPES = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"]
@@ -95,7 +95,7 @@ FIVE_TYPES = ["sliding_attention", "full_attention", "sliding_attention", "slidi
 CASES = [
     Case("llama", "LlamaForCausalLM", sizes(60, 2, 5, 1, 101, rms_norm_eps=1e-5), dict(rope_theta=10000.0)),
     Case("llama, tied, as saved", "LlamaForCausalLM", sizes(48, 3, 6, 3, 96, ffn=92, tied=True), dict(rope_theta=10000.0), as_saved=True),
-    Case("llama, llama3 scaling", "LlamaForCausalLM", sizes(48, 2, 6, 2, 130, tied=True), dict(rope_theta=5e5, rope_scaling=LLAMA3)),
+    Case("llama, llama3 scaling", "LlamaForCausalLM", sizes(48, 2, 3, 1, 130, tied=True), dict(rope_theta=5e5, rope_scaling=LLAMA3)),
     Case("llama, linear scaling, wide heads", "LlamaForCausalLM", sizes(48, 2, 6, 3, 117, head_dim=16),
          dict(rope_theta=10000.0, rope_scaling=dict(type="linear", factor=2.0)), {"attention.head_count_kv": [3, 3]}),
     Case("llama, yarn", "LlamaForCausalLM", sizes(60, 2, 3, 1, 109), dict(rope_theta=1e4, rope_scaling=YARN)),
@@ -118,7 +118,7 @@ CASES = [
          query_pre_attn_scalar=7, attn_logit_softcapping=2.5, final_logit_softcapping=5.0), dict(rope_theta=10000.0),
          {"attention.scale": 7**-0.5}, as_saved=True, scale=0.2),
     Case("gemma3", "Gemma3ForCausalLM", sizes(48, 7, 3, 1, 91, ffn=60, head_dim=20, tied=True, sliding_window=16, query_pre_attn_scalar=20),
-         dict(rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=4.0), sliding_window_pattern=6), scale=0.2),
+         dict(rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=4.0), sliding_window_pattern=6), {"rope.freq_base_swa": None}, scale=0.2),
     Case("gemma3, types of layers, as saved", "Gemma3ForCausalLM", sizes(48, 5, 4, 2, 102, ffn=76, head_dim=12, tied=True, sliding_window=16,
          query_pre_attn_scalar=12, layer_types=FIVE_TYPES), dict(rope_theta=5e4, rope_local_base_freq=1e3),
          {"attention.sliding_window_pattern": [kind == "sliding_attention" for kind in FIVE_TYPES]}, as_saved=True, scale=0.2),

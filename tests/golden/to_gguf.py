@@ -187,7 +187,8 @@ def tensors(config, names, rename=lambda name: name):
 
 
 def file(config, names, rename=lambda name: name, extra=None):
-    """`extra` metadata, without the architecture's name before the key."""
+    """`extra` metadata, without the architecture's name before the key; None takes a key away."""
     meta = metadata(config)
     arch = meta[Keys.General.ARCHITECTURE]
-    return {"metadata": meta | {f"{arch}.{key}": value for key, value in (extra or {}).items()}, "tensors": tensors(config, names, rename)}
+    meta |= {f"{arch}.{key}": value for key, value in (extra or {}).items()}
+    return {"metadata": {key: value for key, value in meta.items() if value is not None}, "tensors": tensors(config, names, rename)}
