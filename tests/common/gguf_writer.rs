@@ -127,6 +127,12 @@ impl GgufWriter {
         self
     }
 
+    pub fn bools(mut self, key: &str, values: &[bool]) -> Self {
+        let elements: Vec<u8> = values.iter().map(|value| u8::from(*value)).collect();
+        self.file.entries.push(entry(key, ARRAY, &array(BOOL, values.len() as u64, &elements)));
+        self
+    }
+
     /// A tensor of `shape` (outermost first) from its file bytes.
     pub fn tensor(mut self, name: &str, dtype: DType, shape: &[u64], bytes: &[u8]) -> Self {
         let dims: Vec<u64> = shape.iter().rev().copied().collect();

@@ -4,6 +4,7 @@
 
 pub mod gguf_writer;
 pub mod gpu;
+pub mod hashed;
 pub mod kernels;
 pub mod llama2c;
 pub mod reference;
