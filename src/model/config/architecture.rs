@@ -82,7 +82,7 @@ const fn decoder(name: &'static str, model_types: &'static [&'static str], facts
 }
 
 const ARCHITECTURES: &[Architecture] = &[
-    // llama.cpp's converter permutes q and k of `llama` models; all other files keep Hugging Face's order.
+    // llama.cpp's converter permutes q and k of `llama` and what it derives from it; other files keep Hugging Face's order.
     decoder("llama", &["llama", "mistral"], DecoderFacts { is_permuted: true, ..LLAMA }),
     decoder("qwen2", &["qwen2"], DecoderFacts { windows: Windows::Upper, ..LLAMA }),
     decoder("qwen3", &["qwen3"], DecoderFacts { windows: Windows::Upper, ..LLAMA }),
@@ -91,7 +91,7 @@ const ARCHITECTURES: &[Architecture] = &[
     decoder("gemma3", &["gemma3_text", "gemma3"], DecoderFacts { windows: Windows::AllBut(6), ..GEMMA }),
     decoder("phi3", &["phi3"], LLAMA),
     decoder("phi2", &["phi"], GPT),
-    decoder("smollm3", &["smollm3"], DecoderFacts { unrotated: Some(4), ..LLAMA }),
+    decoder("smollm3", &["smollm3"], DecoderFacts { is_permuted: true, unrotated: Some(4), ..LLAMA }),
     decoder("olmo2", &["olmo2"], LLAMA),
     decoder("stablelm", &["stablelm"], DecoderFacts { norm: NormType::Layer, ..LLAMA }),
     decoder("granite", &["granite"], DecoderFacts { is_permuted: true, ..LLAMA }),

@@ -99,7 +99,10 @@ fn gguf_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
             Scaling::yarn(Yarn {
                 beta_fast: of("rope.scaling.yarn_beta_fast")?.unwrap_or(plain.beta_fast),
                 beta_slow: of("rope.scaling.yarn_beta_slow")?.unwrap_or(plain.beta_slow),
-                magnitude: of("rope.scaling.attn_factor")?.unwrap_or(1.0) * plain.magnitude,
+                magnitude: match of("rope.scaling.yarn_attn_factor")? {
+                    Some(magnitude) => magnitude,
+                    None => of("rope.scaling.attn_factor")?.unwrap_or(1.0) * plain.magnitude,
+                },
                 ..plain
             })
         }
