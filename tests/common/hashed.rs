@@ -153,7 +153,9 @@ fn replay(operation: &str, from: &Value, tensors: &BTreeMap<String, Tensor>) -> 
         "transpose" => tensor = tensor.transposed(),
         "rows" => tensor = tensor.with_rows((n..tensor.shape[0]).collect()),
         // Rows (head, half, pair) become (head, pair, half).
-        "permute" => tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half),
+        "permute" => {
+            tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half)
+        }
         // Rows (head, q k v, d) become (q k v, head, d).
         "qkv" => tensor = tensor.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
         "stack" => {
