@@ -1,7 +1,27 @@
 //! Tiny random models of every architecture against torch and transformers (tests/golden): heads that share keys, tied and untied
 //! heads, biases, windows, every rope scaling, sizes that are no multiple of anything; as a folder and as a GGUF.
 
+/// A test per family of goldens, so that each is seen to fail by itself, and one that no family is left out.
+macro_rules! test_families {
+    ($($family:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $family() {
+                let Some(gpu) = crate::common::gpu::test_gpu() else { return };
+                super::check_family(&goldens(), stringify!($family), |golden, checkpoint| run(&gpu, golden, checkpoint));
+            }
+        )*
+
+        #[test]
+        fn no_family_is_left_out() {
+            let there: std::collections::BTreeSet<String> = goldens().iter().map(Golden::family).collect();
+            assert_eq!(there, [$(stringify!($family).to_owned()),*].into());
+        }
+    };
+}
+
 mod decoders;
+mod encoders;
 
 use crate::common::hashed::Golden;
 use crate::common::reference::nmse;
@@ -50,8 +70,7 @@ fn largest(values: impl Iterator<Item = f64>) -> usize {
 
 /// Runs `run` on both forms of every golden of `family`, and fails with all that is wrong.
 fn check_family(goldens: &[Golden], family: &str, mut run: impl FnMut(&Golden, &Checkpoint) -> Outcome) {
-    let family = family.replace('_', "-");
-    let of_family: Vec<_> = goldens.iter().filter(|golden| golden.family().replace('_', "-") == family).collect();
+    let of_family: Vec<_> = goldens.iter().filter(|golden| golden.family() == family).collect();
     assert!(!of_family.is_empty(), "no golden of {family}");
     let mut wrong = Vec::new();
     for golden in of_family {

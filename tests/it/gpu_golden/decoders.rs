@@ -1,9 +1,8 @@
 //! Decoders: a prompt in one chunk, in uneven ones and id by id gives the same logits, and ten greedy steps torch's logits and ids.
 
-use super::{Outcome, check_family, compare};
-use crate::common::gpu::{block_on, test_gpu};
-use crate::common::hashed::{Golden, goldens};
-use std::collections::BTreeSet;
+use super::{Outcome, compare};
+use crate::common::gpu::block_on;
+use crate::common::hashed::{Golden, ids, read_goldens, unpack};
 use trice::Result;
 use trice::format::Checkpoint;
 use trice::gpu::Gpu;
@@ -13,43 +12,35 @@ use trice::text::SamplingParams;
 
 const GOLDENS: &str = include_str!("../../golden/decoders.json");
 
-/// A test per family of goldens, so that each is seen to fail by itself.
-macro_rules! families {
-    ($($family:ident),* $(,)?) => {
-        const FAMILIES: &[&str] = &[$(stringify!($family)),*];
-        $(
-            #[test]
-            fn $family() {
-                let Some(gpu) = test_gpu() else { return };
-                check_family(&all(), stringify!($family), |golden, checkpoint| run(&gpu, golden, checkpoint));
-            }
-        )*
-    };
-}
-
-families!(
-    gemma, gemma2, gemma3, gpt2, gpt_neox, granite, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, smollm3, stablelm,
+test_families!(
+    gemma,
+    gemma2,
+    gemma3_text,
+    gpt2,
+    gpt_neox,
+    granite,
+    llama,
+    mistral,
+    olmo2,
+    phi,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+    stablelm,
     starcoder2,
 );
 
-#[test]
-fn no_family_is_left_out() {
-    let goldens = all();
-    let there: BTreeSet<&str> = goldens.iter().map(Golden::family).collect();
-    assert_eq!(there, FAMILIES.iter().copied().collect());
-}
-
-pub(super) fn all() -> Vec<Golden> {
-    goldens(GOLDENS)
+pub(super) fn goldens() -> Vec<Golden> {
+    read_goldens(GOLDENS)
 }
 
 /// The model's results on all of `golden`.
 pub(super) fn run(gpu: &Gpu, golden: &Golden, checkpoint: &Checkpoint) -> Outcome {
     let context_len = golden.0["context"].as_u64().unwrap() as u32;
     let decoder = load(gpu, checkpoint, context_len).map_err(|error| error.to_string())?;
-    let (prompt, tokens) = (golden.ids("prompt"), golden.ids("tokens"));
-    let wanted = golden.rows("logits", golden.0["config"]["vocab_size"].as_u64().unwrap() as usize);
-    assert_eq!(wanted.len(), tokens.len() + 1);
+    let (prompt, tokens) = (ids(&golden.0["prompt"]), ids(&golden.0["tokens"]));
+    let wanted = unpack(&golden.0["logits"], tokens.len() + 1);
     let mut worst = 0f64;
     for chunk in [prompt.len(), 23, 1] {
         for (i, part) in prompt.chunks(chunk).enumerate() {
