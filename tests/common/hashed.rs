@@ -24,8 +24,21 @@ struct Tensor {
 pub struct Golden(pub Value);
 
 /// The cases of a file.
-pub fn goldens(json: &str) -> Vec<Golden> {
+pub fn read_goldens(json: &str) -> Vec<Golden> {
     serde_json::from_str::<Vec<Value>>(json).unwrap().into_iter().map(Golden).collect()
+}
+
+/// Token ids.
+pub fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// `n_rows` of packed f32.
+pub fn unpack(value: &Value, n_rows: usize) -> Vec<Vec<f64>> {
+    let bytes = STANDARD.decode(value.as_str().unwrap()).unwrap();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    assert_eq!(values.len() % n_rows, 0);
+    values.chunks(values.len() / n_rows).map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect()
 }
 
 impl Golden {
@@ -33,27 +46,17 @@ impl Golden {
         self.0["name"].as_str().unwrap()
     }
 
-    /// What stands before the first comma of the name.
-    pub fn family(&self) -> &str {
-        self.name().split(", ").next().unwrap()
-    }
-
-    /// Token ids.
-    pub fn ids(&self, key: &str) -> Vec<u32> {
-        serde_json::from_value(self.0[key].clone()).unwrap()
-    }
-
-    /// Packed f32, in rows of `n_columns`.
-    pub fn rows(&self, key: &str, n_columns: usize) -> Vec<Vec<f64>> {
-        let bytes = STANDARD.decode(self.0[key].as_str().unwrap()).unwrap();
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        assert_eq!(values.len() % n_columns, 0);
-        values.chunks(n_columns).map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect()
+    /// The architecture as its config names it, with underscores.
+    pub fn family(&self) -> String {
+        self.0["config"]["model_type"].as_str().unwrap().replace('-', "_")
     }
 
     /// `config.json` and `model.safetensors`.
     pub fn folder(&self) -> Checkpoint {
-        let side = BTreeMap::from([("config.json".to_owned(), self.0["config"].to_string())]);
+        let mut side = BTreeMap::from([("config.json".to_owned(), self.0["config"].to_string())]);
+        for (file, json) in self.0.get("side").and_then(Value::as_object).into_iter().flatten() {
+            side.insert(file.clone(), json.to_string());
+        }
         open_folder(self.name(), &self.hf_tensors("tensors"), side)
     }
 
@@ -153,7 +156,9 @@ fn replay(operation: &str, from: &Value, tensors: &BTreeMap<String, Tensor>) -> 
         "transpose" => tensor = tensor.transposed(),
         "rows" => tensor = tensor.with_rows((n..tensor.shape[0]).collect()),
         // Rows (head, half, pair) become (head, pair, half).
-        "permute" => tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half),
+        "permute" => {
+            tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half)
+        }
         // Rows (head, q k v, d) become (q k v, head, d).
         "qkv" => tensor = tensor.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
         "stack" => {

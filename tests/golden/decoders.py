@@ -14,7 +14,7 @@ import torch
 import transformers as hf
 
 import to_gguf
-from hashed import Folder, Weights, pack, write
+from hashed import Folder, Weights, by_older_names, pack, write
 
 N_PROMPT, N_TOKENS = 70, 10
 # Steps whose best two logits are closer than this would test the rounding.
@@ -39,11 +39,7 @@ class Case:
         return getattr(hf, self.kind).config_class(**copy.deepcopy(self.sizes | self.published))
 
     def edit(self, saved):
-        """config.json by the older names: rotation in keys of its own, types of layers by a rule."""
-        if self.as_saved:
-            return saved
-        by_rule = {"rope_parameters", "layer_types"} - self.published.keys() - self.sizes.keys()
-        return {key: value for key, value in saved.items() if key not in by_rule} | self.published
+        return saved if self.as_saved else by_older_names(saved, self.sizes, self.published)
 
     def run(self):
         config = self.config()

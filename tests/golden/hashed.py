@@ -52,6 +52,12 @@ class Weights:
         return (unit * np.float32(self.scale) + np.float32(center)).reshape(shape)
 
 
+def by_older_names(saved, sizes, published):
+    """config.json as models on the hub have it: rotation in keys of its own, types of layers by a rule."""
+    by_rule = {"rope_parameters", "layer_types"} - sizes.keys() - published.keys()
+    return {key: value for key, value in saved.items() if key not in by_rule} | published
+
+
 class Folder:
     """A model's folder as `save_pretrained` writes it, then with `edit`ed config and weights by hash."""
 

@@ -1,97 +1,86 @@
-//! Tiny random decoders against torch and transformers (tests/golden/tiny_models.py): grouped heads, tied and untied heads,
-//! biases, every rope scaling, sizes that are no multiple of anything. Weights are a hash, made here as there.
+//! Tiny random models of every architecture against torch and transformers (tests/golden): heads that share keys, tied and untied
+//! heads, biases, windows, every rope scaling, sizes that are no multiple of anything; as a folder and as a GGUF.
 
-use crate::common::gpu::{block_on, test_gpu};
-use crate::common::reference::check;
-use safetensors::tensor::{Dtype, TensorView};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-use trice::format::Checkpoint;
-use trice::gpu::Gpu;
-use trice::hub::ModelFiles;
-use trice::kernels::attention::KvType;
-use trice::model::decoder::{Decoder, Room, Speculation};
-use trice::source::{MemorySource, Source};
-use trice::text::SamplingParams;
-
-const MODELS: &str = include_str!("../golden/tiny_models.json");
-
-/// The script's `fill`: FNV-1a of the name, then splitmix64.
-fn fill(name: &str, n: usize) -> Vec<f32> {
-    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
-    let center = if name.contains("norm") { 1.0 } else { 0.0 };
-    (1..=n as u64)
-        .map(|i| {
-            let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^= z >> 31;
-            ((z >> 40) as f32 / (1 << 24) as f32 * 2.0 - 1.0) * 0.15 + center
-        })
-        .collect()
-}
-
-/// A folder in memory: `config.json` and safetensors.
-fn folder(model: &Value) -> Checkpoint {
-    let tensors = model["tensors"].as_object().unwrap().iter().map(|(name, shape)| {
-        let shape: Vec<usize> = shape.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
-        let weights = fill(name, shape.iter().product());
-        (name.clone(), shape, bytemuck::cast_slice::<f32, u8>(&weights).to_vec())
-    });
-    let tensors: Vec<_> = tensors.collect();
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    let weights = safetensors::serialize(views, None).unwrap();
-    let memory = |name: &str, bytes: Vec<u8>| -> Rc<dyn Source> { Rc::new(MemorySource::new(name, bytes)) };
-    let config = memory("config.json", model["config"].to_string().into_bytes());
-    block_on(Checkpoint::open(ModelFiles {
-        name: "tiny".to_owned(),
-        weights: vec![memory("model.safetensors", weights)],
-        side: BTreeMap::from([("config.json".to_owned(), config)]),
-    }))
-    .unwrap()
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
-}
-
-fn load(gpu: &Gpu, model: &Value) -> Decoder {
-    let checkpoint = folder(model);
-    let room = Room { context_len: 128, n_slots: 1, kv_type: KvType::F32, speculation: Speculation::None };
-    let loading = block_on(Decoder::load(gpu, &checkpoint, room)).unwrap();
-    let loading = block_on(loading.read(&mut |_| Ok(()))).unwrap();
-    let decoder = block_on(loading.finish(&mut |_, _| Ok(()))).unwrap();
-    decoder.set_sampling(gpu, &SamplingParams::default());
-    decoder
-}
-
-#[test]
-fn tiny_decoders_give_torchs_logits_and_tokens() {
-    let Some(gpu) = test_gpu() else { return };
-    let models: BTreeMap<String, Value> = serde_json::from_str(MODELS).unwrap();
-    assert_eq!(models.len(), 5);
-    for (name, model) in &models {
-        let decoder = load(&gpu, model);
-        let (prompt, tokens) = (ids(&model["prompt"]), ids(&model["tokens"]));
-        let wanted: Vec<Vec<f64>> = serde_json::from_value(model["logits"].clone()).unwrap();
-        // The prompt in one chunk, then in uneven ones: the same logits.
-        for chunk in [prompt.len(), 23, 1] {
-            for (i, part) in prompt.chunks(chunk).enumerate() {
-                decoder.prefill(&gpu, i * chunk, part).unwrap();
+/// A test per family of goldens, so that each is seen to fail by itself, and one that no family is left out.
+macro_rules! test_families {
+    ($($family:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $family() {
+                let Some(gpu) = crate::common::gpu::test_gpu() else { return };
+                super::check_family(&goldens(), stringify!($family), |golden, checkpoint| run(&gpu, golden, checkpoint));
             }
-            decoder.prefill_head(&gpu).unwrap();
-            let logits = block_on(decoder.logits(&gpu)).unwrap();
-            check(&format!("{name}, chunks of {chunk}"), &logits, &wanted[0], 1e-6);
+        )*
+
+        #[test]
+        fn no_family_is_left_out() {
+            let there: std::collections::BTreeSet<String> = goldens().iter().map(Golden::family).collect();
+            assert_eq!(there, [$(stringify!($family).to_owned()),*].into());
         }
-        decoder.sample(&gpu, None).unwrap();
-        for i in 1..tokens.len() {
-            decoder.decode_to_logits(&gpu, prompt.len() + i).unwrap();
-            decoder.sample(&gpu, None).unwrap();
+    };
+}
+
+mod decoders;
+mod encoders;
+
+use crate::common::hashed::Golden;
+use crate::common::reference::nmse;
+use trice::format::Checkpoint;
+
+/// How far results may be from torch's.
+const MAX_NMSE: f64 = 1e-6;
+
+/// What a model is read from.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Folder,
+    Gguf,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Folder, Self::Gguf];
+
+    /// `golden` in this form, where there is one.
+    fn open(self, golden: &Golden) -> Option<Checkpoint> {
+        match self {
+            Self::Folder => Some(golden.folder()),
+            Self::Gguf => golden.gguf(),
         }
-        let bytes = block_on(gpu.read(decoder.history(), prompt.len() as u64 * 4, tokens.len() as u64 * 4)).unwrap();
-        assert_eq!(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes), tokens, "{name}");
     }
+}
+
+/// How far a model's results are from torch's at worst, or what is wrong with them.
+type Outcome = Result<f64, String>;
+
+/// The distance of `out` from `wanted`, which must be small and have its largest value at the same place.
+fn compare(what: &str, out: &[f32], wanted: &[f64]) -> Outcome {
+    let error = nmse(out, wanted);
+    let (found, right) = (largest(out.iter().map(|v| f64::from(*v))), largest(wanted.iter().copied()));
+    // NaN is never small.
+    if error <= MAX_NMSE && found == right {
+        return Ok(error);
+    }
+    Err(format!("{what}: NMSE {error:.1e}, {MAX_NMSE:e} was wanted; the largest value is {found}, {right} was wanted"))
+}
+
+/// Where the largest value stands.
+fn largest(values: impl Iterator<Item = f64>) -> usize {
+    values.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0
+}
+
+/// Runs `run` on both forms of every golden of `family`, and fails with all that is wrong.
+fn check_family(goldens: &[Golden], family: &str, mut run: impl FnMut(&Golden, &Checkpoint) -> Outcome) {
+    let of_family: Vec<_> = goldens.iter().filter(|golden| golden.family() == family).collect();
+    assert!(!of_family.is_empty(), "no golden of {family}");
+    let mut wrong = Vec::new();
+    for golden in of_family {
+        for form in Form::ALL {
+            let Some(checkpoint) = form.open(golden) else { continue };
+            match run(golden, &checkpoint) {
+                Ok(worst) => println!("{} | {form:?} | NMSE {worst:.1e} at worst", golden.name()),
+                Err(what) => wrong.push(format!("{} as a {form:?}: {what}", golden.name())),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
