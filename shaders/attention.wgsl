@@ -30,7 +30,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> k: array<KvQuad>; // (slot, kv head, position, HEAD_DIM)
 @group(0) @binding(4) var<storage, read> v: array<KvQuad>;
 @group(0) @binding(5) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> biases: array<f32>;
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
 alias Value = vec4<f32>; // what lanes share
 const QUADS: u32 = HEAD_DIM / 4u;
@@ -116,7 +117,7 @@ fn main(
                 #end
                 #repeat r ROWS
                 let is_seen_$r = seen_$r.text == text && p >= seen_$r.begin && p < seen_$r.end;
-                score[$r] = select(NOTHING, scored(score_$r), is_seen_$r);
+                score[$r] = select(NOTHING, scored(score_$r, head_$r, column_$r, p), is_seen_$r);
                 #end
                 let top = max(best, team_max4(inv, score));
                 let keep = exp(best - top);

@@ -4,7 +4,8 @@ use super::TensorInfo;
 use super::view::View;
 use serde_json::Value as Json;
 
-/// Parts of a name that stand outside the layers: decoders, GPT-2, GPT-NeoX, then BERT.
+/// Parts of a name that stand outside the layers: decoders, GPT-2, GPT-NeoX, then BERT, heads of RoBERTa and DistilBERT, heads
+/// of hidden tokens, MPNet, nomic-bert, ModernBERT.
 const OUTER: &[(&str, &str)] = &[
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
@@ -22,12 +23,42 @@ const OUTER: &[(&str, &str)] = &[
     ("embeddings.LayerNorm", "token_embd_norm"),
     ("pooler.dense", "cls"),
     ("classifier", "cls.output"),
+    ("classifier.dense", "cls"),
+    ("classifier.out_proj", "cls.output"),
+    ("pre_classifier", "cls"),
+    ("qa_outputs", "cls.output"),
+    ("cls.predictions.transform.dense", "mlm"),
+    ("cls.predictions.transform.LayerNorm", "mlm.norm"),
+    ("cls.predictions", "mlm.output"),
+    ("lm_head.dense", "mlm"),
+    ("lm_head.layer_norm", "mlm.norm"),
+    ("vocab_transform", "mlm"),
+    ("vocab_layer_norm", "mlm.norm"),
+    ("vocab_projector", "mlm.output"),
+    ("encoder.relative_attention_bias", "attn_rel_b"),
+    ("emb_ln", "token_embd_norm"),
+    ("embeddings.tok_embeddings", "token_embd"),
+    ("embeddings.norm", "token_embd_norm"),
+    ("final_norm", "output_norm"),
+    ("head.dense", "cls"),
+    ("head.norm", "cls.norm"),
+    ("decoder", "mlm.output"),
 ];
 
 /// What precedes a layer's number.
-const LAYERS: &[&str] = &["model.layers.", "h.", "gpt_neox.layers.", "encoder.layer."];
+const LAYERS: &[&str] = &[
+    "model.layers.",
+    "h.",
+    "gpt_neox.layers.",
+    "encoder.layer.",
+    "encoder.layers.",
+    "transformer.layer.",
+    "layer.",
+    "layers.",
+];
 
-/// Parts of a name within a layer: decoders, Phi-2, Starcoder 2, GPT-2, GPT-NeoX, then BERT.
+/// Parts of a name within a layer: decoders, Phi-2, Starcoder 2, GPT-2, GPT-NeoX, then BERT, DistilBERT, MPNet, nomic-bert,
+/// ModernBERT.
 const INNER: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -63,6 +94,30 @@ const INNER: &[(&str, &str)] = &[
     ("intermediate.dense", "ffn_up"),
     ("output.dense", "ffn_down"),
     ("output.LayerNorm", "layer_output_norm"),
+    ("attention.q_lin", "attn_q"),
+    ("attention.k_lin", "attn_k"),
+    ("attention.v_lin", "attn_v"),
+    ("attention.out_lin", "attn_output"),
+    ("sa_layer_norm", "attn_output_norm"),
+    ("ffn.lin1", "ffn_up"),
+    ("ffn.lin2", "ffn_down"),
+    ("output_layer_norm", "layer_output_norm"),
+    ("attention.attn.q", "attn_q"),
+    ("attention.attn.k", "attn_k"),
+    ("attention.attn.v", "attn_v"),
+    ("attention.attn.o", "attn_output"),
+    ("attention.LayerNorm", "attn_output_norm"),
+    ("attn.Wqkv", "attn_qkv"),
+    ("attn.out_proj", "attn_output"),
+    ("norm1", "attn_output_norm"),
+    ("norm2", "layer_output_norm"),
+    ("mlp.fc11", "ffn_up"),
+    ("mlp.fc12", "ffn_gate"),
+    ("attn.Wo", "attn_output"),
+    ("attn_norm", "attn_norm"),
+    ("mlp_norm", "ffn_norm"),
+    ("mlp.Wi", "ffn_up"),
+    ("mlp.Wo", "ffn_down"),
 ];
 
 /// The same where norms stand after the layer's halves as well (Gemma 2 and 3), or only there (OLMo 2): found first.
@@ -71,6 +126,11 @@ const INNER_POST_NORMED: &[(&str, &str)] = &[
     ("pre_feedforward_layernorm", "ffn_norm"),
     ("post_feedforward_layernorm", "post_ffw_norm"),
 ];
+
+/// What BERT's kin call the head of hidden tokens: its bias, since the weights are the embedding.
+const MASKED: &[(&str, &str)] = &[("lm_head", "mlm.output")];
+
+const MASKED_TYPES: &[&str] = &["roberta", "xlm-roberta", "camembert", "mpnet"];
 
 const POST_NORMED: &[&str] = &["gemma2", "gemma3", "gemma3_text", "olmo2"];
 
@@ -89,7 +149,7 @@ const BUFFERS: &[&str] = &[
 ];
 
 /// What wraps a model inside a task's, or beside one that sees.
-const WRAPPERS: &[&str] = &["bert.", "transformer.", "language_model."];
+const WRAPPERS: &[&str] = &["bert.", "distilbert.", "roberta.", "mpnet.", "transformer.", "language_model."];
 
 /// What a folder's `config.json` says of its tensors.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +174,9 @@ impl Family {
         if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
             return None;
         }
-        let bare = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
+        let is_modern = self.model_type == "modernbert";
+        let wrappers = if is_modern { &["model."] } else { WRAPPERS };
+        let bare = wrappers.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
         let inside = bare.strip_prefix("model.language_model.").map(|rest| format!("model.{rest}"));
         Some(self.translate(inside.as_deref().unwrap_or(bare)).unwrap_or_else(|| name.to_owned()))
     }
@@ -127,7 +189,8 @@ impl Family {
             "beta" => "bias",
             other => other,
         };
-        if let Some(ours) = look_up(OUTER, stem) {
+        let first = if MASKED_TYPES.contains(&self.model_type.as_str()) { MASKED } else { &[] };
+        if let Some(ours) = look_up(first, stem).or_else(|| look_up(OUTER, stem)) {
             return Some(format!("{ours}.{kind}"));
         }
         let in_layers = LAYERS.iter().find_map(|prefix| stem.strip_prefix(prefix))?;

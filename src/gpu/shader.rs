@@ -227,6 +227,7 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "rope/neox",
     "rope/none",
     "score/plain",
+    "score/relative",
     "score/softcap",
     "span/causal",
     "span/segment",

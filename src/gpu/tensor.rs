@@ -11,7 +11,7 @@ use crate::format::{Checkpoint, DType, TensorInfo};
 const STEP: u32 = planes::STEP as u32;
 
 /// Rows of a matrix that lie in one buffer and have one type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Part {
     pub(crate) buffer: Buffer,
     pub(crate) dtype: DType,
@@ -23,7 +23,7 @@ pub struct Part {
 
 /// Weights `(n_rows, n_cols)` on the GPU: file tensors stacked by rows (q, k, v as one), split where types differ or a
 /// binding would be too large.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Matrix {
     pub(crate) n_rows: u32,
     pub(crate) n_cols: u32,

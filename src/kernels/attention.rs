@@ -28,7 +28,7 @@ pub static ATTENTION: Kernel = Kernel {
     name: "attention",
     source: include_str!("../../shaders/attention.wgsl"),
     params: AttentionParams::LAYOUT,
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
 /// The parts of a split attention as one.
@@ -211,8 +211,33 @@ pub struct Scores<'a> {
     pub window: u32,
     /// Factor of q·k.
     pub scale: f32,
-    /// Bound of the scores.
-    pub softcap: Option<f32>,
+    /// What becomes of the scores.
+    pub score: Score<'a>,
+}
+
+/// What becomes of a score before the softmax.
+#[derive(Clone, Copy, Debug)]
+pub enum Score<'a> {
+    /// Nothing.
+    Plain,
+    /// c·tanh(score/c): the bound c.
+    SoftCap(f32),
+    /// A bias is added by head and distance: `(n_heads, 2·FAR + 1)`.
+    Relative(&'a Buffer),
+}
+
+/// Distances up to which biases differ.
+pub const FAR: u32 = 128;
+
+impl Score<'_> {
+    /// The file of the `score` slot.
+    fn slot(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::SoftCap(_) => "softcap",
+            Self::Relative(_) => "relative",
+        }
+    }
 }
 
 /// A window that holds everything.
@@ -221,7 +246,7 @@ pub const NO_WINDOW: u32 = u32::MAX;
 impl<'a> Scores<'a> {
     /// q·k / √head_dim of all of `span`.
     pub fn plain(heads: &Heads, span: Span<'a>) -> Self {
-        Self { span, window: NO_WINDOW, scale: 1.0 / (heads.head_dim as f32).sqrt(), softcap: None }
+        Self { span, window: NO_WINDOW, scale: 1.0 / (heads.head_dim as f32).sqrt(), score: Score::Plain }
     }
 }
 
@@ -377,12 +402,12 @@ pub fn attention(
         scale: scores.scale,
         n_splits: *n_splits,
         window: scores.window,
-        softcap: scores.softcap.unwrap_or(0.0),
+        softcap: if let Score::SoftCap(bound) = scores.score { bound } else { 0.0 },
         pad0: 0,
         pad1: 0,
         pad2: 0,
     };
-    let score = if scores.softcap.is_some() { "softcap" } else { "plain" };
+    let biases = if let Score::Relative(biases) = scores.score { biases } else { pass.vectors };
     let (slot, spans) = match scores.span {
         Span::Causal => ("causal", pass.vectors),
         Span::Segment(spans) => ("segment", spans),
@@ -394,7 +419,8 @@ pub fn attention(
     };
     let split = if parts.is_some() { SPLIT } else { 0 };
     let (share, caps) = (pass.rec.choices().share, pass.rec.caps());
-    let variant = attention_variant(share, caps, heads, (slot, score), pass.columns, n_queries).size("SPLIT", split);
+    let variant = attention_variant(share, caps, heads, (slot, scores.score.slot()), pass.columns, n_queries)
+        .size("SPLIT", split);
     let rows = variant.value("ROWS").unwrap_or(1);
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
@@ -404,7 +430,8 @@ pub fn attention(
         }
         ColumnsAre::Slots => Grid::Fixed((q.n_columns * n_queries.div_ceil(rows) * times).div_ceil(ITEMS)),
     };
-    let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, parts.as_ref().unwrap_or(&y.buffer)];
+    let to = parts.as_ref().unwrap_or(&y.buffer);
+    let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, biases, to];
     let work = cost::attention(heads, matches!(scores.span, Span::Segment(_)));
     pass.rec.dispatch(&ATTENTION, variant, params, &buffers, grid, work);
     if let Some(parts) = parts {
@@ -439,6 +466,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             (("causal", "softcap"), ColumnsAre::Sequence),
             (("causal", "plain"), ColumnsAre::Slots),
             (("segment", "plain"), ColumnsAre::Sequence),
+            (("segment", "relative"), ColumnsAre::Sequence),
         ] {
             for n_queries in [1, 3, 8] {
                 for split in [0, SPLIT] {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::{Cost, Extent, Gpu, Program};
 use crate::model::decoder::Decoder;
-use crate::model::encoder::{MAX_TEXTS, Output};
+use crate::model::encoder::{MAX_TEXTS, Output, Text};
 use crate::tasks::{Scaling, TextEncoder};
 
 /// Decode steps between waits of the host, as the decode loop keeps several in flight.
@@ -73,7 +73,7 @@ pub(super) async fn batch<'a>(
     limit("tokens of context for a text", n_tokens, encoder.info().context_len)?;
     limit("texts of a batch", n_texts, MAX_TEXTS)?;
     let ids = super::ids(n_tokens, encoder.info().vocab_size);
-    let texts = vec![ids.as_slice(); n_texts];
+    let texts = vec![Text::from(ids.as_slice()); n_texts];
     let output = Output::Embedding(encoder.pooling(), Scaling::Unit);
     let run = encoder.encoder().stage(gpu, &texts, output).await?;
     let costs = run.costs(&vec![n_tokens as u64; n_texts]);

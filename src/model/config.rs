@@ -5,10 +5,11 @@ mod decoder;
 mod encoder;
 mod facts;
 mod rotation;
+mod windows;
 
 pub use architecture::{Kind, NormType, kind, supported};
 pub use decoder::{DecoderConfig, LayerConfig};
-pub use encoder::EncoderConfig;
+pub use encoder::{EncoderConfig, EncoderLayer, HeadConfig, HeadOf};
 pub use rotation::Rotation;
 
 /// What both kinds have.

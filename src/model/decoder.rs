@@ -1,12 +1,12 @@
 //! The causal forward pass, for every decoder: token ids in the history, a token appended to it. Read `Decoder::forward` and
 //! `Decoder::layer`.
 
-mod angles;
 mod batch;
 mod drafter;
 mod layer;
 mod rounds;
 
+use super::angles::angles;
 use super::cache::KvCache;
 use super::config::DecoderConfig;
 use super::layers::{Input, Linear, Loader, Norm, NormStyle};
@@ -16,7 +16,7 @@ use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, Line, OneColumn, Program, ReadBack, Recording, Run};
-use crate::kernels::attention::{Heads, KvType, SPLIT, Splits};
+use crate::kernels::attention::{Heads, KvType, Rope, SPLIT, Splits};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write_state};
@@ -143,7 +143,8 @@ impl Decoder {
             kv_type,
         };
         let cache = KvCache::new(gpu, &heads, shape.n_layers, n_slots)?;
-        let angles = angles::angles(gpu, checkpoint, &config, context_len).await?;
+        let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
+        let angles = angles(gpu, checkpoint, &shape, (rope, &config.rotations), context_len).await?;
         let mut loader = Loader::new(gpu, checkpoint);
         let one = |name: &str| [name.to_owned()];
         let has_embedding = checkpoint.tensor("token_embd.weight").is_some();

@@ -32,7 +32,17 @@ pub struct Loader<'a> {
 }
 
 /// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
-const IN_LAYERS: [&str; 6] = ["blk.", "model.layers.", "encoder.layer.", "h.", "transformer.h.", "gpt_neox.layers."];
+const IN_LAYERS: [&str; 9] = [
+    "blk.",
+    "model.layers.",
+    "encoder.layer.",
+    "encoder.layers.",
+    "transformer.layer.",
+    "layers.",
+    "h.",
+    "transformer.h.",
+    "gpt_neox.layers.",
+];
 
 impl<'a> Loader<'a> {
     /// A loader with nothing laid out.
@@ -195,6 +205,13 @@ impl Linear {
         Ok(Self { weights, bias: loader.biases(names)? })
     }
 
+    /// `weights` once more, as they lie, with a bias of its own where the checkpoint has it: a head that is the embedding.
+    pub fn tied(loader: &mut Loader<'_>, weights: &Matrix, bias: &str) -> Result<Self> {
+        let n_rows = weights.n_rows;
+        let bias = loader.has(bias).then(|| loader.vector(bias, n_rows, Line::AS_FILED)).transpose()?;
+        Ok(Self { weights: weights.clone(), bias })
+    }
+
     /// y = activate(W·x + bias) + residual.
     pub fn record(
         &self,
@@ -265,6 +282,14 @@ impl<'a> Input<'a> {
         Self::new(normed)
     }
 
+    /// All columns, normed where there is a norm.
+    pub fn perhaps_normed(pass: &mut Pass<'_>, norm: Option<&Norm>, columns: &'a Columns, normed: &'a Columns) -> Self {
+        match norm {
+            Some(norm) => Self::normed(pass, norm, columns, normed),
+            None => Self::new(columns),
+        }
+    }
+
     /// The last column alone, normed by the product where it can, in `normed` before it where it cannot.
     pub fn last(pass: &mut Pass<'_>, norm: &Norm, columns: &'a Columns, normed: &'a Columns) -> Self {
         if norm.is_rms() {
@@ -273,6 +298,71 @@ impl<'a> Input<'a> {
         norm.record(pass, columns, None, normed);
         Self { wanted: Wanted::Last, ..Self::new(normed) }
     }
+}
+
+/// The products of a layer's feed-forward half.
+#[derive(Debug)]
+pub enum FeedForward {
+    /// down·(activate(gate·x)·(up·x)), arXiv 2002.05202.
+    Gated {
+        /// Gates, then ups.
+        gate_up: Linear,
+        /// Back to the width of the stream.
+        down: Linear,
+    },
+    /// down·activate(up·x).
+    Plain {
+        /// To the width of the feed-forward layer.
+        up: Linear,
+        /// Back to the width of the stream.
+        down: Linear,
+    },
+}
+
+impl FeedForward {
+    /// `blk.{i}.ffn_gate`, `.ffn_up` and `.ffn_down`: gated where there is a gate, or where what is called up has rows for both.
+    pub fn load(loader: &mut Loader<'_>, i: u32, shape: &Shape) -> Result<Self> {
+        let (dim, ffn_dim) = (shape.dim, shape.ffn_dim);
+        let [gate, up, down] = ["ffn_gate", "ffn_up", "ffn_down"].map(|part| format!("blk.{i}.{part}.weight"));
+        let has_both = loader.checkpoint.tensor(&up).is_some_and(|info| info.rows() == 2 * u64::from(ffn_dim));
+        let gate_up = match (loader.has(&gate), has_both) {
+            (true, _) => Some(vec![gate, up.clone()]),
+            (false, true) => Some(vec![up.clone()]),
+            (false, false) => None,
+        };
+        let down = Linear::load(loader, &[down], dim, ffn_dim)?;
+        Ok(match gate_up {
+            Some(names) => Self::Gated { gate_up: Linear::load_gated(loader, &names, (2 * ffn_dim, dim))?, down },
+            None => Self::Plain { up: Linear::load(loader, &[up], ffn_dim, dim)?, down },
+        })
+    }
+
+    /// All but the last product, which is returned; `gate_up` as in `Linear::record_gated`, `hidden` takes the values.
+    pub fn record(
+        &self,
+        pass: &mut Pass<'_>,
+        x: Input<'_>,
+        activation: Activation,
+        gate_up: &Columns,
+        hidden: &Columns,
+    ) -> &Linear {
+        match self {
+            Self::Gated { gate_up: both, down } => {
+                both.record_gated(pass, x, activation, gate_up, hidden);
+                down
+            }
+            Self::Plain { up, down } => {
+                up.record(pass, x, hidden, activation, None);
+                down
+            }
+        }
+    }
+}
+
+/// The tensors of q, k and v in layer `i`: one, or three.
+pub fn qkv_names(loader: &Loader<'_>, i: u32) -> Vec<String> {
+    let name = |part: &str| format!("blk.{i}.{part}.weight");
+    if loader.has(&name("attn_qkv")) { vec![name("attn_qkv")] } else { ["attn_q", "attn_k", "attn_v"].map(name).into() }
 }
 
 /// What all norms of a model are, or one of them.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::Gpu;
-use crate::model::config::EncoderConfig;
+use crate::model::config::{EncoderConfig, HeadOf};
 use crate::model::encoder::{Encoder, MAX_TEXTS, Output};
 use crate::session::{Cancel, LoadOptions, ModelInfo, Progress, check_vocabulary, compiling, reading};
 use crate::text::Tokenizer;
@@ -80,7 +80,8 @@ impl TextEncoder {
 
     /// A head whose labels have no names calls them `LABEL_i`, as transformers does.
     fn check_labels(&mut self) -> Result<()> {
-        let Some(n_labels) = self.encoder.n_labels() else { return Ok(()) };
+        let is_named = self.encoder.head().is_some_and(|head| head != HeadOf::Mask);
+        let Some(n_labels) = self.encoder.n_labels().filter(|_| is_named) else { return Ok(()) };
         let labels = labels_of(&self.info.name, u64::from(n_labels), self.encoder.config().labels.clone())?;
         self.encoder.set_labels(labels);
         Ok(())
@@ -130,9 +131,12 @@ impl TextEncoder {
         &self.tokenizer
     }
 
-    /// The head's labels in order; empty when the model has no head.
+    /// The labels of a head that is about texts, in order; empty when the model has none.
     pub fn labels(&self) -> &[String] {
-        if self.encoder.n_labels().is_some() { &self.encoder.config().labels } else { &[] }
+        match self.encoder.head() {
+            Some(HeadOf::Text(_)) => &self.encoder.config().labels,
+            _ => &[],
+        }
     }
 
     /// The model's own pooling.

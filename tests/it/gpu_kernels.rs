@@ -9,7 +9,8 @@ use crate::common::kernels::{
 use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Gpu};
 use trice::kernels::attention::{
-    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Scores, Span, Splits, attention, rope_append,
+    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Score, Scores, Span, Splits, attention,
+    rope_append,
 };
 use trice::kernels::elementwise::{NormKind, NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Output, Product, multiply};
@@ -206,7 +207,8 @@ fn attend(gpu: &Gpu, what: Attend, limit: f64) {
         let qkv = Qkv { heads: &heads, rope, norm, angles: &angle_buffer, q: &q, cache: &cache };
         run(gpu, &vectors, first as u32, n as u32, |pass| {
             rope_append(pass, &qkv, &qkv_columns);
-            let scores = Scores { span: Span::Causal, window, scale, softcap };
+            let score = softcap.map_or(Score::Plain, Score::SoftCap);
+            let scores = Scores { span: Span::Causal, window, scale, score };
             attention(pass, &heads, &scores, &q, &cache, &Splits::NONE, &y);
         });
         let found = block_on(y.read(gpu, n)).unwrap();

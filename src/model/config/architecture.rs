@@ -31,8 +31,21 @@ pub(super) enum Windows {
     All,
     /// All but every n-th.
     AllBut(u32),
+    /// All but the first of every n.
+    AllButFirstOf(u32),
     /// Those from `max_window_layers` on, where `use_sliding_window` says so.
     Upper,
+}
+
+/// Where the feed-forward half of a layer begins from, where the file does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halves {
+    /// From the stream after attention.
+    Serial,
+    /// From the stream before it.
+    Parallel,
+    /// Before it where the feed-forward half has no norm of its own.
+    ByNorms,
 }
 
 /// What a decoder architecture fixes.
@@ -43,8 +56,7 @@ pub(super) struct DecoderFacts {
     pub(super) activation: Activation,
     /// GGUF files hold q and k with the values that rotate together side by side.
     pub(super) is_permuted: bool,
-    /// Attention and feed-forward layer both begin from the stream before the layer, where the file does not say.
-    pub(super) is_parallel: bool,
+    pub(super) halves: Halves,
     pub(super) windows: Windows,
     /// Every n-th layer rotates nothing, where the file does not list them.
     pub(super) unrotated: Option<u32>,
@@ -59,15 +71,29 @@ pub(super) struct Architecture {
     pub(super) name: &'static str,
     /// `model_type` of a `config.json`.
     pub(super) model_types: &'static [&'static str],
-    /// What a decoder fixes; none for encoders.
-    pub(super) decoder: Option<DecoderFacts>,
+    pub(super) role: Role,
+}
+
+/// What a model is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    Decoder(DecoderFacts),
+    Encoder(EncoderFacts),
+}
+
+/// What an encoder architecture fixes.
+#[derive(Debug)]
+pub(super) struct EncoderFacts {
+    /// The feed-forward layer's function, where the file names none.
+    pub(super) activation: Activation,
+    pub(super) windows: Windows,
 }
 
 const LLAMA: DecoderFacts = DecoderFacts {
     norm: NormType::Rms,
     activation: Activation::Silu,
     is_permuted: false,
-    is_parallel: false,
+    halves: Halves::Serial,
     windows: Windows::All,
     unrotated: None,
     is_gemma: false,
@@ -78,7 +104,13 @@ const GPT: DecoderFacts = DecoderFacts { norm: NormType::Layer, activation: Acti
 const GEMMA: DecoderFacts = DecoderFacts { activation: Activation::GeluTanh, is_gemma: true, ..LLAMA };
 
 const fn decoder(name: &'static str, model_types: &'static [&'static str], facts: DecoderFacts) -> Architecture {
-    Architecture { name, model_types, decoder: Some(facts) }
+    Architecture { name, model_types, role: Role::Decoder(facts) }
+}
+
+const BERT: EncoderFacts = EncoderFacts { activation: Activation::Gelu, windows: Windows::All };
+
+const fn encoder(name: &'static str, model_types: &'static [&'static str], facts: EncoderFacts) -> Architecture {
+    Architecture { name, model_types, role: Role::Encoder(facts) }
 }
 
 const ARCHITECTURES: &[Architecture] = &[
@@ -90,15 +122,17 @@ const ARCHITECTURES: &[Architecture] = &[
     decoder("gemma2", &["gemma2"], DecoderFacts { windows: Windows::AllBut(2), ..GEMMA }),
     decoder("gemma3", &["gemma3_text", "gemma3"], DecoderFacts { windows: Windows::AllBut(6), ..GEMMA }),
     decoder("phi3", &["phi3"], LLAMA),
-    decoder("phi2", &["phi"], GPT),
+    decoder("phi2", &["phi"], DecoderFacts { halves: Halves::ByNorms, ..GPT }),
     decoder("smollm3", &["smollm3"], DecoderFacts { is_permuted: true, unrotated: Some(4), ..LLAMA }),
     decoder("olmo2", &["olmo2"], LLAMA),
-    decoder("stablelm", &["stablelm"], DecoderFacts { norm: NormType::Layer, ..LLAMA }),
+    decoder("stablelm", &["stablelm"], DecoderFacts { norm: NormType::Layer, halves: Halves::ByNorms, ..LLAMA }),
     decoder("granite", &["granite"], DecoderFacts { is_permuted: true, ..LLAMA }),
     decoder("gpt2", &["gpt2"], GPT),
-    decoder("gptneox", &["gpt_neox"], DecoderFacts { activation: Activation::Gelu, is_parallel: true, ..GPT }),
+    decoder("gptneox", &["gpt_neox"], DecoderFacts { activation: Activation::Gelu, halves: Halves::Parallel, ..GPT }),
     decoder("starcoder2", &["starcoder2"], GPT),
-    Architecture { name: "bert", model_types: &["bert"], decoder: None },
+    encoder("bert", &["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet"], BERT),
+    encoder("nomic-bert", &["nomic_bert"], EncoderFacts { activation: Activation::Silu, ..BERT }),
+    encoder("modern-bert", &["modernbert"], EncoderFacts { windows: Windows::AllButFirstOf(3), ..BERT }),
 ];
 
 impl Architecture {

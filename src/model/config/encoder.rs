@@ -1,54 +1,93 @@
 //! An encoder's hyperparameters.
 
 use super::Shape;
-use super::architecture::Kind;
+use super::architecture::Role;
 use super::facts::{Facts, MAX_CONTEXT};
+use super::rotation::{Rotation, rope};
+use super::windows::windows;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::checkpoint::Config;
+use crate::kernels::attention::{NO_WINDOW, Rope};
 use crate::kernels::elementwise::Pooling;
 use crate::kernels::matmul::Activation;
 use serde_json::Value as Json;
 
-/// An encoder of the BERT family.
+/// An encoder.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
     /// Sizes.
     pub shape: Shape,
     /// The feed-forward layer's function.
     pub activation: Activation,
+    /// What differs from layer to layer.
+    pub layers: Vec<EncoderLayer>,
+    /// What layers rotate by.
+    pub rotations: Vec<Rotation>,
+    /// Row of the first token in the table of positions.
+    pub first_position: u32,
     /// Tokens of a text at most; longer ones are cut.
     pub max_tokens: u32,
     /// How the model means its token vectors to become one.
     pub pooling: Pooling,
+    /// What its head is about, where it has one.
+    pub head: HeadConfig,
     /// Names of the head's classes; empty where there is no head.
     pub labels: Vec<String>,
 }
 
+/// What one layer differs in from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderLayer {
+    /// How q and k are rotated.
+    pub rope: Rope,
+    /// Which of the model's rotations.
+    pub rotation: usize,
+    /// Tokens this far away or further are not seen; `NO_WINDOW` where all are.
+    pub window: u32,
+}
+
+/// What a head says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadOf {
+    /// A text, by one vector of it.
+    Text(Pooling),
+    /// Each token: its class, or whether an answer begins or ends there.
+    Token,
+    /// A token that is hidden: which of the vocabulary it is.
+    Mask,
+}
+
+/// A head, where there is one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadConfig {
+    /// What it is about.
+    pub of: HeadOf,
+    /// The function of its dense layer.
+    pub activation: Activation,
+}
+
 impl EncoderConfig {
     /// Reads and checks an encoder's hyperparameters.
+    ///
+    /// # Errors
+    /// `Format` for what is missing or out of range, `Unsupported` for an architecture or a part of one that does not run.
     pub async fn new(checkpoint: &Checkpoint) -> Result<Self> {
         let facts = Facts::new(checkpoint)?;
-        if facts.kind() != Kind::Encoder {
+        let Role::Encoder(known) = &facts.architecture.role else {
             let what = format!("vectors and labels from {}: it is a decoder, which writes text", facts.file);
             return Err(Error::unsupported(what));
-        }
-        let activation = facts.activation(Activation::Gelu)?;
-        if let Some(kind) = facts.find_text("", "position_embedding_type")?.filter(|kind| *kind != "absolute") {
-            return Err(Error::unsupported(format!("{kind} positions in a {} model", facts.architecture.name)));
-        }
-        let shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
+        };
+        let activation = facts.activation(known.activation)?;
+        refuse_variants(&facts)?;
+        let mut shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
         if shape.n_kv_heads != shape.n_heads || shape.n_heads * shape.head_dim != shape.dim {
             let (n, kv, head_dim, dim) = (shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.dim);
             let what = format!("{n} heads and {kv} kv heads of {head_dim} values in an encoder of width {dim}");
             return Err(Error::unsupported(what));
         }
-        if let Some(class) = facts.json("architectures").and_then(|list| list.get(0)).and_then(Json::as_str) {
-            let other_heads = ["ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"];
-            if other_heads.iter().any(|head| class.ends_with(head)) {
-                return Err(Error::unsupported(format!("{class}: of the heads, ForSequenceClassification runs")));
-            }
-        }
+        let first_position = first_position(&facts)?;
+        shape.context_len = shape.context_len.saturating_sub(first_position).max(1);
         let max_tokens = match folder_max_tokens(checkpoint).await? {
             Some(most) => shape.context_len.min(most),
             None => shape.context_len,
@@ -61,14 +100,76 @@ impl EncoderConfig {
             }
             Config::HuggingFace(_) => (folder_pooling(checkpoint).await?, json_labels(&facts)),
         };
-        Ok(Self { shape, activation, max_tokens, pooling, labels })
+        let windows = windows(&facts, known.windows, shape.n_layers)?;
+        let rope = rope(&facts, false, checkpoint, &shape)?;
+        let rotations = Rotation::all(&facts, &shape, &windows)?;
+        let layers = windows.iter().map(|&window| match window {
+            NO_WINDOW => EncoderLayer { rope, rotation: 0, window },
+            // A window is as wide as all that is seen, on both sides.
+            width => EncoderLayer { rope, rotation: rotations.len() - 1, window: width / 2 + 1 },
+        });
+        let layers = layers.collect();
+        let head = head(&facts, activation, pooling)?;
+        Ok(Self { shape, activation, layers, rotations, first_position, max_tokens, pooling, head, labels })
     }
+}
+
+/// Variants that a `config.json` may ask for and that do not run.
+fn refuse_variants(facts: &Facts<'_>) -> Result<()> {
+    let name = facts.architecture.name;
+    if let Some(kind) = facts.find_text("", "position_embedding_type")?.filter(|kind| *kind != "absolute") {
+        return Err(Error::unsupported(format!("{kind} positions in a {name} model")));
+    }
+    let unwanted = [("prenorm", "norms before its halves"), ("rotary_emb_interleaved", "interleaved rotations")];
+    for (key, what) in unwanted {
+        if facts.find_bool("", key)? == Some(true) {
+            return Err(Error::unsupported(format!("{what} in a {name} model ({key})")));
+        }
+    }
+    Ok(())
+}
+
+/// RoBERTa and MPNet count positions from behind the padding's id; converters cut those rows off.
+fn first_position(facts: &Facts<'_>) -> Result<u32> {
+    let kind = facts.find_text("", "model_type")?.unwrap_or("");
+    if !matches!(kind, "roberta" | "xlm-roberta" | "camembert" | "mpnet") {
+        return Ok(0);
+    }
+    Ok(facts.find_uint("", "pad_token_id")?.unwrap_or(1).min(MAX_CONTEXT) as u32 + 1)
+}
+
+/// What a head is about: by the class that a folder names; of texts in a GGUF.
+fn head(facts: &Facts<'_>, activation: Activation, pooling: Pooling) -> Result<HeadConfig> {
+    let class = facts.json("architectures").and_then(|list| list.get(0)).and_then(Json::as_str).unwrap_or("");
+    let is_modern = facts.architecture.name == "modern-bert";
+    let of = match class.rsplit_once("For").map_or("", |(_, task)| task) {
+        "TokenClassification" | "QuestionAnswering" => HeadOf::Token,
+        "MaskedLM" | "PreTraining" => HeadOf::Mask,
+        "MultipleChoice" => {
+            let known = "heads of classes, of tokens, of answers and of hidden tokens run";
+            return Err(Error::unsupported(format!("{class}: {known}")));
+        }
+        _ if is_modern && facts.is_gguf() => HeadOf::Text(pooling),
+        _ => match facts.find_text("", "classifier_pooling")? {
+            Some("mean") => HeadOf::Text(Pooling::Mean),
+            _ => HeadOf::Text(Pooling::Cls),
+        },
+    };
+    let is_distilled = facts.find_text("", "model_type")? == Some("distilbert");
+    let activation = match of {
+        HeadOf::Mask => activation,
+        _ if is_modern => Activation::Gelu,
+        _ if is_distilled => Activation::Relu,
+        _ => Activation::Tanh,
+    };
+    Ok(HeadConfig { of, activation })
 }
 
 fn gguf_pooling(kind: Option<u64>) -> Result<Pooling> {
     match kind {
         None | Some(0 | 1) => Ok(Pooling::Mean),
-        Some(2) => Ok(Pooling::Cls),
+        // A reranker's score is the head's, of the first token.
+        Some(2 | 4) => Ok(Pooling::Cls),
         Some(3) => Ok(Pooling::Last),
         Some(other) => Err(Error::unsupported(format!("pooling type {other}"))),
     }

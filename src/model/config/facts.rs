@@ -1,7 +1,7 @@
 //! Look-ups of facts in a GGUF's metadata or a `config.json`, checked.
 
 use super::Shape;
-use super::architecture::{Architecture, Kind, unknown};
+use super::architecture::{Architecture, Kind, Role, unknown};
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Config;
 use crate::format::{Checkpoint, Value};
@@ -24,7 +24,11 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("intermediate_size", &["n_inner", "hidden_dim"]),
     ("layer_norm_eps", &["layer_norm_epsilon", "norm_epsilon", "norm_eps"]),
     ("hidden_act", &["activation_function", "activation", "hidden_activation"]),
-    ("partial_rotary_factor", &["rotary_pct"]),
+    ("partial_rotary_factor", &["rotary_pct", "rotary_emb_fraction"]),
+    ("rope_theta", &["rotary_emb_base", "global_rope_theta"]),
+    ("rope_local_base_freq", &["local_rope_theta"]),
+    ("sliding_window", &["local_attention"]),
+    ("sliding_window_pattern", &["global_attn_every_n_layers"]),
 ];
 
 /// A fact as a file states it.
@@ -191,7 +195,10 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        if self.architecture.decoder.is_some() { Kind::Decoder } else { Kind::Encoder }
+        match self.architecture.role {
+            Role::Decoder(_) => Kind::Decoder,
+            Role::Encoder(_) => Kind::Encoder,
+        }
     }
 
     /// A truth value, where the file has it.
@@ -210,7 +217,7 @@ impl<'a> Facts<'a> {
             None => Ok(default),
             // Gemma's first files say gelu and mean the one by tanh.
             Some("gelu") if default == Activation::GeluTanh && self.name.starts_with("gemma") => Ok(default),
-            Some("silu" | "swish") => Ok(Activation::Silu),
+            Some("silu" | "swish" | "swiglu") => Ok(Activation::Silu),
             Some("gelu") => Ok(Activation::Gelu),
             Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
             Some("relu") => Ok(Activation::Relu),

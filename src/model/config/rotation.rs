@@ -3,6 +3,8 @@
 use super::Shape;
 use super::facts::Facts;
 use crate::error::{Error, Result};
+use crate::format::Checkpoint;
+use crate::kernels::attention::{NO_WINDOW, Rope};
 use crate::model::rope::{Scaling, Yarn};
 use serde_json::{Map, Value as Json};
 
@@ -25,15 +27,25 @@ const GLOBAL: &str = "full_attention";
 const LOCAL_THETA: f64 = 10_000.0;
 
 impl Rotation {
+    /// What a model's layers rotate by: one for all, or a second for layers that see a window (Gemma 3, ModernBERT).
+    pub(super) fn all(facts: &Facts<'_>, shape: &Shape, windows: &[u32]) -> Result<Vec<Self>> {
+        let mut all = vec![Self::global(facts, shape)?];
+        let has_local = matches!(facts.architecture.name, "gemma3" | "modern-bert");
+        if has_local && windows.iter().any(|window| *window != NO_WINDOW) {
+            all.push(Self::local(facts, shape)?);
+        }
+        Ok(all)
+    }
+
     /// What layers that see everything rotate by.
-    pub(super) fn global(facts: &Facts<'_>, shape: &Shape) -> Result<Self> {
+    fn global(facts: &Facts<'_>, shape: &Shape) -> Result<Self> {
         // Transformers 5 moved the base into rope_parameters.
         let theta = facts.float("rope.freq_base", "rope_theta", nested_theta(facts, GLOBAL)?, MAX_ROPE_THETA)?;
         Ok(Self { theta, scaling: scaling(facts, shape, GLOBAL)? })
     }
 
     /// What layers that see a window rotate by, of architectures where that is another base.
-    pub(super) fn local(facts: &Facts<'_>, shape: &Shape) -> Result<Self> {
+    fn local(facts: &Facts<'_>, shape: &Shape) -> Result<Self> {
         let nested = if parameters(facts, LOCAL).is_some() { nested_theta(facts, LOCAL)? } else { Some(LOCAL_THETA) };
         let theta = facts.float("rope.freq_base_swa", "rope_local_base_freq", nested, MAX_ROPE_THETA)?;
         let scaling = match parameters(facts, LOCAL) {
@@ -41,6 +53,28 @@ impl Rotation {
             None => Scaling::None,
         };
         Ok(Self { theta, scaling })
+    }
+}
+
+/// How q and k are rotated where they are.
+pub(super) fn rope(facts: &Facts<'_>, is_permuted: bool, checkpoint: &Checkpoint, shape: &Shape) -> Result<Rope> {
+    if checkpoint.tensor("position_embd.weight").is_some() {
+        return Ok(Rope::None);
+    }
+    let nested = facts.json("rope_parameters").and_then(|json| json.get("partial_rotary_factor"));
+    let share = facts.find_float("", "partial_rotary_factor")?.or(nested.and_then(Json::as_f64));
+    let of_share = share.map(|share| (share * f64::from(shape.head_dim)) as u64);
+    let rotated = facts.find_uint("rope.dimension_count", "")?.or(of_share).unwrap_or(u64::from(shape.head_dim));
+    let is_permuted = facts.is_gguf() && is_permuted;
+    match rotated {
+        all if all == u64::from(shape.head_dim) => Ok(if is_permuted { Rope::Interleaved } else { Rope::Neox }),
+        part if part > 0 && part < u64::from(shape.head_dim) && part.is_multiple_of(4) && !is_permuted => {
+            Ok(Rope::NeoxPart { rotated: part as u32 })
+        }
+        other => Err(Error::unsupported(format!(
+            "rotating {other} of {} values of a head of {}: all of them, or a multiple of 4, was wanted",
+            shape.head_dim, facts.file
+        ))),
     }
 }
 

@@ -4,25 +4,25 @@ use crate::error::{Error, Result};
 use crate::format::{Checkpoint, Config};
 use crate::gpu::{Buffer, Gpu};
 use crate::kernels::attention::Rope;
-use crate::model::config::{DecoderConfig, Rotation};
+use crate::model::config::{Rotation, Shape};
 use crate::model::rope::Scaling;
 
-/// A buffer `(context_len, rotated / 2)` of cosines and sines for each of the model's rotations.
+/// A buffer `(context_len, rotated / 2)` of cosines and sines for each of a model's `rotations`, which go by `rope`.
 pub(super) async fn angles(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
-    config: &DecoderConfig,
+    shape: &Shape,
+    (rope, rotations): (Option<Rope>, &[Rotation]),
     context_len: u32,
 ) -> Result<Vec<Buffer>> {
-    let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
     // Where nothing rotates the buffers are only bound.
-    let rotated = rope.map_or(4, |rope| rope.rotated(config.shape.head_dim));
+    let rotated = rope.map_or(4, |rope| rope.rotated(shape.head_dim));
     let mut tables = Vec::new();
-    for (i, rotation) in config.rotations.iter().enumerate() {
+    for (i, rotation) in rotations.iter().enumerate() {
         let mut rotation = rotation.clone();
         // The tensors of factors are about layers that see everything.
         if i == 0
-            && let Some(scaling) = factors(checkpoint, config).await?
+            && let Some(scaling) = factors(checkpoint, shape).await?
         {
             rotation.scaling = scaling;
         }
@@ -56,7 +56,7 @@ fn table(
 
 /// The scaling that a GGUF's tensors say: `rope_freqs` (Llama 3's, worked out by the converter) or a pair of lists, for contexts
 /// up to the original length and for longer ones.
-async fn factors(checkpoint: &Checkpoint, config: &DecoderConfig) -> Result<Option<Scaling>> {
+async fn factors(checkpoint: &Checkpoint, shape: &Shape) -> Result<Option<Scaling>> {
     let wrong = |error: Error| match error {
         Error::Invalid { what } => Error::format(checkpoint.name(), what),
         other => other,
@@ -73,8 +73,8 @@ async fn factors(checkpoint: &Checkpoint, config: &DecoderConfig) -> Result<Opti
         return Ok(None);
     }
     let Config::Gguf(metadata) = checkpoint.config() else { return Ok(None) };
-    let key = |key: &str| format!("{}.rope.scaling.{key}", config.shape.architecture);
-    let context_len = f64::from(config.shape.context_len);
+    let key = |key: &str| format!("{}.rope.scaling.{key}", shape.architecture);
+    let context_len = f64::from(shape.context_len);
     let original = metadata.uint(&key("original_context_length")).map_or(context_len, |len| len as f64);
     let magnitude = metadata.float(&key("attn_factor"));
     let short = checkpoint.read_f32("rope_factors_short.weight").await?;
