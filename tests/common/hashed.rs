@@ -57,25 +57,32 @@ impl Golden {
         for (file, json) in self.0.get("side").and_then(Value::as_object).into_iter().flatten() {
             side.insert(file.clone(), json.to_string());
         }
-        open_folder(self.name(), &self.hf_tensors("tensors"), side)
+        open_folder(self.name(), &self.hf_tensors(&self.0["tensors"]), side)
     }
 
     /// The same model as a GGUF, where there is such a file.
     pub fn gguf(&self) -> Option<Checkpoint> {
-        let gguf = self.0.get("gguf")?;
-        let writer = gguf["metadata"].as_object().unwrap().iter().fold(GgufWriter::default(), write_metadata);
-        let tensors = self.hf_tensors("tensors");
-        let writer = gguf["tensors"].as_array().unwrap().iter().fold(writer, |writer, entry| {
-            let tensor = replay(entry[1].as_str().unwrap(), &entry[2], &tensors);
-            let shape: Vec<u64> = tensor.shape.iter().map(|n| *n as u64).collect();
-            writer.f32_tensor(entry[0].as_str().unwrap(), &shape, &tensor.weights)
-        });
-        Some(open_bytes(&format!("{}.gguf", self.name()), writer.finish()))
+        let file = to_gguf(self.0.get("gguf")?, &self.hf_tensors(&self.0["tensors"]));
+        Some(open_bytes(&format!("{}.gguf", self.name()), file))
     }
 
-    /// The tensors that `key` lists by name and shape.
-    fn hf_tensors(&self, key: &str) -> BTreeMap<String, Tensor> {
-        let shapes: Map<String, Value> = self.0[key].as_object().unwrap().clone();
+    /// The LoRA adapter of this model: `adapter_config.json` and its safetensors.
+    pub fn adapter_folder(&self) -> Checkpoint {
+        let adapter = &self.0["adapter"];
+        let side = BTreeMap::from([("adapter_config.json".to_owned(), adapter["config"].to_string())]);
+        open_folder(self.name(), &self.hf_tensors(&adapter["tensors"]), side)
+    }
+
+    /// The same adapter as a GGUF, where there is such a file.
+    pub fn adapter_gguf(&self) -> Option<Checkpoint> {
+        let adapter = &self.0["adapter"];
+        let file = to_gguf(adapter.get("gguf")?, &self.hf_tensors(&adapter["tensors"]));
+        Some(open_bytes(&format!("{}, adapter.gguf", self.name()), file))
+    }
+
+    /// The tensors of these names and shapes.
+    fn hf_tensors(&self, shapes: &Value) -> BTreeMap<String, Tensor> {
+        let shapes: Map<String, Value> = shapes.as_object().unwrap().clone();
         let tensor = |(name, shape): (String, Value)| {
             let shape: Vec<usize> = serde_json::from_value(shape).unwrap();
             let weights = self.fill(&name, shape.iter().product());
@@ -118,6 +125,17 @@ fn open_folder(name: &str, tensors: &BTreeMap<String, Tensor>, side: BTreeMap<St
     let side = side.into_iter().map(|(file, text)| (file.clone(), memory(&file, text.into_bytes()))).collect();
     let weights = vec![memory("model.safetensors", weights)];
     block_on(Checkpoint::open(ModelFiles { name: name.to_owned(), weights, side })).unwrap()
+}
+
+/// The file that `to_gguf.py` describes.
+fn to_gguf(described: &Value, tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
+    let writer = described["metadata"].as_object().unwrap().iter().fold(GgufWriter::default(), write_metadata);
+    let write = |writer: GgufWriter, entry: &Value| {
+        let tensor = replay(entry[1].as_str().unwrap(), &entry[2], tensors);
+        let shape: Vec<u64> = tensor.shape.iter().map(|n| *n as u64).collect();
+        writer.f32_tensor(entry[0].as_str().unwrap(), &shape, &tensor.weights)
+    };
+    described["tensors"].as_array().unwrap().iter().fold(writer, write).finish()
 }
 
 /// The types that llama.cpp's files have: u32, f32, and arrays of i32 and of truth values.

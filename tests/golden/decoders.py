@@ -110,7 +110,7 @@ CASES = [
          dict(rope_theta=1e4), gguf=None),
     Case("qwen3", "Qwen3ForCausalLM", sizes(48, 2, 6, 3, 121, head_dim=20, tied=True), dict(rope_theta=1e6)),
     Case("qwen3, as saved", "Qwen3ForCausalLM", sizes(60, 3, 4, 1, 95, head_dim=12, attention_bias=True), dict(rope_theta=1e5), as_saved=True),
-    Case("gemma", "GemmaForCausalLM", sizes(48, 2, 3, 1, 107, head_dim=20, tied=True), dict(rope_theta=10000.0), scale=0.5),
+    Case("gemma", "GemmaForCausalLM", sizes(48, 2, 3, 1, 107, head_dim=20, tied=True), dict(rope_theta=10000.0, hidden_act="gelu"), scale=0.5),
     Case("gemma2", "Gemma2ForCausalLM", sizes(48, 4, 4, 2, 98, head_dim=16, tied=True, sliding_window=16, query_pre_attn_scalar=16,
          attn_logit_softcapping=2.5, final_logit_softcapping=5.0), dict(rope_theta=10000.0)),
     Case("gemma2, its own query scale, as saved", "Gemma2ForCausalLM", sizes(60, 4, 5, 5, 94, ffn=72, head_dim=12, tied=True, sliding_window=16,
