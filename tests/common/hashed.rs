@@ -165,27 +165,26 @@ fn replay(operation: &str, from: &Value, tensors: &BTreeMap<String, Tensor>) -> 
         return Tensor { shape: vec![weights.len()], weights };
     }
     let sources: Vec<&Tensor> = from.as_array().unwrap().iter().map(|name| &tensors[name.as_str().unwrap()]).collect();
-    let mut tensor = sources[0].clone();
+    let first = sources[0];
     let (operation, n) = operation.split_once(':').unwrap_or((operation, "0"));
     let n: usize = n.parse().unwrap();
     match operation {
-        "same" => {}
-        "add_one" => tensor.weights.iter_mut().for_each(|weight| *weight += 1.0),
-        "transpose" => tensor = tensor.transposed(),
-        "rows" => tensor = tensor.with_rows((n..tensor.shape[0]).collect()),
+        "same" => first.clone(),
+        "add_one" => {
+            Tensor { shape: first.shape.clone(), weights: first.weights.iter().map(|weight| weight + 1.0).collect() }
+        }
+        "transpose" => first.transposed(),
+        "rows" => first.with_rows(n..first.shape[0]),
         // Rows (head, half, pair) become (head, pair, half).
-        "permute" => {
-            tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half)
-        }
+        "permute" => first.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half),
         // Rows (head, q k v, d) become (q k v, head, d).
-        "qkv" => tensor = tensor.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
-        "stack" => {
-            tensor.shape.insert(0, sources.len());
-            tensor.weights = sources.iter().flat_map(|source| source.weights.clone()).collect();
-        }
+        "qkv" => first.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
+        "stack" => Tensor {
+            shape: [&[sources.len()], &first.shape[..]].concat(),
+            weights: sources.iter().flat_map(|source| source.weights.clone()).collect(),
+        },
         other => panic!("{other} is no operation"),
     }
-    tensor
 }
 
 impl Tensor {
@@ -195,10 +194,11 @@ impl Tensor {
     }
 
     /// The rows of these numbers.
-    fn with_rows(&self, rows: Vec<usize>) -> Self {
+    fn with_rows(&self, rows: impl ExactSizeIterator<Item = usize>) -> Self {
         let row_len = self.row_len();
-        let weights = rows.iter().flat_map(|row| &self.weights[row * row_len..(row + 1) * row_len]).copied().collect();
-        Self { shape: [&[rows.len()], &self.shape[1..]].concat(), weights }
+        let shape = [&[rows.len()], &self.shape[1..]].concat();
+        let weights = rows.flat_map(|row| &self.weights[row * row_len..(row + 1) * row_len]).copied().collect();
+        Self { shape, weights }
     }
 
     /// Its rows, which stand as `(a, b, c)` with `[a, b]` given, where `place` of their three numbers and of c says.
@@ -208,7 +208,7 @@ impl Tensor {
         for row in 0..self.shape[0] {
             rows[place([row / (b * c), row / c % b, row % c], c)] = row;
         }
-        self.with_rows(rows)
+        self.with_rows(rows.into_iter())
     }
 
     fn transposed(&self) -> Self {

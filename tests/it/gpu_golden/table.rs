@@ -15,7 +15,7 @@ Written by `BLESS=1 cargo test --test it gpu_golden::table`. Each row is a tiny 
 (`tests/golden`), as a Hugging Face folder and as a GGUF. Numbers are the largest ‖ours − torch's‖² / ‖torch's‖² of its results: for a
 decoder, of the logits behind a prompt of 70 ids, given in one chunk, in chunks of 23 and one by one, and behind each of the ten ids
 that follow greedily, which are torch's too; for an encoder, of the vectors or scores of two texts, alone and in one batch.
-A line: such a model has no GGUF that says all of it.
+–: no GGUF says all of such a model. Not yet: refused, or too far.
 
 ";
 
