@@ -57,25 +57,32 @@ impl Golden {
         for (file, json) in self.0.get("side").and_then(Value::as_object).into_iter().flatten() {
             side.insert(file.clone(), json.to_string());
         }
-        open_folder(self.name(), &self.hf_tensors("tensors"), side)
+        open_folder(self.name(), &self.hf_tensors(&self.0["tensors"]), side)
     }
 
     /// The same model as a GGUF, where there is such a file.
     pub fn gguf(&self) -> Option<Checkpoint> {
-        let gguf = self.0.get("gguf")?;
-        let writer = gguf["metadata"].as_object().unwrap().iter().fold(GgufWriter::default(), write_metadata);
-        let tensors = self.hf_tensors("tensors");
-        let writer = gguf["tensors"].as_array().unwrap().iter().fold(writer, |writer, entry| {
-            let tensor = replay(entry[1].as_str().unwrap(), &entry[2], &tensors);
-            let shape: Vec<u64> = tensor.shape.iter().map(|n| *n as u64).collect();
-            writer.f32_tensor(entry[0].as_str().unwrap(), &shape, &tensor.weights)
-        });
-        Some(open_bytes(&format!("{}.gguf", self.name()), writer.finish()))
+        let file = to_gguf(self.0.get("gguf")?, &self.hf_tensors(&self.0["tensors"]));
+        Some(open_bytes(&format!("{}.gguf", self.name()), file))
     }
 
-    /// The tensors that `key` lists by name and shape.
-    fn hf_tensors(&self, key: &str) -> BTreeMap<String, Tensor> {
-        let shapes: Map<String, Value> = self.0[key].as_object().unwrap().clone();
+    /// The LoRA adapter of this model: `adapter_config.json` and its safetensors.
+    pub fn adapter_folder(&self) -> Checkpoint {
+        let adapter = &self.0["adapter"];
+        let side = BTreeMap::from([("adapter_config.json".to_owned(), adapter["config"].to_string())]);
+        open_folder(self.name(), &self.hf_tensors(&adapter["tensors"]), side)
+    }
+
+    /// The same adapter as a GGUF, where there is such a file.
+    pub fn adapter_gguf(&self) -> Option<Checkpoint> {
+        let adapter = &self.0["adapter"];
+        let file = to_gguf(adapter.get("gguf")?, &self.hf_tensors(&adapter["tensors"]));
+        Some(open_bytes(&format!("{}, adapter.gguf", self.name()), file))
+    }
+
+    /// The tensors of these names and shapes.
+    fn hf_tensors(&self, shapes: &Value) -> BTreeMap<String, Tensor> {
+        let shapes: Map<String, Value> = shapes.as_object().unwrap().clone();
         let tensor = |(name, shape): (String, Value)| {
             let shape: Vec<usize> = serde_json::from_value(shape).unwrap();
             let weights = self.fill(&name, shape.iter().product());
@@ -120,6 +127,17 @@ fn open_folder(name: &str, tensors: &BTreeMap<String, Tensor>, side: BTreeMap<St
     block_on(Checkpoint::open(ModelFiles { name: name.to_owned(), weights, side })).unwrap()
 }
 
+/// The file that `to_gguf.py` describes.
+fn to_gguf(described: &Value, tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
+    let writer = described["metadata"].as_object().unwrap().iter().fold(GgufWriter::default(), write_metadata);
+    let write = |writer: GgufWriter, entry: &Value| {
+        let tensor = replay(entry[1].as_str().unwrap(), &entry[2], tensors);
+        let shape: Vec<u64> = tensor.shape.iter().map(|n| *n as u64).collect();
+        writer.f32_tensor(entry[0].as_str().unwrap(), &shape, &tensor.weights)
+    };
+    described["tensors"].as_array().unwrap().iter().fold(writer, write).finish()
+}
+
 /// The types that llama.cpp's files have: u32, f32, and arrays of i32 and of truth values.
 fn write_metadata(writer: GgufWriter, (key, value): (&String, &Value)) -> GgufWriter {
     match value {
@@ -147,27 +165,26 @@ fn replay(operation: &str, from: &Value, tensors: &BTreeMap<String, Tensor>) -> 
         return Tensor { shape: vec![weights.len()], weights };
     }
     let sources: Vec<&Tensor> = from.as_array().unwrap().iter().map(|name| &tensors[name.as_str().unwrap()]).collect();
-    let mut tensor = sources[0].clone();
+    let first = sources[0];
     let (operation, n) = operation.split_once(':').unwrap_or((operation, "0"));
     let n: usize = n.parse().unwrap();
     match operation {
-        "same" => {}
-        "add_one" => tensor.weights.iter_mut().for_each(|weight| *weight += 1.0),
-        "transpose" => tensor = tensor.transposed(),
-        "rows" => tensor = tensor.with_rows((n..tensor.shape[0]).collect()),
+        "same" => first.clone(),
+        "add_one" => {
+            Tensor { shape: first.shape.clone(), weights: first.weights.iter().map(|weight| weight + 1.0).collect() }
+        }
+        "transpose" => first.transposed(),
+        "rows" => first.with_rows(n..first.shape[0]),
         // Rows (head, half, pair) become (head, pair, half).
-        "permute" => {
-            tensor = tensor.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half)
-        }
+        "permute" => first.regrouped([n, 2], |[head, half, pair], n_pairs| (head * n_pairs + pair) * 2 + half),
         // Rows (head, q k v, d) become (q k v, head, d).
-        "qkv" => tensor = tensor.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
-        "stack" => {
-            tensor.shape.insert(0, sources.len());
-            tensor.weights = sources.iter().flat_map(|source| source.weights.clone()).collect();
-        }
+        "qkv" => first.regrouped([n, 3], |[head, part, d], head_dim| (part * n + head) * head_dim + d),
+        "stack" => Tensor {
+            shape: [&[sources.len()], &first.shape[..]].concat(),
+            weights: sources.iter().flat_map(|source| source.weights.clone()).collect(),
+        },
         other => panic!("{other} is no operation"),
     }
-    tensor
 }
 
 impl Tensor {
@@ -177,10 +194,11 @@ impl Tensor {
     }
 
     /// The rows of these numbers.
-    fn with_rows(&self, rows: Vec<usize>) -> Self {
+    fn with_rows(&self, rows: impl ExactSizeIterator<Item = usize>) -> Self {
         let row_len = self.row_len();
-        let weights = rows.iter().flat_map(|row| &self.weights[row * row_len..(row + 1) * row_len]).copied().collect();
-        Self { shape: [&[rows.len()], &self.shape[1..]].concat(), weights }
+        let shape = [&[rows.len()], &self.shape[1..]].concat();
+        let weights = rows.flat_map(|row| &self.weights[row * row_len..(row + 1) * row_len]).copied().collect();
+        Self { shape, weights }
     }
 
     /// Its rows, which stand as `(a, b, c)` with `[a, b]` given, where `place` of their three numbers and of c says.
@@ -190,7 +208,7 @@ impl Tensor {
         for row in 0..self.shape[0] {
             rows[place([row / (b * c), row / c % b, row % c], c)] = row;
         }
-        self.with_rows(rows)
+        self.with_rows(rows.into_iter())
     }
 
     fn transposed(&self) -> Self {

@@ -46,17 +46,20 @@ class Case:
         # Gemma multiplies by 1 + w.
         center = 0.0 if config.model_type.startswith("gemma") else 1.0
         folder = Folder(getattr(hf, self.kind), config, Weights(self.scale, center), self.edit)
-        for salt in range(MAX_SALTS):
-            tokens, logits, gap = self.decode(folder.load(salt), config)
-            if gap > MIN_GAP and len(set(tokens)) >= MIN_TOKENS:
-                break
-        else:
-            raise SystemExit(f"{self.name}: no salt gives clear and various steps")
-        print(f"{self.name}: salt {salt}, gap {gap:.4f}, logits ±{logits.abs().max():.2f}, tokens {tokens}", file=sys.stderr)
+        tokens, logits = self.search(folder.load, config)
         case = dict(name=self.name, weights=folder.weights.described(), context=self.context, config=folder.config, tensors=folder.shapes)
         if self.gguf is not None:
             case["gguf"] = to_gguf.file(config, folder.shapes, extra=self.gguf)
         return case | dict(prompt=self.prompt(config), tokens=tokens, logits=pack(logits))
+
+    def search(self, load, config):
+        """Tokens and logits of the first salt under which the model's choices are clear and various."""
+        for salt in range(MAX_SALTS):
+            tokens, logits, gap = self.decode(load(salt), config)
+            if gap > MIN_GAP and len(set(tokens)) >= MIN_TOKENS:
+                print(f"{self.name}: salt {salt}, gap {gap:.4f}, logits ±{logits.abs().max():.2f}, tokens {tokens}", file=sys.stderr)
+                return tokens, logits
+        raise SystemExit(f"{self.name}: no salt gives clear and various steps")
 
     def prompt(self, config):
         return [(i * 37 + 11) % config.vocab_size for i in range(N_PROMPT)]
@@ -85,7 +88,7 @@ def sizes(hidden, layers, heads, kv_heads, vocab, ffn=100, tied=False, **more):
 
 LLAMA3 = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=8.0, original_max_position_embeddings=64)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
-PARTLY_YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=48, beta_fast=8.0, beta_slow=2.0, attention_factor=1.2)
+OWN_YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=4.0, beta_slow=0.25, attention_factor=1.2)
 FIVE_TYPES = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"]
 
 CASES = [
@@ -95,7 +98,7 @@ CASES = [
     Case("llama, linear scaling, wide heads", "LlamaForCausalLM", sizes(48, 2, 6, 3, 117, head_dim=16),
          dict(rope_theta=10000.0, rope_scaling=dict(type="linear", factor=2.0)), {"attention.head_count_kv": [3, 3]}),
     Case("llama, yarn", "LlamaForCausalLM", sizes(60, 2, 3, 1, 109), dict(rope_theta=1e4, rope_scaling=YARN)),
-    Case("llama, yarn with its own ramp, as saved", "LlamaForCausalLM", sizes(60, 2, 3, 3, 103), dict(rope_theta=1e5, rope_scaling=PARTLY_YARN), as_saved=True),
+    Case("llama, yarn with its own ramp, as saved", "LlamaForCausalLM", sizes(60, 2, 3, 3, 103), dict(rope_theta=1e4, rope_scaling=OWN_YARN), as_saved=True),
     Case("llama, dynamic scaling", "LlamaForCausalLM", sizes(48, 2, 4, 2, 99, max_position_embeddings=32),
          dict(rope_theta=10000.0, rope_scaling=dict(type="dynamic", factor=2.0)), gguf=None, context=96),
     Case("llama, biases", "LlamaForCausalLM", sizes(48, 2, 4, 2, 105, attention_bias=True, mlp_bias=True), dict(rope_theta=10000.0)),
@@ -107,7 +110,7 @@ CASES = [
          dict(rope_theta=1e4), gguf=None),
     Case("qwen3", "Qwen3ForCausalLM", sizes(48, 2, 6, 3, 121, head_dim=20, tied=True), dict(rope_theta=1e6)),
     Case("qwen3, as saved", "Qwen3ForCausalLM", sizes(60, 3, 4, 1, 95, head_dim=12, attention_bias=True), dict(rope_theta=1e5), as_saved=True),
-    Case("gemma", "GemmaForCausalLM", sizes(48, 2, 3, 1, 107, head_dim=20, tied=True), dict(rope_theta=10000.0), scale=0.5),
+    Case("gemma", "GemmaForCausalLM", sizes(48, 2, 3, 1, 107, head_dim=20, tied=True), dict(rope_theta=10000.0, hidden_act="gelu"), scale=0.5),
     Case("gemma2", "Gemma2ForCausalLM", sizes(48, 4, 4, 2, 98, head_dim=16, tied=True, sliding_window=16, query_pre_attn_scalar=16,
          attn_logit_softcapping=2.5, final_logit_softcapping=5.0), dict(rope_theta=10000.0)),
     Case("gemma2, its own query scale, as saved", "Gemma2ForCausalLM", sizes(60, 4, 5, 5, 94, ffn=72, head_dim=12, tied=True, sliding_window=16,
