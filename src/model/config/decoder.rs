@@ -71,8 +71,8 @@ impl DecoderConfig {
         let shape = facts.shape(
             checkpoint,
             match known.norm {
-                NormType::Rms => ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
-                NormType::Layer => ("attention.layer_norm_epsilon", "layer_norm_eps"),
+                NormType::Rms => ("attention.layer_norm_rms_epsilon", "rms_norm_eps", 1e-5),
+                NormType::Layer => ("attention.layer_norm_epsilon", "layer_norm_eps", 1e-5),
             },
         )?;
         let windows = windows(&facts, known.windows, shape.n_layers)?;

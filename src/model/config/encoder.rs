@@ -13,6 +13,9 @@ use crate::kernels::elementwise::Pooling;
 use crate::kernels::matmul::Activation;
 use serde_json::Value as Json;
 
+/// Epsilon of the norms where a file does not say: DistilBERT's folders do not.
+const BERT_EPS: f64 = 1e-12;
+
 /// An encoder.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
@@ -80,7 +83,7 @@ impl EncoderConfig {
         };
         let activation = facts.activation(known.activation)?;
         refuse_variants(&facts)?;
-        let mut shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps"))?;
+        let mut shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps", BERT_EPS))?;
         if shape.n_kv_heads != shape.n_heads || shape.n_heads * shape.head_dim != shape.dim {
             let (n, kv, head_dim, dim) = (shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.dim);
             let what = format!("{n} heads and {kv} kv heads of {head_dim} values in an encoder of width {dim}");

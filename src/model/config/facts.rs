@@ -228,7 +228,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(super) fn shape(&self, checkpoint: &Checkpoint, eps: (&str, &str)) -> Result<Shape> {
+    /// Sizes; `eps` are the keys of the norms' epsilon, and what it is where they are missing.
+    pub(super) fn shape(&self, checkpoint: &Checkpoint, eps: (&str, &str, f64)) -> Result<Shape> {
         let dim = self.uint("embedding_length", "hidden_size", MAX_DIM)?;
         let n_heads = self.uint("attention.head_count", "num_attention_heads", MAX_HEADS)?;
         let kv_keys = ("attention.head_count_kv", "num_key_value_heads");
@@ -266,7 +267,7 @@ impl<'a> Facts<'a> {
             ffn_dim,
             vocab_size: self.in_range("rows of the embedding", vocab_size, MAX_VOCAB)?,
             context_len: self.uint("context_length", "max_position_embeddings", MAX_CONTEXT)?,
-            norm_eps: self.float(eps.0, eps.1, Some(1e-5), 1.0)? as f32,
+            norm_eps: self.float(eps.0, eps.1, Some(eps.2), 1.0)? as f32,
         })
     }
 }

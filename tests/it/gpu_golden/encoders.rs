@@ -1,5 +1,5 @@
-//! Encoders: two texts of different lengths, each alone and both in one batch, give torch's vectors and scores. What needs ids of
-//! types, and what is said of every token (`token`, `answer`, `mask`), stands in the goldens for when encoders run it.
+//! Encoders: two texts of different lengths, each alone and both in one batch, give torch's vectors, scores of texts and scores of
+//! tokens.
 
 use super::{Outcome, compare};
 use crate::common::gpu::block_on;
@@ -8,7 +8,7 @@ use trice::Result;
 use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::kernels::elementwise::{Pooling, Scaling};
-use trice::model::encoder::{Encoder, Output};
+use trice::model::encoder::{Encoder, Output, Text};
 
 const GOLDENS: &str = include_str!("../../golden/encoders.json");
 
@@ -17,41 +17,60 @@ const HIDDEN_ROWS: usize = 4;
 
 test_families!(bert, distilbert, modernbert, mpnet, nomic_bert, roberta, xlm_roberta);
 
-/// Those whose results an encoder can give.
 pub(super) fn goldens() -> Vec<Golden> {
-    let runs = |golden: &Golden| {
-        let is_of_texts = ["embedding", "sequence"].contains(&golden.0["task"].as_str().unwrap());
-        is_of_texts && golden.0["texts"][0].get("types").is_none()
-    };
-    read_goldens(GOLDENS).into_iter().filter(runs).collect()
+    read_goldens(GOLDENS)
+}
+
+/// Tokens that a head of hidden tokens is asked about.
+fn asked(n: usize) -> [usize; 3] {
+    [0, n / 2, n - 1]
 }
 
 /// The model's results on all of `golden`.
 pub(super) fn run(gpu: &Gpu, golden: &Golden, checkpoint: &Checkpoint) -> Outcome {
     let mut encoder = load(gpu, checkpoint).map_err(|error| error.to_string())?;
     let texts = golden.0["texts"].as_array().unwrap();
-    let ids: Vec<Vec<u32>> = texts.iter().map(|text| ids(&text["ids"])).collect();
-    let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let all_ids: Vec<Vec<u32>> = texts.iter().map(|text| ids(&text["ids"])).collect();
+    let all_asked: Vec<[usize; 3]> = all_ids.iter().map(|ids| asked(ids.len())).collect();
+    let is_mask = golden.0["task"] == "mask";
+    let batch: Vec<Text<'_>> = (0..texts.len())
+        .map(|i| {
+            let types = texts[i].get("types").map(ids);
+            let second = types.and_then(|types| types.iter().position(|of| *of == 1)).unwrap_or(all_ids[i].len());
+            Text { ids: &all_ids[i], second, asked: is_mask.then_some(&all_asked[i][..]) }
+        })
+        .collect();
     let packed: Vec<_> = texts.iter().map(|text| &text["output"]).collect();
-    let is_embedding = golden.0["task"] == "embedding";
-    let outputs: Vec<(&str, Output, Vec<Vec<f64>>)> = if is_embedding {
-        let row = |i: usize| packed.iter().map(|packed| unpack(packed, HIDDEN_ROWS).swap_remove(i)).collect();
-        let raw = |pooling| Output::Embedding(pooling, Scaling::Raw);
-        vec![
-            ("first token", raw(Pooling::Cls), row(0)),
-            ("last token", raw(Pooling::Last), row(2)),
-            ("mean", raw(Pooling::Mean), row(3)),
-        ]
-    } else {
-        vec![("scores", Output::Logits, packed.iter().map(|packed| unpack(packed, 1).swap_remove(0)).collect())]
+    let rows = |n: &dyn Fn(usize) -> usize| -> Vec<Vec<Vec<f64>>> {
+        packed.iter().enumerate().map(|(i, packed)| unpack(packed, n(i))).collect()
+    };
+    let hidden = |i: usize| rows(&|_| HIDDEN_ROWS).into_iter().map(|mut rows| vec![rows.swap_remove(i)]).collect();
+    let raw = |pooling| Output::Embedding(pooling, Scaling::Raw);
+    // What is asked for, and per text the rows that are wanted.
+    let outputs: Vec<(&str, Output, Vec<Vec<Vec<f64>>>)> = match golden.0["task"].as_str().unwrap() {
+        "embedding" => vec![
+            ("first token", raw(Pooling::Cls), hidden(0)),
+            ("last token", raw(Pooling::Last), hidden(2)),
+            ("mean", raw(Pooling::Mean), hidden(3)),
+        ],
+        "sequence" => vec![("scores", Output::Logits, rows(&|_| 1))],
+        "mask" => vec![("words", Output::TokenLogits, rows(&|_| 3))],
+        _ => vec![("scores of tokens", Output::TokenLogits, rows(&|i| all_ids[i].len()))],
     };
     let mut worst = 0f64;
     for (what, output, wanted) in outputs {
-        let together = block_on(encoder.run(gpu, &ids, output)).map_err(|error| error.to_string())?;
+        let mut together = block_on(encoder.run(gpu, &batch, output)).map_err(|error| error.to_string())?.into_iter();
         for (i, wanted) in wanted.iter().enumerate() {
-            let alone = block_on(encoder.run(gpu, &ids[i..=i], output)).unwrap().swap_remove(0);
-            worst = worst.max(compare(&format!("{what} of text {i}"), &alone, wanted)?);
-            worst = worst.max(compare(&format!("{what} of text {i} in a batch"), &together[i], wanted)?);
+            let alone = block_on(encoder.run(gpu, &batch[i..=i], output)).unwrap();
+            if alone.len() != wanted.len() {
+                return Err(format!("{what} of text {i}: {} rows, {} were wanted", alone.len(), wanted.len()));
+            }
+            for (row, wanted) in alone.iter().zip(wanted) {
+                worst = worst.max(compare(&format!("{what} of text {i}"), row, wanted)?);
+            }
+            for (row, wanted) in together.by_ref().take(wanted.len()).zip(wanted) {
+                worst = worst.max(compare(&format!("{what} of text {i} in a batch"), &row, wanted)?);
+            }
         }
     }
     match golden.0.get("side").map(|side| &side["1_Pooling/config.json"]["pooling_mode_cls_token"]) {
