@@ -5,6 +5,7 @@ mod date;
 mod gguf_vocab;
 mod marks;
 mod pieces;
+mod pre_tokenizers;
 mod precheck;
 pub mod sampling;
 pub mod stream;

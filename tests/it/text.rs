@@ -1,6 +1,8 @@
 //! Tokenizers: ids against the reference ids of real vocabularies, decoding, chat templates, and a refusal for every
 //! malformed `tokenizer.json`.
 
+mod gguf_kinds;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use trice::Error;
