@@ -204,3 +204,25 @@ fn starts_with_ignoring_sentinel(text: &str, special: &str) -> bool {
     let mut characters = text.chars().filter(|character| *character != SENTINEL);
     !special.is_empty() && special.chars().all(|wanted| characters.next() == Some(wanted))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_names_its_templates_or_has_one() {
+        let one = json!({"chat_template": "a"});
+        assert_eq!((source_in_config(&one, DEFAULT), source_in_config(&one, TOOL_USE)), (Some("a"), None));
+        let named =
+            json!({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]});
+        assert_eq!((source_in_config(&named, DEFAULT), source_in_config(&named, TOOL_USE)), (Some("d"), Some("t")));
+        assert_eq!(source_in_config(&json!({"chat_template": [{"name": "rag"}]}), DEFAULT), None);
+        assert_eq!(source_in_config(&json!({}), DEFAULT), None);
+    }
+
+    #[test]
+    fn values_that_clients_leave_empty_are_not_there() {
+        let message = plain_message(&json!({"role": "assistant", "content": null, "tool_calls": []}), &[]).unwrap();
+        assert_eq!(message, json!({"role": "assistant", "tool_calls": []}));
+    }
+}
