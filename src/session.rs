@@ -19,11 +19,12 @@ use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
-use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
+use crate::text::{ChatOptions, ChatTemplate, SamplingParams, Tokenizer};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
 use flights::FLIGHTS;
 use run::Run;
+use serde::Serialize;
 use speculate::{Draft, Paces};
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -174,13 +175,14 @@ impl Session {
         self.decoder.describe(&self.gpu)
     }
 
-    /// The prompt of a conversation through the model's template; `Error::Unsupported` when the model has none.
-    pub fn chat_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+    /// The prompt of a conversation through the model's template; `Error::Unsupported` when the model has none. Messages
+    /// are `Message`s, or JSON with further keys; the date is today's where the options have none.
+    pub fn chat_prompt<M: Serialize>(&self, messages: &[M], options: &ChatOptions) -> Result<Vec<u32>> {
         let Some(template) = &self.template else {
             return Err(Error::unsupported(format!("chatting with {}: it has no chat template", self.info.name)));
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
-        let options = ChatOptions { now, ..ChatOptions::default() };
+        let options = ChatOptions { now: options.now.or(now), ..options.clone() };
         self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer, &options)?)
     }
 

@@ -47,6 +47,10 @@ export type GenerateOptions = {
   minP?: number;
   /** 1 is off. */
   repeatPenalty?: number;
+  /** Whether a model that can think first does so; by default as its chat template has it. */
+  thinking?: boolean;
+  /** Functions that the model may call, as JSON schemas; a call is part of the answer's text. */
+  tools?: object[];
   /** By default a random one. */
   seed?: number;
   maxTokens?: number;
@@ -136,6 +140,7 @@ export type CompletionRequest = {
   max_completion_tokens?: number;
   stop?: string | string[];
   seed?: number;
+  chat_template_kwargs?: { enable_thinking?: boolean };
   signal?: AbortSignal;
 };
 

@@ -43,7 +43,8 @@ async function* chunks(model, request, head) {
 /** @param {CompletionRequest} request */
 function options(request) {
   const { temperature, top_p: topP, stop, seed, signal } = request;
-  return { temperature, topP, stop, seed, signal, maxTokens: request.max_completion_tokens ?? request.max_tokens };
+  const thinking = request.chat_template_kwargs?.enable_thinking;
+  return { temperature, topP, stop, seed, signal, thinking, maxTokens: request.max_completion_tokens ?? request.max_tokens };
 }
 
 /** @param {Generation} generation */

@@ -112,6 +112,12 @@ pub(crate) struct ChatArgs {
     /// What the model is told to be, before the conversation
     #[arg(long, conflicts_with = "raw")]
     pub(crate) system: Option<String>,
+    /// Whether a model that can think first does so; left out, as its chat template has it
+    #[arg(long, value_name = "on|off", hide_possible_values = true, conflicts_with_all = ["raw", "ids"])]
+    pub(crate) thinking: Option<Switch>,
+    /// Functions that the model may call: a JSON file with a list of their schemas
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "ids"])]
+    pub(crate) tools: Option<PathBuf>,
     /// No chat template: continue the prompt as it stands
     #[arg(long)]
     pub(crate) raw: bool,
@@ -130,6 +136,12 @@ pub(crate) struct ChatArgs {
     /// Also report the K most probable tokens of each step (with --json)
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) logprobs: Option<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 /// How a decoder is loaded.

@@ -1,6 +1,6 @@
 //! `trice chat`: one answer to a prompt, streamed or as JSON. The interactive loop is in `chat_turns`.
 
-use super::args::{ChatArgs, SamplingArgs};
+use super::args::{ChatArgs, SamplingArgs, Switch};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::{Usage, chat_turns, model};
@@ -9,11 +9,12 @@ use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::ops::ControlFlow;
 use trice::session::{FinishReason, GenerateOptions, Generation, Session};
-use trice::text::{Message, SamplingParams};
+use trice::text::{ChatOptions, Message, SamplingParams};
 
 pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let sampling = args.sampling.params()?;
     let input = Input::read(&args)?;
+    let template = chat_options(&args)?;
     let options = GenerateOptions {
         max_tokens: args.max_tokens.map(|n| n as usize),
         sampling,
@@ -25,7 +26,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
     let mut session =
         pollster::block_on(model::load_speculating(context, name, &args.load, &args.speculate, &interrupt))?;
-    let chat = Chat { context, interrupt, raw: args.raw };
+    let chat = Chat { context, interrupt, raw: args.raw, template };
     match input {
         Input::Terminal => chat_turns::run(&chat, &mut session, options, args.system),
         Input::Text(text) => {
@@ -59,6 +60,20 @@ impl Input {
         }
         Ok(Self::Text(text))
     }
+}
+
+fn chat_options(args: &ChatArgs) -> anyhow::Result<ChatOptions> {
+    let mut options = ChatOptions::default();
+    if let Some(thinking) = args.thinking {
+        options.variables.insert("enable_thinking".to_string(), (thinking == Switch::On).into());
+    }
+    if let Some(path) = &args.tools {
+        let name = path.display();
+        let text = std::fs::read(path).map_err(|error| trice::Error::io(format!("reading {name}"), error))?;
+        options.tools = serde_json::from_slice(&text)
+            .map_err(|error| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {error}")))?;
+    }
+    Ok(options)
 }
 
 /// All of stdin, without the line end that `echo` adds.
@@ -102,6 +117,8 @@ pub(crate) struct Chat<'a> {
     pub(crate) interrupt: Interrupt,
     /// No template: the last message is continued as it stands.
     raw: bool,
+    /// What the template is to know besides the messages.
+    template: ChatOptions,
 }
 
 impl Chat<'_> {
@@ -111,7 +128,7 @@ impl Chat<'_> {
         if self.raw {
             return Ok(session.raw_prompt(last)?);
         }
-        match session.chat_prompt(messages) {
+        match session.chat_prompt(messages, &self.template) {
             Err(trice::Error::Unsupported { .. }) => {
                 self.context.note("note: this model has no chat template; it continues your text as it stands");
                 Ok(session.raw_prompt(last)?)

@@ -10,13 +10,14 @@ const MAX_LISTING_BYTES: usize = 16 << 20;
 /// Quants in the order they are chosen when the user names none.
 const PREFERRED: [&str; 9] = ["Q4_K_M", "Q4_0", "Q4_K_S", "Q8_0", "Q5_K_M", "Q6_K", "F16", "BF16", "F32"];
 /// Files beside the weights that Trice reads.
-pub(super) const SIDE_FILES: [&str; 10] = [
+pub(super) const SIDE_FILES: [&str; 11] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "generation_config.json",
     "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
     "vocab.txt",
     "1_Pooling/config.json",
     "sentence_bert_config.json",

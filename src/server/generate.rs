@@ -10,7 +10,7 @@ use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::Value;
 use trice::session::GenerateOptions;
-use trice::text::{Message, SamplingParams};
+use trice::text::{ChatOptions, Message, SamplingParams};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
 const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
@@ -47,7 +47,7 @@ pub(crate) fn parse(endpoint: Endpoint, fields: &Fields) -> Result<(Prompt, Gene
     refuse_unsupported(fields)?;
     fields.integer("n", N)?;
     let prompt = match endpoint {
-        Endpoint::Chat => Prompt::Messages(messages(fields)?),
+        Endpoint::Chat => Prompt::Messages(messages(fields)?, chat_options(fields)?),
         Endpoint::Completion => prompt(fields)?,
     };
     let options = GenerateOptions {
@@ -139,6 +139,15 @@ fn delivery(fields: &Fields) -> Result<Delivery, ApiError> {
     Ok(if fields.bool("stream")? { Delivery::Stream { include_usage } } else { Delivery::Whole })
 }
 
+/// `chat_template_kwargs`, as other servers call the variables of a template: `{"enable_thinking": false}`.
+fn chat_options(fields: &Fields) -> Result<ChatOptions, ApiError> {
+    match fields.get("chat_template_kwargs") {
+        None => Ok(ChatOptions::default()),
+        Some(Value::Object(variables)) => Ok(ChatOptions { variables: variables.clone(), ..ChatOptions::default() }),
+        Some(_) => Err(ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object")),
+    }
+}
+
 fn messages(fields: &Fields) -> Result<Vec<Message>, ApiError> {
     let wrong = || {
         let message = format!("messages must be a list of 1 to {MAX_MESSAGES} messages");
@@ -220,12 +229,16 @@ mod tests {
         assert_eq!(options.stop, ["END"]);
         assert_eq!(options.logprobs, Some(3));
         assert_eq!(delivery, Delivery::Stream { include_usage: true });
+        let (prompt, _, _) = parse_chat(r#","chat_template_kwargs":{"enable_thinking":false}"#).unwrap();
+        let Prompt::Messages(_, options) = prompt else { panic!("a conversation wanted") };
+        assert_eq!(options.variables["enable_thinking"], false);
     }
 
     #[test]
     fn every_bad_field_is_refused() {
         for extra in [
             r#""n":0"#,
+            r#""chat_template_kwargs":[true]"#,
             r#""n":2"#,
             r#""n":1000000"#,
             r#""temperature":-1"#,

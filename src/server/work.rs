@@ -12,7 +12,7 @@ use trice::session::{
     FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Piece, Session, StepLogprobs, TokenLogprob,
 };
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
-use trice::text::Message;
+use trice::text::{ChatOptions, Message};
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
@@ -24,7 +24,8 @@ pub(crate) enum Work {
 /// A prompt as the client gave it.
 pub(crate) enum Prompt {
     /// A conversation, for the model's template.
-    Messages(Vec<Message>),
+    /// A conversation and what else its template is to know.
+    Messages(Vec<Message>, ChatOptions),
     /// A text to continue.
     Text(String),
     /// Token ids.
@@ -213,7 +214,7 @@ fn check_prompt(ids: &[u32], model: &ModelInfo) -> Result<usize, ApiError> {
 impl Prompt {
     fn ids(&self, session: &Session) -> trice::Result<Vec<u32>> {
         match self {
-            Self::Messages(messages) => match session.chat_prompt(messages) {
+            Self::Messages(messages, options) => match session.chat_prompt(messages, options) {
                 // Without a template the model continues what was said, as `trice chat` does.
                 Err(Error::Unsupported { .. }) => {
                     let said: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();

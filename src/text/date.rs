@@ -34,18 +34,28 @@ pub(super) fn strftime(format: &str, seconds: u64) -> String {
             Some('y') => text.push_str(&format!("{:02}", year % 100)),
             Some('m') => text.push_str(&format!("{month:02}")),
             Some('d') => text.push_str(&format!("{day:02}")),
+            Some('e') => text.push_str(&format!("{day:2}")),
+            Some('j') => text.push_str(&format!("{:03}", days - first_day(year) + 1)),
             Some('B') => text.push_str(month_name),
             Some('b') => text.push_str(&month_name[..3]),
             Some('A') => text.push_str(weekday),
             Some('a') => text.push_str(&weekday[..3]),
             Some('H') => text.push_str(&format!("{:02}", second / 3600)),
+            Some('I') => text.push_str(&format!("{:02}", (second / 3600 + 11) % 12 + 1)),
+            Some('p') => text.push_str(if second < 43_200 { "AM" } else { "PM" }),
             Some('M') => text.push_str(&format!("{:02}", second / 60 % 60)),
             Some('S') => text.push_str(&format!("{:02}", second % 60)),
+            Some('%') | None => text.push('%'),
             Some(other) => text.extend(['%', other]),
-            None => text.push('%'),
         }
     }
     text
+}
+
+/// The day counted from 1970-01-01 on which a year begins, which is no earlier.
+fn first_day(year: u64) -> u64 {
+    let years = year - 1;
+    365 * (year - 1970) + (years / 4 - years / 100 + years / 400) - (1969 / 4 - 1969 / 100 + 1969 / 400)
 }
 
 /// Year, month and day of a day counted from 1970-01-01, by eras of 400 years that begin in March.
@@ -67,7 +77,10 @@ mod tests {
     #[test]
     fn dates_are_printed() {
         assert_eq!(strftime("%d %b %Y, %A %H:%M:%S", 0), "01 Jan 1970, Thursday 00:00:00");
-        assert_eq!(strftime("%B %d, %y %a%%q%", 1_709_164_800), "February 29, 24 Thu%%q%");
+        assert_eq!(strftime("%B %d, %y %a%%q%", 1_709_164_800), "February 29, 24 Thu%q%");
+        assert_eq!(strftime("%e|%j|%I %p|%k", 1_709_164_800), "29|060|12 AM|%k");
+        assert_eq!(strftime("%e|%j|%I %p", 1_770_091_506), " 3|034|04 AM");
+        assert_eq!(strftime("%j %I %p", 1_798_718_400), "365 12 PM");
         assert_eq!(strftime("%Y-%m-%d", 1_795_478_399), "2026-11-23");
     }
 }

@@ -1,10 +1,14 @@
 //! A GGUF file's own vocabulary as the `tokenizer.json` that says the same: byte-level BPE (`gpt2`), SentencePiece BPE
-//! (`llama`) and WordPiece (`bert`). Holds no loading; the result goes through the same checks as any file.
+//! (`llama`), SentencePiece's unigrams (`t5`) and WordPiece (`bert`). Holds no loading; the result goes through the same
+//! checks as any file.
 
 use super::marks::{Marks, checked_id};
+use super::pre_tokenizers::PreTokenizer;
 use super::precheck::{MAX_VOCAB, Role, Vocabulary};
 use crate::error::{Error, Result};
 use crate::format::Metadata;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -18,6 +22,9 @@ mod key {
     pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
     pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
     pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+    pub(super) const MERGES_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
+    pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    pub(super) const LOWER_CASE: &str = "tokenizer.ggml.normalizer.lowercase";
     pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
     pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
     pub(super) const EOT: &str = "tokenizer.ggml.eot_token_id";
@@ -38,6 +45,8 @@ mod token_type {
 
 /// Spaces that SentencePiece writes into tokens.
 const SPACE: &str = "▁";
+/// The unknown token of a unigram vocabulary that names none, as T5 has it.
+const UNIGRAM_UNKNOWN: u64 = 2;
 /// Longer tokens of a SentencePiece vocabulary are not taken apart into merges; real ones have at most 64 bytes.
 const MAX_MERGED_BYTES: usize = 256;
 
@@ -47,8 +56,14 @@ pub(super) fn to_json(name: &str, metadata: &Metadata) -> Result<Value> {
     match vocab.model {
         "gpt2" => vocab.byte_level(),
         "llama" => vocab.sentence_piece(),
-        "bert" => word_piece(name, &vocab.word_piece_tokens(), true),
-        other => Err(Error::unsupported(format!("{name}: a tokenizer of kind {other} (gpt2, llama and bert are)"))),
+        "t5" => vocab.unigram(),
+        "bert" => {
+            let lower_case = metadata.bool(key::LOWER_CASE).unwrap_or(true);
+            word_piece(name, &vocab.word_piece_tokens(), lower_case)
+        }
+        other => Err(Error::unsupported(format!(
+            "{name}: a tokenizer of kind {other} (supported are bert, gpt2, llama, t5)"
+        ))),
     }
 }
 
@@ -64,12 +79,13 @@ pub(super) fn marks(name: &str, metadata: &Metadata, tokens: &Vocabulary) -> Res
     }
     let adds_bos = match model {
         "llama" => true,
-        _ => metadata.string(key::PRE).is_some_and(|pre| pre.starts_with("llama")),
+        "gpt2" => metadata.string(key::PRE).and_then(PreTokenizer::named).is_some_and(|pre| pre.adds_bos),
+        _ => false,
     };
     if metadata.bool(key::ADD_BOS).unwrap_or(adds_bos) {
         marks.prefix.extend(marks.bos);
     }
-    if metadata.bool(key::ADD_EOS).unwrap_or(false) {
+    if metadata.bool(key::ADD_EOS).unwrap_or(model == "t5") {
         marks.suffix.extend(marks.eos);
     }
     marks.ends.extend(marks.eos);
@@ -145,7 +161,8 @@ impl<'a> GgufVocab<'a> {
         })?;
         let pre = self.metadata.string(key::PRE).unwrap_or("default");
         let pre = PreTokenizer::named(pre).ok_or_else(|| {
-            Error::unsupported(format!("{}: the pre-tokenizer {pre} of a byte-level vocabulary", self.name))
+            let names = PreTokenizer::names().join(", ");
+            Error::unsupported(format!("{}: the pre-tokenizer {pre} (supported are {names})", self.name))
         })?;
         let mut steps: Vec<Value> = pre.patterns.iter().map(|pattern| split(pattern)).collect();
         steps.push(byte_level_step());
@@ -167,11 +184,7 @@ impl<'a> GgufVocab<'a> {
     /// SentencePiece BPE joins the two neighbours whose joined token has the best score. The library ranks pairs, so
     /// every way to cut a token into two tokens becomes a merge, ranked by the token's score.
     fn sentence_piece(&self) -> Result<Value> {
-        let scores = self.metadata.floats(key::SCORES).unwrap_or(&[]);
-        if scores.len() != self.tokens.len() || scores.iter().any(|score| !score.is_finite()) {
-            let wanted = self.tokens.len();
-            return Err(Error::format(self.name, format!("{} must hold {wanted} finite numbers", key::SCORES)));
-        }
+        let scores = self.scores()?;
         let prefix = self.metadata.bool(key::ADD_SPACE).unwrap_or(true);
         let mut normalizers = Vec::new();
         if prefix {
@@ -203,6 +216,56 @@ impl<'a> GgufVocab<'a> {
                 "merges": self.merges_by_score(scores),
             },
         }))
+    }
+
+    /// SentencePiece's unigrams: the tokens whose scores have the largest sum spell a text. Control tokens cannot be left
+    /// out, since a piece's place is its id; `Tokenizer` keeps texts from becoming them.
+    fn unigram(&self) -> Result<Value> {
+        let scores = self.scores()?;
+        let unknown = self.metadata.uint(key::UNKNOWN).unwrap_or(UNIGRAM_UNKNOWN);
+        let mut normalizers = Vec::new();
+        if let Some(map) = self.metadata.ints(key::CHARSMAP).filter(|map| !map.is_empty()) {
+            // Stored as bytes or as signed bytes.
+            let bytes: Vec<u8> = map.iter().map(|byte| *byte as u8).collect();
+            normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": BASE64_STANDARD.encode(bytes)}));
+        }
+        if self.metadata.bool(key::MERGES_SPACES).unwrap_or(false) {
+            normalizers.push(json!({"type": "Replace", "pattern": {"Regex": r"\A +| +\z"}, "content": ""}));
+            normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+        }
+        let prefix = self.metadata.bool(key::ADD_SPACE).unwrap_or(true);
+        if prefix {
+            // Metaspace takes a first `▁` of the text for the prefix, SentencePiece does not.
+            normalizers.push(json!({"type": "Replace", "pattern": {"Regex": format!(r"\A{SPACE}")}, "content": "▁▁"}));
+        }
+        let prefix = if prefix { "always" } else { "never" };
+        let spaces = json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": prefix, "split": false});
+        let piece = |(id, text): (usize, &String)| match text.as_str() {
+            "" => json!([format!("[EMPTY_{id}]"), scores[id]]),
+            text => json!([text, scores[id]]),
+        };
+        Ok(json!({
+            "version": "1.0",
+            "added_tokens": self.added_tokens(),
+            "normalizer": {"type": "Sequence", "normalizers": normalizers},
+            "pre_tokenizer": spaces,
+            "decoder": spaces,
+            "model": {
+                "type": "Unigram",
+                "unk_id": unknown,
+                "byte_fallback": self.types.contains(&token_type::BYTE),
+                "vocab": self.tokens.iter().enumerate().map(piece).collect::<Vec<_>>(),
+            },
+        }))
+    }
+
+    fn scores(&self) -> Result<&'a [f32]> {
+        let scores = self.metadata.floats(key::SCORES).unwrap_or(&[]);
+        if scores.len() != self.tokens.len() || scores.iter().any(|score| !score.is_finite()) {
+            let wanted = self.tokens.len();
+            return Err(Error::format(self.name, format!("{} must hold {wanted} finite numbers", key::SCORES)));
+        }
+        Ok(scores)
     }
 
     fn merges_by_score(&self, scores: &[f32]) -> Vec<[&'a str; 2]> {
@@ -280,44 +343,4 @@ fn split(pattern: &str) -> Value {
 
 fn byte_level_step() -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false})
-}
-
-/// How a byte-level vocabulary cuts text into words: each pattern in turn cuts what the one before left.
-struct PreTokenizer {
-    patterns: &'static [&'static str],
-    /// Text is composed (NFC) first.
-    nfc: bool,
-    /// A word that is a token is that token, whatever the merges say.
-    ignore_merges: bool,
-}
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const CJK: &str = "[一-龥ࠀ-一가-퟿]+";
-/// Letters with case, as DeepSeek's first models list them. Escaped are those that composing text would change.
-const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1F7D}ᾀ-ᾴᾶ-ᾼ\u{1FBE}ῂ-ῄῆ-ῌῐ-\u{1FD3}ῖ-\u{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⲳⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
-const DEEPSEEK_PUNCTUATION: &str = r"\s?[!-/:-~！-／：-～‘-‟　-。]+";
-
-impl PreTokenizer {
-    /// The names that `tokenizer.ggml.pre` gives them.
-    fn named(name: &str) -> Option<Self> {
-        let (patterns, nfc, ignore_merges): (&'static [&'static str], bool, bool) = match name {
-            "gpt-2" | "mpt" | "olmo" | "jais" | "phi-2" => (&[GPT2], false, false),
-            "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "pixtral" | "lfm2" | "dbrx" | "smaug-bpe" => {
-                (&[LLAMA3], false, true)
-            }
-            "qwen2" | "deepseek-r1-qwen" => (&[QWEN2], true, false),
-            "smollm" | "starcoder" | "refact" | "command-r" => (&[r"\p{N}", GPT2], false, false),
-            "falcon" => (&[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], false, false),
-            "deepseek-coder" => (&["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK, r"\p{N}"], false, false),
-            "deepseek-llm" => {
-                (&["[\r\n]", DEEPSEEK_LETTERS, DEEPSEEK_PUNCTUATION, r"\s+$", CJK, r"\p{N}+"], false, false)
-            }
-            "default" => (&[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], false, false),
-            _ => return None,
-        };
-        Some(Self { patterns, nfc, ignore_merges })
-    }
 }

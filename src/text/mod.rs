@@ -3,9 +3,12 @@
 pub mod chat;
 mod date;
 mod gguf_vocab;
+mod jinja;
 mod marks;
 mod pieces;
+mod pre_tokenizers;
 mod precheck;
+mod python;
 pub mod sampling;
 pub mod stream;
 pub mod tokenizer;

@@ -46,6 +46,11 @@ impl Spelling {
         }
     }
 
+    /// Whether this is the name of a byte.
+    pub(super) fn is_byte(&self, text: &str) -> bool {
+        *self == Self::Spaced && byte_token(text).is_some()
+    }
+
     fn bytes(&self, text: &str) -> Vec<u8> {
         match self {
             Self::ByteLevel => {
@@ -113,9 +118,11 @@ impl Pieces {
                 Some(Entry { text, role: Role::Word }) if !is_silent(id) => {
                     pieces.bytes.extend_from_slice(&spelling.bytes(text));
                 }
-                Some(Entry { text, role: Role::Added }) if !is_silent(id) => {
-                    pieces.bytes.extend_from_slice(text.as_bytes());
-                }
+                Some(Entry { text, role: Role::Added }) if !is_silent(id) => match spelling {
+                    // Gemma adds runs of spaces and spells them as SentencePiece does.
+                    Spelling::Spaced => pieces.bytes.extend_from_slice(text.replace('▁', " ").as_bytes()),
+                    Spelling::ByteLevel | Spelling::WordPiece { .. } => pieces.bytes.extend_from_slice(text.as_bytes()),
+                },
                 _ => {}
             }
             // At most 2^20 tokens of 4 KiB: below 2^32.

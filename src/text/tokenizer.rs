@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tokenizers::{AddedVocabulary, Model, NormalizedString, Normalizer, OffsetType, PreTokenizer};
+use tokenizers::{AddedVocabulary, Model, NormalizedString, Normalizer, OffsetType, PreTokenizer, Token};
 
 /// A character of the private use area that chat templates put inside a special token's text in a message, so that it
 /// is not parsed as that token. `encode_prompt` drops it after parsing.
@@ -51,6 +51,8 @@ pub struct Tokenizer {
     plain_added: AddedVocabulary,
     pieces: Pieces,
     specials: Vec<String>,
+    /// Special tokens and bytes: their names in a text are text.
+    unspelled: HashSet<u32>,
     marks: Marks,
     strips_first_space: bool,
 }
@@ -119,10 +121,13 @@ impl Tokenizer {
         let mut plain_added = library.get_added_vocabulary().clone();
         plain_added.set_encode_special_tokens(true);
 
-        let mut specials = Vec::new();
+        let (mut specials, mut unspelled) = (Vec::new(), HashSet::new());
         for (id, token) in (0_u32..).zip(&tokens) {
-            let Some(token) = token.as_ref().filter(|token| token.role != Role::Word) else { continue };
-            if library.token_to_id(&token.text) != Some(id) {
+            let Some(token) = token else { continue };
+            if token.role == Role::Special || spelling.is_byte(&token.text) {
+                unspelled.insert(id);
+            }
+            if token.role != Role::Word && library.token_to_id(&token.text) != Some(id) {
                 return Err(Error::format(name, format!("the added token {:?} cannot have id {id}", token.text)));
             }
             if token.role == Role::Special {
@@ -131,7 +136,8 @@ impl Tokenizer {
         }
         let ends: HashSet<u32> = marks.ends.iter().copied().collect();
         let pieces = Pieces::new(&tokens, &spelling, |id| ends.contains(&id));
-        Ok(Self { name: name.to_owned(), library, plain_added, pieces, specials, marks, strips_first_space })
+        let name = name.to_owned();
+        Ok(Self { name, library, plain_added, pieces, specials, unspelled, marks, strips_first_space })
     }
 
     /// Token ids of a plain text: no begin or end token is added, and the text of a special token stays text.
@@ -171,11 +177,37 @@ impl Tokenizer {
             if let Some(pre_tokenizer) = self.library.get_pre_tokenizer() {
                 pre_tokenizer.pre_tokenize(&mut splits)?;
             }
-            splits.tokenize(|word| self.library.get_model().tokenize(word.get()))?;
+            splits.tokenize(|word| self.tokenize_word(word.get()))?;
             let encoding = splits.into_encoding(None, 0, OffsetType::Byte)?;
             let tokens = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
             Ok(tokens.map(|((id, (start, end)), word)| Span { id: *id, bytes: *start..*end, word: *word }).collect())
         })
+    }
+
+    /// The model's tokens of a word. A special token or a byte whose name the model reads in a text (a unigram model has
+    /// them among its pieces) was not meant: the word is cut inside it, after its first character.
+    fn tokenize_word(&self, word: &str) -> tokenizers::Result<Vec<Token>> {
+        let tokens = self.library.get_model().tokenize(word)?;
+        let cuts = tokens.iter().filter(|token| self.unspelled.contains(&token.id)).filter_map(|token| {
+            let (start, end) = token.offsets;
+            let text = word.get(start..end)?;
+            let first = text.chars().next()?.len_utf8();
+            (first < text.len() && self.token(token.id)? == text).then_some(start + first)
+        });
+        let cuts: Vec<usize> = cuts.collect();
+        if cuts.is_empty() {
+            return Ok(tokens);
+        }
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for cut in cuts.into_iter().chain([word.len()]) {
+            let part = self.tokenize_word(&word[start..cut])?;
+            parts.extend(part.into_iter().map(|token| {
+                let (from, to) = token.offsets;
+                Token { offsets: (start + from, start + to), ..token }
+            }));
+            start = cut;
+        }
+        Ok(parts)
     }
 
     /// The text of these ids; bytes that are no UTF-8 become U+FFFD. Special tokens have no text.

@@ -9,7 +9,7 @@ use crate::session::{
 };
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
-use crate::text::{Message, SamplingParams};
+use crate::text::{ChatOptions, Message, SamplingParams};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -76,6 +76,10 @@ impl LoadRequest {
 pub(super) struct GenerateRequest {
     /// A conversation, put through the model's template.
     messages: Option<Vec<Message>>,
+    /// Whether a model that can think first does so; absent, as its template has it.
+    thinking: Option<bool>,
+    /// Functions that the model may call, as JSON schemas.
+    tools: Vec<serde_json::Value>,
     /// A text: the user's message, or with `raw` what is continued as it stands.
     prompt: Option<String>,
     /// The prompt as token ids.
@@ -95,12 +99,19 @@ pub(super) struct GenerateRequest {
 impl GenerateRequest {
     pub(super) fn prompt_ids(&self, session: &Session) -> Result<Vec<u32>> {
         match (&self.messages, &self.prompt, &self.ids) {
-            (Some(messages), None, None) => session.chat_prompt(messages),
+            (Some(messages), None, None) => session.chat_prompt(messages, &self.chat_options()),
             (None, Some(text), None) if self.raw => session.raw_prompt(text),
-            (None, Some(text), None) => session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }]),
+            (None, Some(text), None) => {
+                session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }], &self.chat_options())
+            }
             (None, None, Some(ids)) => Ok(ids.clone()),
             _ => Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
         }
+    }
+
+    fn chat_options(&self) -> ChatOptions {
+        let thinking = self.thinking.map(|thinking| ("enable_thinking".to_owned(), thinking.into()));
+        ChatOptions { tools: self.tools.clone(), variables: thinking.into_iter().collect(), ..ChatOptions::default() }
     }
 
     pub(super) fn generate_options(self, cancel: Cancel) -> Result<GenerateOptions> {
@@ -246,7 +257,7 @@ fn heap_bytes() -> usize {
 impl<'a> ModelDescription<'a> {
     pub(super) fn decoder(session: &'a Session) -> Self {
         let greeting = [Message { role: "user".into(), content: "Hi".into() }];
-        let has_template = session.chat_prompt(&greeting).is_ok();
+        let has_template = session.chat_prompt(&greeting, &ChatOptions::default()).is_ok();
         Self { kind: "decoder", info: session.info(), has_template, labels: &[], heap_bytes: heap_bytes() }
     }
 

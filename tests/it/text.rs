@@ -1,6 +1,11 @@
 //! Tokenizers: ids against the reference ids of real vocabularies, decoding, chat templates, and a refusal for every
 //! malformed `tokenizer.json`.
 
+mod chat_templates;
+mod gguf_kinds;
+mod limits;
+mod round_trips;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use trice::Error;
@@ -40,11 +45,14 @@ fn folder(path: &Path) -> Tokenizer {
     Tokenizer::from_json("tokenizer.json", &bytes, &side).unwrap()
 }
 
+fn gguf_header(path: &Path) -> gguf::Header {
+    let source = FileSource::open(path).unwrap();
+    pollster::block_on(gguf::read_header(&source, 0)).unwrap()
+}
+
 /// The tokenizer in a GGUF file.
 fn gguf_file(path: &Path) -> Tokenizer {
-    let source = FileSource::open(path).unwrap();
-    let header = pollster::block_on(gguf::read_header(&source, 0)).unwrap();
-    Tokenizer::from_gguf("vocab", &header.metadata).unwrap()
+    Tokenizer::from_gguf("vocab", &gguf_header(path).metadata).unwrap()
 }
 
 /// Encodes every case of an `.inp` file and compares with the `.out` file; prints `vocab NAME n/n`.
@@ -243,7 +251,7 @@ fn templates_render_as_models_expect() {
     let render = |source: &str, options: &ChatOptions| {
         ChatTemplate::new(source, "test")?.render(&[message("user", " hi ")], &tokenizer, options)
     };
-    let ended = ChatOptions { end: PromptEnd::Messages, ..options };
+    let ended = ChatOptions { end: PromptEnd::Messages, ..options.clone() };
     assert_eq!(render(CHATML, &options).unwrap(), "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(render(CHATML, &ended).unwrap(), "<|im_start|>user\n hi <|im_end|>\n");
     let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{% endfor %}{{ eos_token }}";
@@ -255,7 +263,7 @@ fn templates_render_as_models_expect() {
     assert_eq!(render(blocks, &options).unwrap(), "  1\nend");
     let dated = "{{ strftime_now('%d %b %Y') if strftime_now is defined else 'no clock' }}";
     assert_eq!(render(dated, &options).unwrap(), "no clock");
-    assert_eq!(render(dated, &ChatOptions { now: Some(0), ..options }).unwrap(), "01 Jan 1970");
+    assert_eq!(render(dated, &ChatOptions { now: Some(0), ..options.clone() }).unwrap(), "01 Jan 1970");
     let raises = "{{ raise_exception('roles must alternate') }}";
     assert!(matches!(render(raises, &options), Err(Error::Invalid { what }) if what.contains("roles must alternate")));
 }
