@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn refuses_unknown_shapes_and_types() {
-        for spec in ["", "random:", "7b", "15m:Q3_K", "15m:Q4_0:x"] {
+        for spec in ["", "random:", "7b", "15m:Q9_0", "15m:Q4_0:x"] {
             assert!(matches!(Checkpoint::random(spec), Err(Error::Invalid { .. })), "{spec:?}");
         }
     }
