@@ -2,6 +2,8 @@
 //! The oracle of every weight kernel. Holds nothing of how weights lie on the GPU: that is `planes`.
 
 mod code_books;
+mod fit;
+mod k_encode;
 mod k_types;
 mod legacy;
 
@@ -80,40 +82,119 @@ fn first_block(dtype: DType, bytes: &[u8], is_bad: impl Fn(&[u8]) -> bool) -> Op
     bytes.chunks_exact(dtype.block_bytes()).position(is_bad).map(|at| at * dtype.block_len())
 }
 
-/// Rounds weights into blocks. `weights` holds a whole number of blocks; quantized types want finite weights.
-pub fn quantize(dtype: DType, weights: &[f32]) -> Result<Vec<u8>> {
-    if !weights.len().is_multiple_of(dtype.block_len()) {
-        let (name, block) = (dtype.name(), dtype.block_len());
-        return Err(Error::invalid(format!("{name} wants a multiple of {block} weights, found {}", weights.len())));
+/// How a type is rounded to.
+enum Encoder {
+    /// As the format's own reference does, weights alone.
+    Plain(fn(&[f32], &mut Vec<u8>)),
+    /// With the least error, by how much each weight counts.
+    Weighed(fn(&[f32], &[f32], &mut Vec<u8>)),
+}
+
+/// Rounds whole rows of weights into blocks. `importance` has a value per column, such as the mean square of what the column is
+/// multiplied by: errors count by it. Without it, types that PyPI's `gguf` can round to come out as there, bit for bit, and in
+/// the K types large weights count more.
+///
+/// # Errors
+/// `Invalid` for rows that are no whole blocks, for weights that are no finite numbers or too large for the type, and for
+/// importance that is no finite number of 0 or more; `Unsupported` for types that Trice only reads.
+pub fn quantize(dtype: DType, weights: &[f32], importance: Option<&[f32]>) -> Result<Vec<u8>> {
+    check_weights(dtype, weights)?;
+    if let Some(importance) = importance {
+        check_importance(dtype, weights, importance)?;
     }
-    if dtype.block_len() > 1 && !weights.iter().all(|w| w.is_finite()) {
-        return Err(Error::invalid(format!("{} wants finite weights, found an infinity or NaN", dtype.name())));
-    }
-    let encode_block = match dtype {
-        DType::F32 => encode_f32,
-        DType::F16 => encode_f16,
-        DType::BF16 => encode_bf16,
-        DType::Q8_0 => legacy::encode_q8_0,
-        DType::Q4_0 => legacy::encode_q4_0,
-        DType::Q4_1 => legacy::encode_q4_1,
-        DType::Q5_0 => legacy::encode_q5_0,
-        DType::Q5_1 => legacy::encode_q5_1,
-        DType::Q2_K
-        | DType::Q3_K
-        | DType::Q4_K
-        | DType::Q5_K
-        | DType::Q6_K
-        | DType::IQ4_NL
-        | DType::IQ4_XS
-        | DType::MXFP4 => {
-            return Err(Error::unsupported(format!("quantizing to {}", dtype.name())));
+    let encoder = encoder(dtype, importance.is_some())?;
+    let block_len = dtype.block_len();
+    let mut out = Vec::with_capacity(weights.len() / block_len * dtype.block_bytes());
+    for (i, block) in weights.chunks_exact(block_len).enumerate() {
+        match &encoder {
+            Encoder::Plain(encode) => encode(block, &mut out),
+            Encoder::Weighed(encode) => {
+                let columns = importance.map(|all| &all[i * block_len % all.len()..][..block_len]);
+                encode(block, &importance_of(block, columns), &mut out);
+            }
         }
-    };
-    let mut out = Vec::with_capacity(weights.len() / dtype.block_len() * dtype.block_bytes());
-    for block in weights.chunks_exact(dtype.block_len()) {
-        encode_block(block, &mut out);
+    }
+    if !dtype.is_float()
+        && let Some(at) = first_non_finite(dtype, &out)
+    {
+        let (name, largest) = (dtype.name(), range_of(&weights[at..at + block_len]));
+        return Err(Error::invalid(format!("{name} wants weights that its f16 scales reach, found {largest}")));
     }
     Ok(out)
+}
+
+fn encoder(dtype: DType, has_importance: bool) -> Result<Encoder> {
+    Ok(match (dtype, has_importance) {
+        (DType::F32, _) => Encoder::Plain(encode_f32),
+        (DType::F16, _) => Encoder::Plain(encode_f16),
+        (DType::BF16, _) => Encoder::Plain(encode_bf16),
+        (DType::Q8_0, false) => Encoder::Plain(legacy::encode_q8_0),
+        (DType::Q4_0, false) => Encoder::Plain(legacy::encode_q4_0),
+        (DType::Q4_1, false) => Encoder::Plain(legacy::encode_q4_1),
+        (DType::Q5_0, false) => Encoder::Plain(legacy::encode_q5_0),
+        (DType::Q5_1, false) => Encoder::Plain(legacy::encode_q5_1),
+        (DType::Q8_0, true) => Encoder::Weighed(legacy::encode_q8_0_weighed),
+        (DType::Q4_0, true) => Encoder::Weighed(legacy::encode_q4_0_weighed),
+        (DType::Q4_1, true) => Encoder::Weighed(legacy::encode_q4_1_weighed),
+        (DType::Q5_0, true) => Encoder::Weighed(legacy::encode_q5_0_weighed),
+        (DType::Q5_1, true) => Encoder::Weighed(legacy::encode_q5_1_weighed),
+        (DType::Q2_K, _) => Encoder::Weighed(k_encode::encode_q2_k),
+        (DType::Q3_K, _) => Encoder::Weighed(k_encode::encode_q3_k),
+        (DType::Q4_K, _) => Encoder::Weighed(k_encode::encode_q4_k),
+        (DType::Q5_K, _) => Encoder::Weighed(k_encode::encode_q5_k),
+        (DType::Q6_K, _) => Encoder::Weighed(k_encode::encode_q6_k),
+        (DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4, _) => {
+            return Err(Error::unsupported(format!("quantizing to {}", dtype.name())));
+        }
+    })
+}
+
+fn check_weights(dtype: DType, weights: &[f32]) -> Result<()> {
+    let (name, block) = (dtype.name(), dtype.block_len());
+    if !weights.len().is_multiple_of(block) {
+        return Err(Error::invalid(format!("{name} wants a multiple of {block} weights, found {}", weights.len())));
+    }
+    match weights.iter().find(|w| !w.is_finite()) {
+        Some(found) if !dtype.is_float() => Err(Error::invalid(format!("{name} wants finite weights, found {found}"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_importance(dtype: DType, weights: &[f32], importance: &[f32]) -> Result<()> {
+    let (cols, block) = (importance.len(), dtype.block_len());
+    if cols == 0 || !cols.is_multiple_of(block) || !weights.len().is_multiple_of(cols) {
+        let n = weights.len();
+        return Err(Error::invalid(format!(
+            "importance of whole rows of {block} wanted, found {cols} for {n} weights"
+        )));
+    }
+    match importance.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+        Some(found) => Err(Error::invalid(format!("importance of 0 or more wanted, found {found}"))),
+        None => Ok(()),
+    }
+}
+
+/// How much each weight of a block counts, about 1 at most: as its column does, or else by its square, but even a small one by half
+/// of what an ordinary one does. None counts nothing, since what no calibration text touched may still be used.
+fn importance_of(block: &[f32], columns: Option<&[f32]>) -> Vec<f32> {
+    const LEAST: f32 = 1e-5;
+    let range = range_of(columns.unwrap_or(block));
+    match columns {
+        Some(columns) => columns.iter().map(|value| value / range + LEAST).collect(),
+        None => {
+            let squares = block.iter().map(|x| (x / range).powi(2));
+            let mean = squares.clone().sum::<f32>() / block.len() as f32;
+            squares.map(|square| square + mean + LEAST).collect()
+        }
+    }
+}
+
+/// The greatest magnitude; 1 where all are zeros, so that it divides.
+fn range_of(values: &[f32]) -> f32 {
+    match values.iter().fold(0.0f32, |most, value| most.max(value.abs())) {
+        0.0 => 1.0,
+        range => range,
+    }
 }
 
 /// The f16 at byte `at` of a block.

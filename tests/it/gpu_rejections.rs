@@ -218,7 +218,7 @@ fn gpu_weights_that_are_no_numbers_are_refused_by_name() {
     ] {
         // All-zero blocks of the types without a quantizer are all-zero weights.
         let zeros = vec![0; n / dtype.block_len() * dtype.block_bytes()];
-        let good = blocks::quantize(dtype, &vec![0.25; n]).unwrap_or(zeros);
+        let good = blocks::quantize(dtype, &vec![0.25; n], None).unwrap_or(zeros);
         let last = good.len() - dtype.block_bytes();
         let toy = Toy::llama().tensor(down, dtype, &shape, good);
         assert!(load_decoder(&refusals.gpu, &toy.open()).is_ok(), "{}", dtype.name());

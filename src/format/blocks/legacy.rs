@@ -1,6 +1,8 @@
-//! Types of 32 weights with one f16 scale (and minimum): Q8_0, Q4_0, Q4_1, Q5_0, Q5_1. Byte for byte as PyPI's `gguf` rounds.
+//! Types of 32 weights with one f16 scale (and minimum): Q8_0, Q4_0, Q4_1, Q5_0, Q5_1. Rounded byte for byte as PyPI's `gguf`
+//! does, and with the least error where weights count differently.
 
-use super::{f16_at, u32_at};
+use super::fit::{self, Minima, Weighed, extreme, signed_code, unsigned_code};
+use super::{f16_at, range_of, u32_at};
 use half::f16;
 
 pub(super) fn decode_q8_0(block: &[u8], out: &mut Vec<f32>) {
@@ -60,11 +62,6 @@ pub(super) fn encode_q8_0(block: &[f32], out: &mut Vec<u8>) {
     out.extend(block.iter().map(|w| (w * id).round() as i8 as u8));
 }
 
-/// The first weight of greatest magnitude, with its sign.
-fn extreme(block: &[f32]) -> f32 {
-    block.iter().copied().fold(block[0], |max, w| if w.abs() > max.abs() { w } else { max })
-}
-
 /// Truncated, as the format's authors round: `offset` is half a step above the zero code.
 fn codes_from(block: &[f32], min: f32, id: f32, offset: f32, max_code: u8) -> [u8; 32] {
     let mut codes = [0; 32];
@@ -122,6 +119,59 @@ pub(super) fn encode_q5_1(block: &[f32], out: &mut Vec<u8>) {
     let codes = codes_from(block, min, inverse(d), 0.5, 31);
     push_f16(d, out);
     push_f16(min, out);
+    out.extend(bits_of(&codes, 4).to_le_bytes());
+    push_nibbles(&codes, out);
+}
+
+/// The f16 scale, and codes of −`most` to `most` − 1.
+fn centred(block: &[f32], importance: &[f32], most: f32) -> (f16, [f32; 32]) {
+    let range = range_of(block);
+    let x: Vec<f32> = block.iter().map(|x| x / range).collect();
+    let d = f16::from_f32(range * fit::scale(Weighed { x: &x, importance }, most));
+    let inverse = inverse(d.to_f32());
+    (d, std::array::from_fn(|i| signed_code(block[i], inverse, most)))
+}
+
+/// The f16 scale and minimum, and codes of 0 to `max_code`.
+fn offset(block: &[f32], importance: &[f32], max_code: f32) -> (f16, f16, [u8; 32]) {
+    let range = range_of(block);
+    let x: Vec<f32> = block.iter().map(|x| x / range).collect();
+    let (scale, min) = fit::scale_and_min(Weighed { x: &x, importance }, max_code, Minima::Any);
+    let (d, m) = (f16::from_f32(range * scale), f16::from_f32(range * min));
+    (d, m, std::array::from_fn(|i| unsigned_code(block[i] - m.to_f32(), d.to_f32(), max_code) as u8))
+}
+
+pub(super) fn encode_q8_0_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
+    let (d, codes) = centred(block, importance, 128.0);
+    out.extend(d.to_le_bytes());
+    out.extend(codes.map(|code| code as i8 as u8));
+}
+
+pub(super) fn encode_q4_0_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
+    let (d, codes) = centred(block, importance, 8.0);
+    out.extend(d.to_le_bytes());
+    push_nibbles(&codes.map(|code| (code + 8.0) as u8), out);
+}
+
+pub(super) fn encode_q5_0_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
+    let (d, codes) = centred(block, importance, 16.0);
+    let codes = codes.map(|code| (code + 16.0) as u8);
+    out.extend(d.to_le_bytes());
+    out.extend(bits_of(&codes, 4).to_le_bytes());
+    push_nibbles(&codes, out);
+}
+
+pub(super) fn encode_q4_1_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
+    let (d, m, codes) = offset(block, importance, 15.0);
+    out.extend(d.to_le_bytes());
+    out.extend(m.to_le_bytes());
+    push_nibbles(&codes, out);
+}
+
+pub(super) fn encode_q5_1_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
+    let (d, m, codes) = offset(block, importance, 31.0);
+    out.extend(d.to_le_bytes());
+    out.extend(m.to_le_bytes());
     out.extend(bits_of(&codes, 4).to_le_bytes());
     push_nibbles(&codes, out);
 }

@@ -196,7 +196,7 @@ fn file_bytes(dtype: DType, n_weights: u64, seed: u64) -> Vec<u8> {
     let n_blocks = n_weights as usize / dtype.block_len();
     if dtype.block_len() == 1 {
         let weights: Vec<f32> = (0..n_blocks).map(|_| random() as f32 / 1e9 - 1.0).collect();
-        return blocks::quantize(dtype, &weights).unwrap();
+        return blocks::quantize(dtype, &weights, None).unwrap();
     }
     let scales: &[usize] = match dtype {
         DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
