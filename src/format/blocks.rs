@@ -123,6 +123,14 @@ pub fn quantize(dtype: DType, weights: &[f32], importance: Option<&[f32]>) -> Re
     Ok(out)
 }
 
+/// Refuses types that Trice only reads.
+///
+/// # Errors
+/// `Unsupported`, naming the type.
+pub fn check_quantizes(dtype: DType) -> Result<()> {
+    encoder(dtype, false).map(|_| ())
+}
+
 fn encoder(dtype: DType, has_importance: bool) -> Result<Encoder> {
     Ok(match (dtype, has_importance) {
         (DType::F32, _) => Encoder::Plain(encode_f32),
@@ -144,7 +152,7 @@ fn encoder(dtype: DType, has_importance: bool) -> Result<Encoder> {
         (DType::Q5_K, _) => Encoder::Weighed(k_encode::encode_q5_k),
         (DType::Q6_K, _) => Encoder::Weighed(k_encode::encode_q6_k),
         (DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4, _) => {
-            return Err(Error::unsupported(format!("quantizing to {}", dtype.name())));
+            return Err(Error::unsupported(format!("quantizing to {}, which is only read", dtype.name())));
         }
     })
 }

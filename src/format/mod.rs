@@ -6,9 +6,11 @@ use std::collections::HashMap;
 pub mod blocks;
 pub mod checkpoint;
 pub mod gguf;
+pub mod mix;
 mod names;
 pub mod planes;
 pub mod random;
+mod rounded;
 pub mod safetensors;
 
 pub use checkpoint::{Checkpoint, Config};

@@ -84,20 +84,27 @@ impl ChatTemplate {
         Ok(Self { name: name.to_owned(), environment })
     }
 
-    /// The template of an opened model: a GGUF's own, else `chat_template.jinja`, else the one in
-    /// `tokenizer_config.json`; none when the model has none.
+    /// The template of an opened model; none when the model has none.
     pub async fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
+        let source = Self::source(checkpoint).await?;
+        source.map(|(source, name)| Self::new(&source, &name)).transpose()
+    }
+
+    /// The text of an opened model's template and what to call it: a GGUF's own, else `chat_template.jinja`, else the one in
+    /// `tokenizer_config.json`.
+    pub async fn source(checkpoint: &Checkpoint) -> Result<Option<(String, String)>> {
         if let Config::Gguf(metadata) = checkpoint.config() {
             let source = metadata.string("tokenizer.chat_template");
-            return source.map(|source| Self::new(source, checkpoint.name())).transpose();
+            return Ok(source.map(|source| (source.to_owned(), checkpoint.name().to_owned())));
         }
-        if let Some(bytes) = checkpoint.side_text("chat_template.jinja").await? {
-            return Self::new(&String::from_utf8_lossy(&bytes), "chat_template.jinja").map(Some);
+        let name = "chat_template.jinja";
+        if let Some(bytes) = checkpoint.side_text(name).await? {
+            return Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), name.to_owned())));
         }
         let name = "tokenizer_config.json";
         let Some(bytes) = checkpoint.side_text(name).await? else { return Ok(None) };
         let config = precheck::parse(name, &bytes)?;
-        source_in_config(&config).map(|source| Self::new(source, name)).transpose()
+        Ok(source_in_config(&config).map(|source| (source.to_owned(), name.to_owned())))
     }
 
     /// The prompt for these messages. Texts of special tokens inside messages stay text: give the result to

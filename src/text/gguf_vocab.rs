@@ -8,36 +8,38 @@ use crate::format::Metadata;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-mod key {
-    pub(super) const MODEL: &str = "tokenizer.ggml.model";
-    pub(super) const PRE: &str = "tokenizer.ggml.pre";
-    pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
-    pub(super) const SCORES: &str = "tokenizer.ggml.scores";
-    pub(super) const TYPES: &str = "tokenizer.ggml.token_type";
-    pub(super) const MERGES: &str = "tokenizer.ggml.merges";
-    pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-    pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
-    pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
-    pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
-    pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
-    pub(super) const EOT: &str = "tokenizer.ggml.eot_token_id";
-    pub(super) const EOM: &str = "tokenizer.ggml.eom_token_id";
-    pub(super) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-    pub(super) const CLS: &str = "tokenizer.ggml.cls_token_id";
+pub(super) mod key {
+    pub(in crate::text) const MODEL: &str = "tokenizer.ggml.model";
+    pub(in crate::text) const PRE: &str = "tokenizer.ggml.pre";
+    pub(in crate::text) const TOKENS: &str = "tokenizer.ggml.tokens";
+    pub(in crate::text) const SCORES: &str = "tokenizer.ggml.scores";
+    pub(in crate::text) const TYPES: &str = "tokenizer.ggml.token_type";
+    pub(in crate::text) const MERGES: &str = "tokenizer.ggml.merges";
+    pub(in crate::text) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+    pub(in crate::text) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+    pub(in crate::text) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+    pub(in crate::text) const BOS: &str = "tokenizer.ggml.bos_token_id";
+    pub(in crate::text) const EOS: &str = "tokenizer.ggml.eos_token_id";
+    pub(in crate::text) const EOT: &str = "tokenizer.ggml.eot_token_id";
+    pub(in crate::text) const EOM: &str = "tokenizer.ggml.eom_token_id";
+    pub(in crate::text) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+    pub(in crate::text) const CLS: &str = "tokenizer.ggml.cls_token_id";
     /// Spelled so in the format.
-    pub(super) const SEP: &str = "tokenizer.ggml.seperator_token_id";
+    pub(in crate::text) const SEP: &str = "tokenizer.ggml.seperator_token_id";
 }
 
 /// Values of `tokenizer.ggml.token_type`.
-mod token_type {
-    pub(super) const UNKNOWN: i64 = 2;
-    pub(super) const CONTROL: i64 = 3;
-    pub(super) const USER_DEFINED: i64 = 4;
-    pub(super) const BYTE: i64 = 6;
+pub(super) mod token_type {
+    pub(in crate::text) const NORMAL: i64 = 1;
+    pub(in crate::text) const UNKNOWN: i64 = 2;
+    pub(in crate::text) const CONTROL: i64 = 3;
+    pub(in crate::text) const USER_DEFINED: i64 = 4;
+    pub(in crate::text) const UNUSED: i64 = 5;
+    pub(in crate::text) const BYTE: i64 = 6;
 }
 
 /// Spaces that SentencePiece writes into tokens.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 /// Longer tokens of a SentencePiece vocabulary are not taken apart into merges; real ones have at most 64 bytes.
 const MAX_MERGED_BYTES: usize = 256;
 
@@ -105,7 +107,7 @@ impl<'a> GgufVocab<'a> {
     }
 
     fn token_type(&self, id: usize) -> i64 {
-        self.types.get(id).copied().unwrap_or(1)
+        self.types.get(id).copied().unwrap_or(token_type::NORMAL)
     }
 
     /// Control tokens are special; so are user-defined ones that look like control, so that no text can forge them.
@@ -266,7 +268,7 @@ fn added_token(id: usize, text: &str, special: bool) -> Value {
 }
 
 /// Parts of a merge are separated by the first space that is not the first character.
-fn merge_pair(merge: &str) -> [&str; 2] {
+pub(super) fn merge_pair(merge: &str) -> [&str; 2] {
     let first = merge.chars().next().map_or(0, char::len_utf8);
     match merge[first..].find(' ') {
         Some(at) => [&merge[..first + at], &merge[first + at + 1..]],
@@ -283,7 +285,7 @@ fn byte_level_step() -> Value {
 }
 
 /// How a byte-level vocabulary cuts text into words: each pattern in turn cuts what the one before left.
-struct PreTokenizer {
+pub(super) struct PreTokenizer {
     patterns: &'static [&'static str],
     /// Text is composed (NFC) first.
     nfc: bool,
@@ -291,7 +293,9 @@ struct PreTokenizer {
     ignore_merges: bool,
 }
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// Digits, each a word.
+pub(super) const DIGIT: &str = r"\p{N}";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -301,6 +305,12 @@ const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳ
 const DEEPSEEK_PUNCTUATION: &str = r"\s?[!-/:-~！-／：-～‘-‟　-。]+";
 
 impl PreTokenizer {
+    /// The name under which a vocabulary is split by these patterns.
+    pub(super) fn name_of(patterns: &[String]) -> Option<&'static str> {
+        let names = ["gpt-2", "llama-bpe", "qwen2", "smollm", "falcon", "deepseek-llm", "deepseek-coder"];
+        names.into_iter().find(|name| Self::named(name).is_some_and(|pre| pre.patterns == patterns))
+    }
+
     /// The names that `tokenizer.ggml.pre` gives them.
     fn named(name: &str) -> Option<Self> {
         let (patterns, nfc, ignore_merges): (&'static [&'static str], bool, bool) = match name {
@@ -309,7 +319,7 @@ impl PreTokenizer {
                 (&[LLAMA3], false, true)
             }
             "qwen2" | "deepseek-r1-qwen" => (&[QWEN2], true, false),
-            "smollm" | "starcoder" | "refact" | "command-r" => (&[r"\p{N}", GPT2], false, false),
+            "smollm" | "starcoder" | "refact" | "command-r" => (&[DIGIT, GPT2], false, false),
             "falcon" => (&[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], false, false),
             "deepseek-coder" => (&["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK, r"\p{N}"], false, false),
             "deepseek-llm" => {

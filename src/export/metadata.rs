@@ -1,0 +1,176 @@
+//! A model's description as the metadata of a GGUF file, and the order in which such files keep the rows of q and k.
+
+use crate::error::{Error, Result};
+use crate::format::{Checkpoint, Config, Metadata, TensorInfo, Value};
+use crate::kernels::elementwise::Pooling;
+use crate::model::config::{self, DecoderConfig, EncoderConfig, Kind, Shape};
+use crate::model::rope::Scaling;
+use crate::text::{ChatTemplate, Tokenizer, gguf_keys};
+
+/// An architecture whose folders are written as GGUF.
+struct Architecture {
+    /// Its name in both.
+    name: &'static str,
+    /// GGUF keeps the values of q's and k's heads that rotate together side by side.
+    interleaves_q_and_k: bool,
+    /// GGUF's name of the norms' epsilon.
+    norm_eps: &'static str,
+}
+
+const ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "llama", interleaves_q_and_k: true, norm_eps: "attention.layer_norm_rms_epsilon" },
+    Architecture { name: "qwen2", interleaves_q_and_k: false, norm_eps: "attention.layer_norm_rms_epsilon" },
+    Architecture { name: "bert", interleaves_q_and_k: false, norm_eps: "attention.layer_norm_epsilon" },
+];
+
+/// How a model is described in GGUF.
+pub(super) struct Export {
+    /// Every key.
+    pub(super) metadata: Metadata,
+    /// Rows of a head, where the rows of q and k are to be interleaved.
+    head_dim: Option<u64>,
+}
+
+impl Export {
+    /// What stands in a GGUF file; a folder's `config.json` and tokenizer are translated.
+    ///
+    /// # Errors
+    /// `Unsupported` for a folder whose architecture, rope scaling or tokenizer has no GGUF keys that Trice writes.
+    pub(super) async fn new(checkpoint: &Checkpoint) -> Result<Self> {
+        if let Config::Gguf(metadata) = checkpoint.config() {
+            return Ok(Self { metadata: metadata.clone(), head_dim: None });
+        }
+        let kind = config::kind(checkpoint)?;
+        let (shape, keys) = match kind {
+            Kind::Decoder => decoder_keys(&DecoderConfig::new(checkpoint)?)?,
+            Kind::Encoder => encoder_keys(EncoderConfig::new(checkpoint).await?),
+        };
+        let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == shape.architecture) else {
+            let (name, known) = (&shape.architecture, ARCHITECTURES.iter().map(|known| known.name));
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(Error::unsupported(format!("writing {name} folders as GGUF ({known} are written)")));
+        };
+        let mut metadata = Metadata::default();
+        let name = architecture.name;
+        metadata.0.extend(keys.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+        metadata.0.insert(format!("{name}.{}", architecture.norm_eps), Value::F64(shape.norm_eps.into()));
+        metadata.0.insert("general.architecture".to_owned(), Value::String(name.to_owned()));
+        metadata.0.insert("general.name".to_owned(), Value::String(file_name(checkpoint.name()).to_owned()));
+        add_text_keys(checkpoint, &mut metadata).await?;
+        let head_dim = architecture.interleaves_q_and_k.then_some(u64::from(shape.head_dim));
+        Ok(Self { metadata, head_dim })
+    }
+
+    /// Rows of `tensor` that must be written together: in GGUF they change places among themselves.
+    pub(super) fn head_rows(&self, tensor: &TensorInfo) -> Option<u64> {
+        let is_rotated = tensor.name.contains(".attn_q.") || tensor.name.contains(".attn_k.");
+        self.head_dim.filter(|_| is_rotated)
+    }
+}
+
+/// Puts the rows of heads as GGUF's interleaved rotation wants them: the first half's and the second half's by turns.
+pub(super) fn interleave_heads(rows: &[u8], row_bytes: usize, head_rows: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rows.len());
+    for head in rows.chunks(row_bytes * head_rows) {
+        let (first, second) = head.split_at(head.len() / 2);
+        for (a, b) in first.chunks(row_bytes).zip(second.chunks(row_bytes)) {
+            out.extend(a);
+            out.extend(b);
+        }
+    }
+    out
+}
+
+fn file_name(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+}
+
+type Keys = Vec<(&'static str, Value)>;
+
+fn shape_keys(shape: &Shape) -> Keys {
+    [
+        ("block_count", shape.n_layers),
+        ("context_length", shape.context_len),
+        ("embedding_length", shape.dim),
+        ("feed_forward_length", shape.ffn_dim),
+        ("attention.head_count", shape.n_heads),
+        ("attention.head_count_kv", shape.n_kv_heads),
+        ("attention.key_length", shape.head_dim),
+        ("attention.value_length", shape.head_dim),
+        ("vocab_size", shape.vocab_size),
+    ]
+    .map(|(key, value)| (key, Value::U64(value.into())))
+    .to_vec()
+}
+
+fn decoder_keys(config: &DecoderConfig) -> Result<(Shape, Keys)> {
+    let mut keys = shape_keys(&config.shape);
+    keys.push(("rope.dimension_count", Value::U64(config.shape.head_dim.into())));
+    keys.push(("rope.freq_base", Value::F64(config.rope_theta)));
+    let mut scaling = |kind: &str, factor: f64| {
+        keys.push(("rope.scaling.type", Value::String(kind.to_owned())));
+        keys.push(("rope.scaling.factor", Value::F64(factor)));
+    };
+    match config.rope_scaling {
+        Scaling::None => {}
+        Scaling::Linear { factor } => scaling("linear", factor),
+        Scaling::Yarn { factor, original_len } => {
+            scaling("yarn", factor);
+            keys.push(("rope.scaling.original_context_length", Value::U64(original_len as u64)));
+        }
+        Scaling::Llama3 { .. } | Scaling::Factors(_) => {
+            return Err(Error::unsupported("writing this model's rope scaling to GGUF (linear and yarn are written)"));
+        }
+    }
+    Ok((config.shape.clone(), keys))
+}
+
+fn encoder_keys(config: EncoderConfig) -> (Shape, Keys) {
+    let mut keys = shape_keys(&config.shape);
+    // llama.cpp's numbers.
+    let pooling = match config.pooling {
+        Pooling::Mean => 1,
+        Pooling::Cls => 2,
+        Pooling::Last => 3,
+    };
+    keys.push(("attention.causal", Value::Bool(false)));
+    keys.push(("pooling_type", Value::U64(pooling)));
+    if !config.labels.is_empty() {
+        keys.push(("classifier.output_labels", Value::Strings(config.labels)));
+    }
+    (config.shape, keys)
+}
+
+/// A text that most ways to split words take apart differently.
+const PROBE: &str =
+    "Once upon a time, there were 1234 naïve cats; they'd DANCE...\n\n  Wasn't it 3.5% \u{1F600} 猫?\t<end>";
+
+/// The tokenizer and the chat template. What they cannot say shows in a text that the new tokenizer splits otherwise.
+async fn add_text_keys(checkpoint: &Checkpoint, metadata: &mut Metadata) -> Result<()> {
+    let tokenizer = Tokenizer::from_checkpoint(checkpoint).await?;
+    metadata.0.extend(gguf_keys(checkpoint, &tokenizer).await?);
+    if let Some((source, _)) = ChatTemplate::source(checkpoint).await? {
+        metadata.0.insert("tokenizer.chat_template".to_owned(), Value::String(source));
+    }
+    let written = Tokenizer::from_gguf(checkpoint.name(), metadata)?;
+    if written.encode_document(PROBE)? != tokenizer.encode_document(PROBE)?
+        || written.end_tokens() != tokenizer.end_tokens()
+        || written.vocab_size() != tokenizer.vocab_size()
+    {
+        let what = format!("writing the tokenizer of {} to GGUF: it would split texts otherwise", checkpoint.name());
+        return Err(Error::unsupported(what));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interleave_heads;
+
+    #[test]
+    fn halves_of_heads_alternate() {
+        let rows: Vec<u8> = (0..8).flat_map(|row| [row, row]).collect();
+        let found: Vec<u8> = interleave_heads(&rows, 2, 4).chunks(2).map(|row| row[0]).collect();
+        assert_eq!(found, [0, 2, 1, 3, 4, 6, 5, 7]);
+    }
+}
