@@ -44,7 +44,9 @@ pub async fn write_gguf<W: Write>(
     keys.0.insert("general.quantization_version".to_owned(), Value::U64(2));
     keys.0.remove("general.file_type");
     keys.0.extend(mix.file_type().map(|number| ("general.file_type".to_owned(), Value::U64(number))));
-    let mut writer = Writer::new(out, name, &keys, &tensors)?;
+    let added = export.added();
+    let described: Vec<&TensorInfo> = tensors.iter().copied().chain(added.iter().map(|(tensor, _)| tensor)).collect();
+    let mut writer = Writer::new(out, name, &keys, &described)?;
     let (mut done, total) = (0, checkpoint.weight_bytes());
     for tensor in &tensors {
         let row_bytes = tensor.dtype.row_bytes(tensor.cols()).unwrap_or(0).max(1);
@@ -61,6 +63,9 @@ pub async fn write_gguf<W: Write>(
             writer.write(&rows)?;
             done += rows.len() as u64;
         }
+    }
+    if let Some((_, values)) = added {
+        writer.write(bytemuck::cast_slice(values))?;
     }
     writer.finish()?;
     on_bytes(done, total)?;

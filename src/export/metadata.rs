@@ -1,7 +1,7 @@
 //! A model's description as the metadata of a GGUF file, and the order in which such files keep the rows of q and k.
 
 use crate::error::{Error, Result};
-use crate::format::{Checkpoint, Config, Metadata, TensorInfo, Value};
+use crate::format::{Checkpoint, Config, DType, Metadata, TensorInfo, Value};
 use crate::kernels::elementwise::Pooling;
 use crate::model::config::{self, DecoderConfig, EncoderConfig, Kind, Shape};
 use crate::model::rope::Scaling;
@@ -29,21 +29,30 @@ pub(super) struct Export {
     pub(super) metadata: Metadata,
     /// Rows of a head, where the rows of q and k are to be interleaved.
     head_dim: Option<u64>,
+    /// What the frequencies of a head's rotations are divided by, where no key says it.
+    rope_factors: Option<Vec<f32>>,
 }
 
 impl Export {
     /// What stands in a GGUF file; a folder's `config.json` and tokenizer are translated.
     ///
     /// # Errors
-    /// `Unsupported` for a folder whose architecture, rope scaling or tokenizer has no GGUF keys that Trice writes.
+    /// `Unsupported` for a folder whose architecture or tokenizer has no GGUF keys that Trice writes.
     pub(super) async fn new(checkpoint: &Checkpoint) -> Result<Self> {
         if let Config::Gguf(metadata) = checkpoint.config() {
-            return Ok(Self { metadata: metadata.clone(), head_dim: None });
+            return Ok(Self { metadata: metadata.clone(), head_dim: None, rope_factors: None });
         }
         let kind = config::kind(checkpoint)?;
-        let (shape, keys) = match kind {
-            Kind::Decoder => decoder_keys(&DecoderConfig::new(checkpoint)?)?,
-            Kind::Encoder => encoder_keys(EncoderConfig::new(checkpoint).await?),
+        let (shape, keys, rope_factors) = match kind {
+            Kind::Decoder => {
+                let config = DecoderConfig::new(checkpoint)?;
+                let (keys, factors) = (decoder_keys(&config), rope_factors(&config));
+                (config.shape, keys, factors)
+            }
+            Kind::Encoder => {
+                let (shape, keys) = encoder_keys(EncoderConfig::new(checkpoint).await?);
+                (shape, keys, None)
+            }
         };
         let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == shape.architecture) else {
             let (name, known) = (&shape.architecture, ARCHITECTURES.iter().map(|known| known.name));
@@ -58,7 +67,14 @@ impl Export {
         metadata.0.insert("general.name".to_owned(), Value::String(file_name(checkpoint.name()).to_owned()));
         add_text_keys(checkpoint, &mut metadata).await?;
         let head_dim = architecture.interleaves_q_and_k.then_some(u64::from(shape.head_dim));
-        Ok(Self { metadata, head_dim })
+        Ok(Self { metadata, head_dim, rope_factors })
+    }
+
+    /// A tensor that the folder does not have, and its values.
+    pub(super) fn added(&self) -> Option<(TensorInfo, &[f32])> {
+        let factors = self.rope_factors.as_deref()?;
+        let (name, n) = ("rope_freqs.weight".to_owned(), factors.len() as u64);
+        Some((TensorInfo { name, dtype: DType::F32, shape: vec![n], file: 0, offset: 0, n_bytes: 4 * n }, factors))
     }
 
     /// Rows of `tensor` that must be written together: in GGUF they change places among themselves.
@@ -103,7 +119,7 @@ fn shape_keys(shape: &Shape) -> Keys {
     .to_vec()
 }
 
-fn decoder_keys(config: &DecoderConfig) -> Result<(Shape, Keys)> {
+fn decoder_keys(config: &DecoderConfig) -> Keys {
     let mut keys = shape_keys(&config.shape);
     keys.push(("rope.dimension_count", Value::U64(config.shape.head_dim.into())));
     keys.push(("rope.freq_base", Value::F64(config.rope_theta)));
@@ -118,11 +134,15 @@ fn decoder_keys(config: &DecoderConfig) -> Result<(Shape, Keys)> {
             scaling("yarn", factor);
             keys.push(("rope.scaling.original_context_length", Value::U64(original_len as u64)));
         }
-        Scaling::Llama3 { .. } | Scaling::Factors(_) => {
-            return Err(Error::unsupported("writing this model's rope scaling to GGUF (linear and yarn are written)"));
-        }
+        // They are the tensor `rope_freqs`.
+        Scaling::Llama3 { .. } | Scaling::Factors(_) => {}
     }
-    Ok((config.shape.clone(), keys))
+    keys
+}
+
+fn rope_factors(config: &DecoderConfig) -> Option<Vec<f32>> {
+    let is_llama3 = matches!(config.rope_scaling, Scaling::Llama3 { .. });
+    is_llama3.then(|| config.rope_scaling.factors(config.rope_theta, config.shape.head_dim))
 }
 
 fn encoder_keys(config: EncoderConfig) -> (Shape, Keys) {
