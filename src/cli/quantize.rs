@@ -1,4 +1,4 @@
-//! `trice quantize`: a model to a GGUF file with smaller weights. No GPU.
+//! `trice quantize`: a model to a GGUF file with smaller weights. A GPU only to calibrate.
 
 use super::Usage;
 use super::args::QuantizeArgs;
@@ -6,12 +6,16 @@ use super::context::{Context, Output, human_bytes};
 use super::interrupt::Interrupt;
 use super::model;
 use super::progress::Bar;
+use super::texts::read_file;
 use anyhow::Context as _;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use trice::export::{Written, write_gguf};
+use trice::measure::calibrate;
+use trice::session::Cancel;
+use trice::{Checkpoint, LoadOptions, Session};
 
 /// Tensors that a note names at most.
 const NAMED: usize = 3;
@@ -39,6 +43,10 @@ pub(crate) fn run(context: &Context, args: QuantizeArgs) -> anyhow::Result<()> {
     let mut show = |progress| bar.download(&progress);
     let checkpoint = pollster::block_on(model::open_checkpoint(&args.model, &mut show))?;
     refuse_own_files(&checkpoint, &args.out)?;
+    let checkpoint = match &args.calibration {
+        Some(text) => pollster::block_on(weighed(context, checkpoint, text, &cancel, &bar))?,
+        None => checkpoint,
+    };
     let mix = args.embeddings.map_or(args.mix, |dtype| args.mix.with_embeddings(dtype));
     let unfinished = Unfinished::new(&args.out)?;
     let name = args.out.display().to_string();
@@ -54,6 +62,27 @@ pub(crate) fn run(context: &Context, args: QuantizeArgs) -> anyhow::Result<()> {
         Output::Json => context.print_json(&report),
         Output::Text => print(context, &report),
     }
+}
+
+/// Runs the model over a text, to learn which of its weights matter.
+async fn weighed(
+    context: &Context,
+    checkpoint: Checkpoint,
+    text: &Path,
+    cancel: &Cancel,
+    bar: &Bar,
+) -> anyhow::Result<Checkpoint> {
+    let text = read_file(text)?;
+    let options = LoadOptions { cancel: cancel.clone(), ..LoadOptions::default() };
+    let gpu = context.open_gpu().await?;
+    let mut session = Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?;
+    let ids = session.tokenizer().encode_text(&text)?;
+    let mut on_tokens = |done, total| {
+        bar.count("Calibrating, tokens", done, total);
+        cancel.check()
+    };
+    let importance = calibrate(&mut session, &checkpoint, &ids, &mut on_tokens).await?;
+    Ok(checkpoint.weighed(importance))
 }
 
 fn print(context: &Context, report: &Report<'_>) -> anyhow::Result<()> {
@@ -72,7 +101,7 @@ fn print(context: &Context, report: &Report<'_>) -> anyhow::Result<()> {
 }
 
 /// Writing over what is being read would lose both.
-fn refuse_own_files(checkpoint: &trice::Checkpoint, out: &Path) -> anyhow::Result<()> {
+fn refuse_own_files(checkpoint: &Checkpoint, out: &Path) -> anyhow::Result<()> {
     let Ok(own) = fs::canonicalize(out) else { return Ok(()) };
     let is_own = |name: &str| fs::canonicalize(name).is_ok_and(|path| path == own);
     if checkpoint.file_names().any(is_own) {

@@ -32,6 +32,8 @@ pub struct Checkpoint {
     pub(super) safetensors_metadata: HashMap<String, String>,
     /// Types in the files of tensors that are rounded to another as they are read.
     pub(super) filed: HashMap<String, DType>,
+    /// How much each column of those counts, by name.
+    pub(super) importance: HashMap<String, Vec<f32>>,
 }
 
 impl Checkpoint {
@@ -60,6 +62,7 @@ impl Checkpoint {
             side: files.side,
             safetensors_metadata: HashMap::new(),
             filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Checkpoint {
             side: files.side,
             safetensors_metadata: metadata,
             filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 

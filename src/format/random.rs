@@ -81,6 +81,7 @@ impl Checkpoint {
             tensors,
             safetensors_metadata: HashMap::new(),
             filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 }

@@ -4,6 +4,7 @@
 use super::mix::{Mix, layer_of};
 use super::{Checkpoint, DType, TensorInfo, blocks};
 use crate::error::{Error, Result};
+use std::collections::HashMap;
 
 /// Weights that are worth a thread.
 const LEAST_PER_THREAD: usize = 1 << 16;
@@ -31,6 +32,11 @@ impl Checkpoint {
             true => mix.dtype_of(&tensor.name, tensor.cols(), n_layers),
             false => DType::F32,
         })
+    }
+
+    /// The same model, whose tensors are rounded with an eye to how much each of their columns counts: `importance` by name.
+    pub fn weighed(self, importance: HashMap<String, Vec<f32>>) -> Self {
+        Self { importance, ..self }
     }
 
     /// Layers that the tensors' names tell of.
@@ -67,7 +73,8 @@ impl Checkpoint {
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
         let n_threads = n_threads.min(n_rows * cols / LEAST_PER_THREAD).max(1);
         let rows_each = n_rows.div_ceil(n_threads).max(1);
-        let rounded = |rows: &[u8]| blocks::quantize(tensor.dtype, &blocks::dequantize(filed, rows), None);
+        let importance = self.importance.get(&tensor.name).map(Vec::as_slice);
+        let rounded = |rows: &[u8]| blocks::quantize(tensor.dtype, &blocks::dequantize(filed, rows), importance);
         let parts: Vec<Result<Vec<u8>>> = if n_threads == 1 {
             vec![rounded(bytes)]
         } else {

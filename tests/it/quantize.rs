@@ -1,8 +1,8 @@
 //! Models written to GGUF files: what they hold, what is refused, and that they compute what they were made of.
 
 use crate::common::gguf_writer::GgufWriter;
-use crate::common::gpu::open_bytes;
-use crate::common::reference::noise;
+use crate::common::gpu::{block_on, open_bytes, test_gpu};
+use crate::common::reference::{check, noise, rms_norm};
 use crate::common::shared;
 use crate::program::{folder_with, has_gpu, json, last_error, run, shared_model, stdout};
 use std::fs;
@@ -10,7 +10,9 @@ use trice::export::{Written, write_gguf};
 use trice::format::gguf::Writer;
 use trice::format::mix::Mix;
 use trice::format::{Checkpoint, Config, DType, Metadata, TensorInfo, Value, blocks};
-use trice::{Error, Result};
+use trice::hub::{self, HubOptions, ModelName};
+use trice::measure::calibrate;
+use trice::{Error, LoadOptions, Result, Session};
 
 const DOWN: &str = "blk.0.ffn_down.weight";
 const NORM: &str = "blk.0.attn_norm.weight";
@@ -216,4 +218,50 @@ fn gpu_a_mix_of_two_bits_still_writes_stories() {
     let story = json(&["chat", &to, "--raw", "-p", "Once upon a time", "--temp", "0", "-n", "32", "--json"]);
     let text = story["text"].as_str().unwrap();
     assert!(text.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).count() > 15, "{text}");
+}
+
+/// What the first layer's q, k and v are multiplied by can be worked out by hand: normed embeddings.
+#[test]
+fn gpu_calibration_takes_the_mean_squares_of_what_matrices_meet() {
+    let Some(gpu) = test_gpu() else { return };
+    block_on(async {
+        let name = ModelName::parse("builtin:stories").unwrap();
+        let files = hub::open(&name, &HubOptions::default(), &mut |_| {}).await.unwrap();
+        let checkpoint = Checkpoint::open(files).await.unwrap();
+        let mut session = Session::load(&gpu, &checkpoint, &LoadOptions::default(), &mut |_| {}).await.unwrap();
+        let ids = session.tokenizer().encode_text(&"Once upon a time there was a cat. ".repeat(40)).unwrap();
+        let importance = calibrate(&mut session, &checkpoint, &ids, &mut |_, _| Ok(())).await.unwrap();
+        for name in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+            let found = &importance[&format!("blk.3.{name}.weight")];
+            assert!(
+                found.iter().all(|mean| mean.is_finite() && *mean >= 0.0) && found.iter().sum::<f32>() > 0.0,
+                "{name}"
+            );
+        }
+        let embeddings = checkpoint.read_f32("token_embd.weight").await.unwrap();
+        let norm = checkpoint.read_f32(NORM).await.unwrap();
+        let dim = norm.len();
+        let bos = session.tokenizer().added_bos();
+        let read: Vec<u32> =
+            ids.chunks(512 - bos.iter().len()).flat_map(|piece| bos.into_iter().chain(piece.iter().copied())).collect();
+        assert!(read.len() > 128, "more than a chunk is wanted, not {}", read.len());
+        let mut wanted = vec![0.0f64; dim];
+        for id in &read {
+            let x = rms_norm(&embeddings[*id as usize * dim..][..dim], &norm, 1e-5);
+            wanted.iter_mut().zip(&x).for_each(|(sum, x)| *sum += f64::from(*x).powi(2) / read.len() as f64);
+        }
+        check("mean squares", &importance["blk.0.attn_v.weight"], &wanted, 1e-6);
+        assert!(calibrate(&mut session, &checkpoint, &[], &mut |_, _| Ok(())).await.is_err());
+    });
+}
+
+#[test]
+fn weights_are_rounded_by_the_importance_of_their_columns() {
+    let down = noise(1, 6 * 256);
+    let importance: Vec<f32> = noise(9, 256).iter().map(|x| (5.0 * x).exp()).collect();
+    let weighed = open_bytes("in.gguf", file(&down)).weighed([(DOWN.to_owned(), importance.clone())].into());
+    let checkpoint = open_bytes("out.gguf", written(weighed, "Q4_K_S").unwrap().0);
+    let wanted = blocks::quantize(DType::Q4_K, &down, Some(&importance)).unwrap();
+    assert_eq!(rows(&checkpoint, DOWN).1, wanted);
+    assert_ne!(wanted, blocks::quantize(DType::Q4_K, &down, None).unwrap());
 }
