@@ -30,9 +30,10 @@
 //! To read the code, follow the data: [`hub`] turns a name into [`source`]s, [`format`] reads their headers into a
 //! [`Checkpoint`], [`gpu`] holds buffers and recorded programs, [`kernels`] declare and record the shaders, [`model`] is the
 //! two forward passes, [`text`] tokenizes and renders templates, [`session`] generates, [`tasks`] classify and embed,
-//! [`measure`] times. `docs/ARCHITECTURE.md` says what must never be.
+//! [`measure`] times, [`export`] writes models. `docs/ARCHITECTURE.md` says what must never be.
 
 pub mod error;
+pub mod export;
 pub mod format;
 pub mod gpu;
 pub mod hub;

@@ -1,13 +1,15 @@
-//! How fast a model runs, where the time goes, and how fast the device could be: what `trice bench`, `profile` and
-//! `devices` and the page's benchmark print.
+//! How fast a model runs, where the time goes, how fast the device could be, and what weights count: what `trice bench`, `profile` and
+//! `devices` and the page's benchmark print, and `quantize` weighs by.
 
 mod batch;
 pub mod bench;
+pub mod calibrate;
 mod plan;
 pub mod profile;
 pub mod roofs;
 
 pub use bench::{BenchOptions, BenchReport, BenchTest, Spread, bench_decoder, bench_encoder};
+pub use calibrate::{Importance, calibrate};
 pub use profile::{ProfileOptions, ProfileReport, profile_decoder, profile_encoder};
 pub use roofs::Roofs;
 

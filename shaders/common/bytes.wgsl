@@ -14,7 +14,7 @@ fn nibbles4(codes: vec4<u32>, j: u32) -> u32 {
     return (codes[j / 2u] >> (4u * (j % 2u))) & 0x0F0F0F0Fu;
 }
 
-// Bits 0..3 of `bits` spread to bytes, as 0 or 16: a fifth bit.
-fn fifth_bits(bits: u32) -> u32 {
-    return ((bits & 1u) << 4u) | ((bits & 2u) << 11u) | ((bits & 4u) << 18u) | ((bits & 8u) << 25u);
+// Bits 0..3 of `bits`, each the lowest of a byte.
+fn spread4(bits: u32) -> u32 {
+    return (bits & 1u) | ((bits & 2u) << 7u) | ((bits & 4u) << 14u) | ((bits & 8u) << 21u);
 }

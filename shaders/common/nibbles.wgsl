@@ -1,4 +1,3 @@
-#import unsigned_codes
 // Codes of 4 bits, plane 0: a unit per row and granule.
 fn load_nibbles(at: At, step: u32, g: u32) -> Rows { return row_units(params.planes.x, at, step, 8u, 4u * g, 1u); }
 fn packed_nibbles(w: Rows, j: u32) -> vec4<u32> {

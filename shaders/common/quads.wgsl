@@ -18,9 +18,12 @@ fn at_quad(quad: u32) -> At { return At((quad / 8u) * STEPS, quad % 8u); }
 fn unit(plane: u32, at: At, step: u32, units: u32, u: u32) -> vec4<u32> {
     return weights[plane + ((at.records + step) * units + u) * 8u + at.side];
 }
-// The record of a block of 256 columns, one unit: 4 bytes of each row.
+// The record of a block of 256 columns, or of half of it, one unit: 4 bytes of each row.
 fn block_unit(plane: u32, at: At, step: u32) -> vec4<u32> {
     return weights[plane + (at.records + step) / 4u * 8u + at.side];
+}
+fn half_block_unit(plane: u32, at: At, step: u32) -> vec4<u32> {
+    return weights[plane + (at.records + step) / 2u * 8u + at.side];
 }
 fn row_units(plane: u32, at: At, step: u32, units: u32, first: u32, apart: u32) -> Rows {
     return Rows(
@@ -37,3 +40,7 @@ fn four_f16(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(wo
 // The first, or second, of each word's two f16.
 fn first_f16(words: vec4<u32>) -> vec4<f32> { return four_f16((words.xz & vec2<u32>(0xFFFFu)) | (words.yw << vec2<u32>(16u))); }
 fn second_f16(words: vec4<u32>) -> vec4<f32> { return four_f16((words.xz >> vec2<u32>(16u)) | (words.yw & vec2<u32>(0xFFFF0000u))); }
+// A bf16 is the upper half of a float.
+fn four_bf16(words: vec2<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(vec4<u32>(words.x << 16u, words.x & 0xFFFF0000u, words.y << 16u, words.y & 0xFFFF0000u));
+}

@@ -1,6 +1,3 @@
-#import nibbles
+#import plain_nibbles
 #import k_scale
 // Plane 0: codes; planes 1 and 2: scales. w = d·sc·q − dmin·m
-struct Codes { low: Rows }
-fn load_codes(at: At, step: u32, g: u32) -> Codes { return Codes(load_nibbles(at, step, g)); }
-fn packed4(w: Codes, j: u32) -> vec4<u32> { return packed_nibbles(w.low, j); }

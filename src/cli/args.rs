@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use trice::format::DType;
+use trice::format::mix::Mix;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     Profile(ProfileArgs),
     /// Download a model into the cache
     Pull(ModelArg),
+    /// Write a model to a GGUF file with smaller weights
+    Quantize(QuantizeArgs),
     /// Serve the page and an OpenAI-compatible API
     #[cfg(feature = "server")]
     Serve(ServeArgs),
@@ -153,6 +157,9 @@ pub(crate) struct LoadArgs {
     /// Element type of the KV cache
     #[arg(long, value_enum, default_value_t = KvTypeArg::F16)]
     pub(crate) kv_type: KvTypeArg,
+    /// Round float weights to this type, such as Q8_0 or Q4_K_M, while loading
+    #[arg(long, value_name = "TYPE", value_parser = Mix::from_name)]
+    pub(crate) load_as: Option<Mix>,
     /// Answers at once, which commands ask for by flags of their own.
     #[arg(skip = 1usize)]
     pub(crate) parallel: usize,
@@ -359,6 +366,41 @@ pub(crate) struct ProfileArgs {
     pub(crate) batch: u32,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+}
+
+const QUANTIZE_EXAMPLES: &str = "\
+Examples:
+  trice quantize ./SmolLM2-135M-Instruct smol-q4.gguf --type Q4_K_M
+  trice quantize model-f16.gguf model-q8.gguf --type Q8_0
+  trice quantize ./all-MiniLM-L6-v2 minilm.gguf --type Q8_0
+  trice quantize model-f16.gguf model-q3.gguf --type Q3_K_M --calibration texts.txt
+
+Types: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, Q3_K_L, Q3_K_M, Q3_K_S, Q2_K.
+The mixes (_S, _M, _L) give the matrices that matter most more bits. Norms, biases and tables of positions stay F32.";
+
+#[derive(Args)]
+#[command(after_help = QUANTIZE_EXAMPLES)]
+pub(crate) struct QuantizeArgs {
+    /// A GGUF file or a Hugging Face folder, by any name that MODEL may have
+    #[arg(value_name = "IN")]
+    pub(crate) model: String,
+    /// The file to write, a .gguf; one that exists is replaced
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// What matrices become
+    #[arg(long = "type", value_name = "TYPE", value_parser = Mix::from_name)]
+    pub(crate) mix: Mix,
+    /// Another type for the embedding and the head; left out, Q6_K, or TYPE where it has more bits
+    #[arg(long, value_name = "TYPE", value_parser = dtype)]
+    pub(crate) embeddings: Option<DType>,
+    /// A text such as the model will read: what it makes of it says which weights matter (runs IN on the GPU; decoders only)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+}
+
+fn dtype(name: &str) -> Result<DType, String> {
+    let names = || DType::all().map(DType::name).collect::<Vec<_>>().join(", ");
+    DType::from_name(name).ok_or_else(|| format!("one of {} wanted", names()))
 }
 
 #[cfg(feature = "server")]

@@ -40,7 +40,7 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
             Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
         }
         Kind::Encoder => {
-            let mut encoder = model::load_encoder(context, name, interrupt).await?;
+            let mut encoder = model::load_encoder(context, name, args.load.load_as.as_ref(), interrupt).await?;
             interrupt.disarm();
             let options = options(2 * encoder.info().context_len);
             Ok(bench_encoder(&mut encoder, &options, &mut on_run).await?)

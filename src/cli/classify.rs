@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
-        let mut encoder = model::load_encoder(context, name, &interrupt).await?;
+        let mut encoder = model::load_encoder(context, name, None, &interrupt).await?;
         if let Some(head) = &args.head {
             encoder.load_head(&open_head(head).await?).await?;
         }

@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
     let scaling = if args.normalize { Scaling::Unit } else { Scaling::Raw };
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
-        let mut encoder = model::load_encoder(context, name, &interrupt).await?;
+        let mut encoder = model::load_encoder(context, name, None, &interrupt).await?;
         encoder.set_cancel(interrupt.arm());
         let bar = Bar::new(context);
         for (batch, chunk) in request.texts.chunks(TEXTS_PER_BATCH).enumerate() {

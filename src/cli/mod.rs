@@ -21,6 +21,7 @@ mod perplexity;
 mod profile;
 mod progress;
 mod pull;
+mod quantize;
 #[cfg(feature = "server")]
 mod serve;
 mod texts;
@@ -29,7 +30,7 @@ mod tuned;
 use args::{Cli, Command};
 use context::Context;
 #[cfg(feature = "server")]
-pub(crate) use {chat::random_seed, model::open_checkpoint, tuned::open_gpu};
+pub(crate) use {chat::random_seed, model::open_as, tuned::open_gpu};
 
 /// Exit code of a command that could not do its work.
 const EXIT_FAILED: u8 = 1;
@@ -72,6 +73,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(context, &args),
         Command::Profile(args) => profile::run(context, &args),
         Command::Pull(args) => pull::run(context, &args),
+        Command::Quantize(args) => quantize::run(context, args),
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(context, args),
     }
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn commands_of_later_issues_are_not_listed() {
         let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_string()).collect();
-        for later in ["tag", "answer", "rerank", "summarize", "translate", "relations", "quantize"] {
+        for later in ["tag", "answer", "rerank", "summarize", "translate", "relations"] {
             assert!(!names.iter().any(|name| name == later), "{later} is listed but does nothing");
         }
     }

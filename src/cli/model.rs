@@ -6,6 +6,7 @@ use super::interrupt::Interrupt;
 use super::progress::Bar;
 use std::rc::Rc;
 use trice::format::Checkpoint;
+use trice::format::mix::Mix;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
@@ -25,6 +26,19 @@ pub(crate) async fn open_checkpoint(
     match ModelName::parse(name)? {
         ModelName::Random(_) => Checkpoint::random(name),
         parsed => Checkpoint::open(hub::open(&parsed, &HubOptions::default(), progress).await?).await,
+    }
+}
+
+/// Opens a model, float weights to be rounded as they are read where `load_as` says.
+pub(crate) async fn open_as(
+    name: &str,
+    load_as: Option<&Mix>,
+    progress: &mut dyn FnMut(DownloadProgress),
+) -> trice::Result<Checkpoint> {
+    let checkpoint = open_checkpoint(name, progress).await?;
+    match load_as {
+        Some(mix) => checkpoint.load_as(mix),
+        None => Ok(checkpoint),
     }
 }
 
@@ -55,8 +69,14 @@ impl SpeculateArgs {
 }
 
 /// Opens the file before the GPU, so that a wrong name or a model of the wrong kind is said first.
-async fn open_with_gpu(context: &Context, name: &str, bar: &Bar, wanted: Kind) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
-    let checkpoint = open_checkpoint(name, &mut |progress| bar.download(&progress)).await?;
+async fn open_with_gpu(
+    context: &Context,
+    name: &str,
+    load_as: Option<&Mix>,
+    bar: &Bar,
+    wanted: Kind,
+) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
+    let checkpoint = open_as(name, load_as, &mut |progress| bar.download(&progress)).await?;
     match (config::kind(&checkpoint)?, wanted) {
         (Kind::Encoder, Kind::Decoder) => {
             let what = format!("writing text with {name}: it is an encoder, which classifies and embeds");
@@ -95,20 +115,25 @@ pub(crate) async fn load_speculating(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_gpu(context, name, &bar, Kind::Decoder).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, load.load_as.as_ref(), &bar, Kind::Decoder).await?;
     let options = LoadOptions { speculate: speculate.speculate(), ..load.options(interrupt.arm()) };
     let mut session = Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?;
     if let Some(draft) = &speculate.draft {
-        let draft = open_checkpoint(draft, &mut |progress| bar.download(&progress)).await?;
+        let draft = open_as(draft, load.load_as.as_ref(), &mut |progress| bar.download(&progress)).await?;
         session.draft_with(&draft, &options, &mut |progress| bar.load(progress)).await?;
     }
     Ok(session)
 }
 
 /// Opens and loads an encoder.
-pub(crate) async fn load_encoder(context: &Context, name: &str, interrupt: &Interrupt) -> anyhow::Result<TextEncoder> {
+pub(crate) async fn load_encoder(
+    context: &Context,
+    name: &str,
+    load_as: Option<&Mix>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<TextEncoder> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_gpu(context, name, &bar, Kind::Encoder).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, load_as, &bar, Kind::Encoder).await?;
     let options = LoadOptions { cancel: interrupt.arm(), ..LoadOptions::default() };
     Ok(TextEncoder::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }

@@ -31,6 +31,11 @@ impl Bar {
         }
     }
 
+    /// Shows how many of `total` bytes are done.
+    pub(crate) fn bytes(&self, what: &str, done: u64, total: u64) {
+        self.show(BYTES, what, done, total);
+    }
+
     /// Shows how many of `total` things are done.
     pub(crate) fn count(&self, what: &str, done: u64, total: u64) {
         self.show(COUNT, what, done, total);

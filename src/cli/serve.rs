@@ -28,6 +28,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
             speculate: args.speculate.speculate(),
             ..LoadArgs { parallel: args.parallel.into(), ..args.load }.options(Cancel::default())
         },
+        load_as: args.load.load_as,
         draft: args.speculate.draft,
         models_are_defaults: args.models.is_empty(),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },

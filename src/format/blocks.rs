@@ -1,6 +1,16 @@
 //! File blocks to f32 and back: one place per quantized format, bit for bit as PyPI's `gguf` computes them.
 //! The oracle of every weight kernel. Holds nothing of how weights lie on the GPU: that is `planes`.
 
+mod code_books;
+mod fit;
+mod k_encode;
+mod k_types;
+mod legacy;
+
+pub(crate) use code_books::{E2M1, IQ4, codes_iq4_xs, half_of_e8m0, scale_iq4_xs, signed};
+pub(crate) use k_types::{codes_2, codes_q3_k, codes_q4_k, codes_q5_k, codes_q6_k, scale_min, scale_q3_k};
+pub(crate) use legacy::{bits_of, codes_4};
+
 use super::DType;
 use crate::error::{Error, Result};
 use half::{bf16, f16};
@@ -16,13 +26,19 @@ pub fn dequantize(dtype: DType, bytes: &[u8]) -> Vec<f32> {
         DType::F32 => decode_f32,
         DType::F16 => decode_f16,
         DType::BF16 => decode_bf16,
-        DType::Q8_0 => decode_q8_0,
-        DType::Q4_0 => decode_q4_0,
-        DType::Q5_0 => decode_q5_0,
-        DType::Q5_1 => decode_q5_1,
-        DType::Q4_K => decode_q4_k,
-        DType::Q5_K => decode_q5_k,
-        DType::Q6_K => decode_q6_k,
+        DType::Q8_0 => legacy::decode_q8_0,
+        DType::Q4_0 => legacy::decode_q4_0,
+        DType::Q4_1 => legacy::decode_q4_1,
+        DType::Q5_0 => legacy::decode_q5_0,
+        DType::Q5_1 => legacy::decode_q5_1,
+        DType::Q2_K => k_types::decode_q2_k,
+        DType::Q3_K => k_types::decode_q3_k,
+        DType::Q4_K => k_types::decode_q4_k,
+        DType::Q5_K => k_types::decode_q5_k,
+        DType::Q6_K => k_types::decode_q6_k,
+        DType::IQ4_NL => code_books::decode_iq4_nl,
+        DType::IQ4_XS => code_books::decode_iq4_xs,
+        DType::MXFP4 => code_books::decode_mxfp4,
     };
     for block in bytes.chunks_exact(dtype.block_bytes()) {
         decode_block(block, &mut out);
@@ -38,9 +54,12 @@ pub fn first_non_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
         DType::F32 => first_float(bytes.as_chunks().0, |word| u32::from_le_bytes(word) & 0x7F80_0000 == 0x7F80_0000),
         DType::F16 => first_float(bytes.as_chunks().0, |word| u16::from_le_bytes(word) & F16 == F16),
         DType::BF16 => first_float(bytes.as_chunks().0, |word| u16::from_le_bytes(word) & 0x7F80 == 0x7F80),
-        DType::Q8_0 | DType::Q4_0 | DType::Q5_0 => first_block(dtype, bytes, &[0]),
-        DType::Q5_1 | DType::Q4_K | DType::Q5_K => first_block(dtype, bytes, &[0, 2]),
-        DType::Q6_K => first_block(dtype, bytes, &[208]),
+        DType::Q8_0 | DType::Q4_0 | DType::Q5_0 | DType::IQ4_NL | DType::IQ4_XS => first_f16(dtype, bytes, &[0]),
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => first_f16(dtype, bytes, &[0, 2]),
+        DType::Q2_K => first_f16(dtype, bytes, &[80, 82]),
+        DType::Q3_K => first_f16(dtype, bytes, &[108]),
+        DType::Q6_K => first_f16(dtype, bytes, &[208]),
+        DType::MXFP4 => first_block(dtype, bytes, |block| block[0] > code_books::MAX_E8M0),
     }
 }
 
@@ -53,37 +72,137 @@ fn first_float<const N: usize>(floats: &[[u8; N]], is_bad: impl Fn([u8; N]) -> b
 }
 
 /// `fields` are the places of the f16 scale and minimum in a block.
-fn first_block(dtype: DType, bytes: &[u8], fields: &[usize]) -> Option<usize> {
-    let is_bad = |block: &[u8]| fields.iter().any(|at| !f16::from_le_bytes([block[*at], block[at + 1]]).is_finite());
+fn first_f16(dtype: DType, bytes: &[u8], fields: &[usize]) -> Option<usize> {
+    first_block(dtype, bytes, |block| {
+        fields.iter().any(|at| !f16::from_le_bytes([block[*at], block[at + 1]]).is_finite())
+    })
+}
+
+fn first_block(dtype: DType, bytes: &[u8], is_bad: impl Fn(&[u8]) -> bool) -> Option<usize> {
     bytes.chunks_exact(dtype.block_bytes()).position(is_bad).map(|at| at * dtype.block_len())
 }
 
-/// Rounds weights into blocks. `weights` holds a whole number of blocks; quantized types want finite weights.
-pub fn quantize(dtype: DType, weights: &[f32]) -> Result<Vec<u8>> {
-    if !weights.len().is_multiple_of(dtype.block_len()) {
-        let (name, block) = (dtype.name(), dtype.block_len());
-        return Err(Error::invalid(format!("{name} wants a multiple of {block} weights, found {}", weights.len())));
+/// How a type is rounded to.
+enum Encoder {
+    /// As the format's own reference does, weights alone.
+    Plain(fn(&[f32], &mut Vec<u8>)),
+    /// With the least error, by how much each weight counts.
+    Weighed(fn(&[f32], &[f32], &mut Vec<u8>)),
+}
+
+/// Rounds whole rows of weights into blocks. `importance` has a value per column, such as the mean square of what the column is
+/// multiplied by: errors count by it. Without it, types that PyPI's `gguf` can round to come out as there, bit for bit, and in
+/// the K types large weights count more.
+///
+/// # Errors
+/// `Invalid` for rows that are no whole blocks, for weights that are no finite numbers or too large for the type, and for
+/// importance that is no finite number of 0 or more; `Unsupported` for types that Trice only reads.
+pub fn quantize(dtype: DType, weights: &[f32], importance: Option<&[f32]>) -> Result<Vec<u8>> {
+    check_weights(dtype, weights)?;
+    if let Some(importance) = importance {
+        check_importance(dtype, weights, importance)?;
     }
-    if dtype.block_len() > 1 && !weights.iter().all(|w| w.is_finite()) {
-        return Err(Error::invalid(format!("{} wants finite weights, found an infinity or NaN", dtype.name())));
-    }
-    let encode_block = match dtype {
-        DType::F32 => encode_f32,
-        DType::F16 => encode_f16,
-        DType::BF16 => encode_bf16,
-        DType::Q8_0 => encode_q8_0,
-        DType::Q4_0 => encode_q4_0,
-        DType::Q5_0 => encode_q5_0,
-        DType::Q5_1 => encode_q5_1,
-        DType::Q4_K | DType::Q5_K | DType::Q6_K => {
-            return Err(Error::unsupported(format!("quantizing to {}", dtype.name())));
+    let encoder = encoder(dtype, importance.is_some())?;
+    let block_len = dtype.block_len();
+    let mut out = Vec::with_capacity(weights.len() / block_len * dtype.block_bytes());
+    for (i, block) in weights.chunks_exact(block_len).enumerate() {
+        match &encoder {
+            Encoder::Plain(encode) => encode(block, &mut out),
+            Encoder::Weighed(encode) => {
+                let columns = importance.map(|all| &all[i * block_len % all.len()..][..block_len]);
+                encode(block, &importance_of(block, columns), &mut out);
+            }
         }
-    };
-    let mut out = Vec::with_capacity(weights.len() / dtype.block_len() * dtype.block_bytes());
-    for block in weights.chunks_exact(dtype.block_len()) {
-        encode_block(block, &mut out);
+    }
+    if !dtype.is_float()
+        && let Some(at) = first_non_finite(dtype, &out)
+    {
+        let (name, largest) = (dtype.name(), range_of(&weights[at..at + block_len]));
+        return Err(Error::invalid(format!("{name} wants weights that its f16 scales reach, found {largest}")));
     }
     Ok(out)
+}
+
+/// Refuses types that Trice only reads.
+///
+/// # Errors
+/// `Unsupported`, naming the type.
+pub fn check_quantizes(dtype: DType) -> Result<()> {
+    encoder(dtype, false).map(|_| ())
+}
+
+fn encoder(dtype: DType, has_importance: bool) -> Result<Encoder> {
+    Ok(match (dtype, has_importance) {
+        (DType::F32, _) => Encoder::Plain(encode_f32),
+        (DType::F16, _) => Encoder::Plain(encode_f16),
+        (DType::BF16, _) => Encoder::Plain(encode_bf16),
+        (DType::Q8_0, false) => Encoder::Plain(legacy::encode_q8_0),
+        (DType::Q4_0, false) => Encoder::Plain(legacy::encode_q4_0),
+        (DType::Q4_1, false) => Encoder::Plain(legacy::encode_q4_1),
+        (DType::Q5_0, false) => Encoder::Plain(legacy::encode_q5_0),
+        (DType::Q5_1, false) => Encoder::Plain(legacy::encode_q5_1),
+        (DType::Q8_0, true) => Encoder::Weighed(legacy::encode_q8_0_weighed),
+        (DType::Q4_0, true) => Encoder::Weighed(legacy::encode_q4_0_weighed),
+        (DType::Q4_1, true) => Encoder::Weighed(legacy::encode_q4_1_weighed),
+        (DType::Q5_0, true) => Encoder::Weighed(legacy::encode_q5_0_weighed),
+        (DType::Q5_1, true) => Encoder::Weighed(legacy::encode_q5_1_weighed),
+        (DType::Q2_K, _) => Encoder::Weighed(k_encode::encode_q2_k),
+        (DType::Q3_K, _) => Encoder::Weighed(k_encode::encode_q3_k),
+        (DType::Q4_K, _) => Encoder::Weighed(k_encode::encode_q4_k),
+        (DType::Q5_K, _) => Encoder::Weighed(k_encode::encode_q5_k),
+        (DType::Q6_K, _) => Encoder::Weighed(k_encode::encode_q6_k),
+        (DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4, _) => {
+            return Err(Error::unsupported(format!("quantizing to {}, which is only read", dtype.name())));
+        }
+    })
+}
+
+fn check_weights(dtype: DType, weights: &[f32]) -> Result<()> {
+    let (name, block) = (dtype.name(), dtype.block_len());
+    if !weights.len().is_multiple_of(block) {
+        return Err(Error::invalid(format!("{name} wants a multiple of {block} weights, found {}", weights.len())));
+    }
+    match weights.iter().find(|w| !w.is_finite()) {
+        Some(found) if !dtype.is_float() => Err(Error::invalid(format!("{name} wants finite weights, found {found}"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_importance(dtype: DType, weights: &[f32], importance: &[f32]) -> Result<()> {
+    let (cols, block) = (importance.len(), dtype.block_len());
+    if cols == 0 || !cols.is_multiple_of(block) || !weights.len().is_multiple_of(cols) {
+        let n = weights.len();
+        return Err(Error::invalid(format!(
+            "importance of whole rows of {block} wanted, found {cols} for {n} weights"
+        )));
+    }
+    match importance.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+        Some(found) => Err(Error::invalid(format!("importance of 0 or more wanted, found {found}"))),
+        None => Ok(()),
+    }
+}
+
+/// How much each weight of a block counts, about 1 at most: as its column does, or else by its square, but even a small one by half
+/// of what an ordinary one does. None counts nothing, since what no calibration text touched may still be used.
+fn importance_of(block: &[f32], columns: Option<&[f32]>) -> Vec<f32> {
+    const LEAST: f32 = 1e-5;
+    let range = range_of(columns.unwrap_or(block));
+    match columns {
+        Some(columns) => columns.iter().map(|value| value / range + LEAST).collect(),
+        None => {
+            let squares = block.iter().map(|x| (x / range).powi(2));
+            let mean = squares.clone().sum::<f32>() / block.len() as f32;
+            squares.map(|square| square + mean + LEAST).collect()
+        }
+    }
+}
+
+/// The greatest magnitude; 1 where all are zeros, so that it divides.
+fn range_of(values: &[f32]) -> f32 {
+    match values.iter().fold(0.0f32, |most, value| most.max(value.abs())) {
+        0.0 => 1.0,
+        range => range,
+    }
 }
 
 /// The f16 at byte `at` of a block.
@@ -107,103 +226,6 @@ fn decode_bf16(block: &[u8], out: &mut Vec<f32>) {
     out.push(f32::from_bits(u32::from(u16::from_le_bytes([block[0], block[1]])) << 16));
 }
 
-fn decode_q8_0(block: &[u8], out: &mut Vec<f32>) {
-    let d = f16_at(block, 0);
-    out.extend(block[2..34].iter().map(|&q| d * f32::from(q as i8)));
-}
-
-/// The 4-bit codes of a legacy block: byte i holds weight i below and weight 16 + i above.
-pub(crate) fn codes_4(nibbles: &[u8]) -> [u8; 32] {
-    let mut codes = [0; 32];
-    for (i, &byte) in nibbles[..16].iter().enumerate() {
-        codes[i] = byte & 15;
-        codes[16 + i] = byte >> 4;
-    }
-    codes
-}
-
-/// Adds bit `i` of `fifth` as the fifth bit of code `i`.
-fn with_fifth_bits(mut codes: [u8; 32], fifth: u32) -> [u8; 32] {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code |= ((fifth >> i & 1) as u8) << 4;
-    }
-    codes
-}
-
-fn decode_q4_0(block: &[u8], out: &mut Vec<f32>) {
-    let d = f16_at(block, 0);
-    out.extend(codes_4(&block[2..]).map(|q| d * (f32::from(q) - 8.0)));
-}
-
-fn decode_q5_0(block: &[u8], out: &mut Vec<f32>) {
-    let d = f16_at(block, 0);
-    let codes = with_fifth_bits(codes_4(&block[6..]), u32_at(block, 2));
-    out.extend(codes.map(|q| d * (f32::from(q) - 16.0)));
-}
-
-fn decode_q5_1(block: &[u8], out: &mut Vec<f32>) {
-    let (d, m) = (f16_at(block, 0), f16_at(block, 2));
-    let codes = with_fifth_bits(codes_4(&block[8..]), u32_at(block, 4));
-    out.extend(codes.map(|q| d * f32::from(q) + m));
-}
-
-/// The 6-bit scale and minimum of sub-block `j` (0..8) from the 12 packed bytes of Q4_K and Q5_K.
-pub(crate) fn scale_min(packed: &[u8], j: usize) -> (u8, u8) {
-    if j < 4 {
-        (packed[j] & 63, packed[j + 4] & 63)
-    } else {
-        (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4)
-    }
-}
-
-/// The 256 4-bit codes of a Q4_K block: four chunks of 32 bytes, each two sub-blocks.
-pub(crate) fn codes_q4_k(block: &[u8]) -> [u8; K_BLOCK] {
-    std::array::from_fn(|i| block[16 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15)
-}
-
-/// The 256 5-bit codes of a Q5_K block: Q4_K's, with bit j of fifth byte l for weight l of sub-block j.
-pub(crate) fn codes_q5_k(block: &[u8]) -> [u8; K_BLOCK] {
-    let fifth = |i: usize| block[16 + i % 32] >> (i / 32) & 1;
-    std::array::from_fn(|i| block[48 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15 | fifth(i) << 4)
-}
-
-fn decode_k_scaled(block: &[u8], codes: &[u8; K_BLOCK], out: &mut Vec<f32>) {
-    let (d, d_min) = (f16_at(block, 0), f16_at(block, 2));
-    for (j, codes) in codes.chunks_exact(32).enumerate() {
-        let (scale, min) = scale_min(&block[4..16], j);
-        let (d, m) = (d * f32::from(scale), d_min * f32::from(min));
-        out.extend(codes.iter().map(|&code| d * f32::from(code) - m));
-    }
-}
-
-fn decode_q4_k(block: &[u8], out: &mut Vec<f32>) {
-    decode_k_scaled(block, &codes_q4_k(block), out);
-}
-
-fn decode_q5_k(block: &[u8], out: &mut Vec<f32>) {
-    decode_k_scaled(block, &codes_q5_k(block), out);
-}
-
-/// The 256 6-bit codes of a Q6_K block: two halves of 128, each four runs of 32.
-pub(crate) fn codes_q6_k(block: &[u8]) -> [u8; K_BLOCK] {
-    let mut codes = [0; K_BLOCK];
-    for (i, code) in codes.iter_mut().enumerate() {
-        let (half, run, l) = (i / 128, i / 32 % 4, i % 32);
-        let low = block[half * 64 + run % 2 * 32 + l] >> (run / 2 * 4) & 15;
-        let high = block[128 + half * 32 + l] >> (run * 2) & 3;
-        *code = low | high << 4;
-    }
-    codes
-}
-
-fn decode_q6_k(block: &[u8], out: &mut Vec<f32>) {
-    let d = f16_at(block, 208);
-    for (i, code) in codes_q6_k(block).into_iter().enumerate() {
-        let scale = f32::from(block[192 + i / 16] as i8);
-        out.push(d * scale * (f32::from(code) - 32.0));
-    }
-}
-
 fn encode_f32(block: &[f32], out: &mut Vec<u8>) {
     out.extend(block[0].to_le_bytes());
 }
@@ -214,65 +236,4 @@ fn encode_f16(block: &[f32], out: &mut Vec<u8>) {
 
 fn encode_bf16(block: &[f32], out: &mut Vec<u8>) {
     out.extend(bf16::from_f32(block[0]).to_le_bytes());
-}
-
-/// 1 / d, and 0 for a block of zeros.
-fn inverse(d: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { 1.0 / d }
-}
-
-fn encode_q8_0(block: &[f32], out: &mut Vec<u8>) {
-    let d = block.iter().fold(0.0f32, |max, w| max.max(w.abs())) / 127.0;
-    let id = inverse(d);
-    out.extend(f16::from_f32(d).to_le_bytes());
-    out.extend(block.iter().map(|w| (w * id).round() as i8 as u8));
-}
-
-/// The first weight of greatest magnitude, with its sign.
-fn extreme(block: &[f32]) -> f32 {
-    block.iter().copied().fold(block[0], |max, w| if w.abs() > max.abs() { w } else { max })
-}
-
-/// Truncated, as the format's authors round: `offset` is half a step above the zero code.
-fn codes_from(block: &[f32], min: f32, id: f32, offset: f32, max_code: u8) -> [u8; 32] {
-    let mut codes = [0; 32];
-    for (code, w) in codes.iter_mut().zip(block) {
-        *code = (((w - min) * id + offset) as u8).min(max_code);
-    }
-    codes
-}
-
-fn push_nibbles(codes: &[u8; 32], out: &mut Vec<u8>) {
-    out.extend((0..16).map(|i| codes[i] & 15 | codes[16 + i] << 4));
-}
-
-/// Bit i: the fifth bit of code i.
-pub(crate) fn fifth_bits(codes: &[u8; 32]) -> u32 {
-    codes.iter().enumerate().fold(0, |bits, (i, code)| bits | u32::from(code >> 4 & 1) << i)
-}
-
-fn encode_q4_0(block: &[f32], out: &mut Vec<u8>) {
-    let d = extreme(block) / -8.0;
-    let codes = codes_from(block, 0.0, inverse(d), 8.5, 15);
-    out.extend(f16::from_f32(d).to_le_bytes());
-    push_nibbles(&codes, out);
-}
-
-fn encode_q5_0(block: &[f32], out: &mut Vec<u8>) {
-    let d = extreme(block) / -16.0;
-    let codes = codes_from(block, 0.0, inverse(d), 16.5, 31);
-    out.extend(f16::from_f32(d).to_le_bytes());
-    out.extend(fifth_bits(&codes).to_le_bytes());
-    push_nibbles(&codes, out);
-}
-
-fn encode_q5_1(block: &[f32], out: &mut Vec<u8>) {
-    let min = block.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let d = (max - min) / 31.0;
-    let codes = codes_from(block, min, inverse(d), 0.5, 31);
-    out.extend(f16::from_f32(d).to_le_bytes());
-    out.extend(f16::from_f32(min).to_le_bytes());
-    out.extend(fifth_bits(&codes).to_le_bytes());
-    push_nibbles(&codes, out);
 }

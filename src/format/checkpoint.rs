@@ -3,7 +3,7 @@
 
 use super::names::Family;
 use super::view::{View, columns_as_rows};
-use super::{Metadata, TensorInfo, blocks, gguf, safetensors};
+use super::{DType, Metadata, TensorInfo, blocks, gguf, safetensors};
 use crate::error::{Error, Result};
 use crate::hub::ModelFiles;
 use crate::source::Source;
@@ -32,6 +32,10 @@ pub struct Checkpoint {
     pub(super) side: BTreeMap<String, Rc<dyn Source>>,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
     pub(super) safetensors_metadata: HashMap<String, String>,
+    /// Types in the files of tensors that are rounded to another as they are read.
+    pub(super) filed: HashMap<String, DType>,
+    /// How much each column of those counts, by name.
+    pub(super) importance: HashMap<String, Vec<f32>>,
 }
 
 impl Checkpoint {
@@ -59,6 +63,8 @@ impl Checkpoint {
             files: files.weights,
             side: files.side,
             safetensors_metadata: HashMap::new(),
+            filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 
@@ -84,12 +90,19 @@ impl Checkpoint {
             files: files.weights,
             side: files.side,
             safetensors_metadata: metadata,
+            filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 
     /// What to call the model.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the files of its weights are called: paths or addresses.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.name())
     }
 
     /// How the model describes itself.
@@ -127,9 +140,33 @@ impl Checkpoint {
         self.tensors().map(|tensor| tensor.n_bytes).sum()
     }
 
-    /// The file's bytes of `n_rows` rows from `first_row`. The caller chooses how many it can hold.
+    /// The bytes of `n_rows` rows from `first_row`, in the tensor's type. The caller chooses how many it can hold.
     pub async fn read_rows(&self, tensor: &TensorInfo, first_row: u64, n_rows: u64) -> Result<Vec<u8>> {
-        let row_bytes = tensor.dtype.row_bytes(tensor.cols()).unwrap_or(0);
+        let Some(&filed) = self.filed.get(&tensor.name) else {
+            return self.read_filed(tensor, tensor.dtype, first_row, n_rows).await;
+        };
+        let bytes = self.read_filed(tensor, filed, first_row, n_rows).await?;
+        self.check_finite(tensor, filed, first_row, &bytes)?;
+        self.round(tensor, filed, &bytes)
+    }
+
+    /// As `read_rows`, refusing rows with weights that are no finite numbers.
+    pub async fn read_finite_rows(&self, tensor: &TensorInfo, first_row: u64, n_rows: u64) -> Result<Vec<u8>> {
+        let bytes = self.read_rows(tensor, first_row, n_rows).await?;
+        self.check_finite(tensor, tensor.dtype, first_row, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn check_finite(&self, tensor: &TensorInfo, dtype: DType, first_row: u64, bytes: &[u8]) -> Result<()> {
+        let Some(at) = blocks::first_non_finite(dtype, bytes) else { return Ok(()) };
+        let (name, row) = (&tensor.name, first_row + at as u64 / tensor.cols());
+        let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
+        Err(Error::format(&self.name, reason))
+    }
+
+    /// The file's bytes of rows, which are of type `filed` there.
+    async fn read_filed(&self, tensor: &TensorInfo, filed: DType, first_row: u64, n_rows: u64) -> Result<Vec<u8>> {
+        let row_bytes = filed.row_bytes(tensor.cols()).unwrap_or(0);
         if first_row.checked_add(n_rows).is_none_or(|end| end > tensor.rows()) {
             let (name, rows) = (&tensor.name, tensor.rows());
             return Err(Error::invalid(format!("tensor {name}: rows {first_row} + {n_rows} wanted, it has {rows}")));

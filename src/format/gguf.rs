@@ -1,10 +1,11 @@
 //! GGUF v2/v3 reader, little-endian: the header alone, by ranged reads, checked once. Whoever holds a `Header` may
 //! trust it. Every count is bounded by a limit and by the bytes left in the file before anything is allocated for it.
-//! Holds no tensor data.
+//! Holds no tensor data. `write` is the way back.
 
 mod parse;
 mod split;
 mod tensors;
+mod write;
 
 use super::{Metadata, TensorInfo};
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::source::Source;
 use parse::{Parser, Stop};
 
 pub(crate) use split::merge_splits;
+pub use write::Writer;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: &[u8; 4] = b"GGUF";

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 pub mod blocks;
 pub mod checkpoint;
 pub mod gguf;
+pub mod mix;
 mod names;
 pub mod planes;
 pub mod random;
+mod rounded;
 pub mod safetensors;
 pub mod view;
 
@@ -28,16 +30,28 @@ pub enum DType {
     Q8_0,
     /// 32 weights: f16 scale, 32 × 4 bit minus 8.
     Q4_0,
+    /// 32 weights: f16 scale and minimum, 32 × 4 bit.
+    Q4_1,
     /// 32 weights: f16 scale, a fifth bit each, 32 × 4 bit; minus 16.
     Q5_0,
     /// 32 weights: f16 scale and minimum, a fifth bit each, 32 × 4 bit.
     Q5_1,
+    /// 256 weights: 16 sub-blocks of 16 with 4-bit scale and minimum, 2-bit codes.
+    Q2_K,
+    /// 256 weights: 16 sub-blocks of 16 with 6-bit scale, 3-bit codes minus 4.
+    Q3_K,
     /// 256 weights: 8 sub-blocks of 32 with 6-bit scale and minimum, 4-bit codes.
     Q4_K,
     /// 256 weights: as Q4_K with a fifth bit each.
     Q5_K,
     /// 256 weights: 16 sub-blocks of 16 with 8-bit scale, 6-bit codes minus 32.
     Q6_K,
+    /// 32 weights: f16 scale, 32 × 4 bit that name one of 16 unevenly spaced numbers.
+    IQ4_NL,
+    /// 256 weights: 8 sub-blocks of 32 with 6-bit scale, codes as in IQ4_NL.
+    IQ4_XS,
+    /// 32 weights: a power of two as scale, 32 floats of 4 bits.
+    MXFP4,
 }
 
 /// One row of the table of types: everything that is a number.
@@ -55,11 +69,17 @@ const DTYPES: &[DTypeFacts] = &[
     DTypeFacts { dtype: DType::BF16, name: "BF16", gguf_id: 30, block_len: 1, block_bytes: 2 },
     DTypeFacts { dtype: DType::Q8_0, name: "Q8_0", gguf_id: 8, block_len: 32, block_bytes: 34 },
     DTypeFacts { dtype: DType::Q4_0, name: "Q4_0", gguf_id: 2, block_len: 32, block_bytes: 18 },
+    DTypeFacts { dtype: DType::Q4_1, name: "Q4_1", gguf_id: 3, block_len: 32, block_bytes: 20 },
     DTypeFacts { dtype: DType::Q5_0, name: "Q5_0", gguf_id: 6, block_len: 32, block_bytes: 22 },
     DTypeFacts { dtype: DType::Q5_1, name: "Q5_1", gguf_id: 7, block_len: 32, block_bytes: 24 },
+    DTypeFacts { dtype: DType::Q2_K, name: "Q2_K", gguf_id: 10, block_len: 256, block_bytes: 84 },
+    DTypeFacts { dtype: DType::Q3_K, name: "Q3_K", gguf_id: 11, block_len: 256, block_bytes: 110 },
     DTypeFacts { dtype: DType::Q4_K, name: "Q4_K", gguf_id: 12, block_len: 256, block_bytes: 144 },
     DTypeFacts { dtype: DType::Q5_K, name: "Q5_K", gguf_id: 13, block_len: 256, block_bytes: 176 },
     DTypeFacts { dtype: DType::Q6_K, name: "Q6_K", gguf_id: 14, block_len: 256, block_bytes: 210 },
+    DTypeFacts { dtype: DType::IQ4_NL, name: "IQ4_NL", gguf_id: 20, block_len: 32, block_bytes: 18 },
+    DTypeFacts { dtype: DType::IQ4_XS, name: "IQ4_XS", gguf_id: 23, block_len: 256, block_bytes: 136 },
+    DTypeFacts { dtype: DType::MXFP4, name: "MXFP4", gguf_id: 39, block_len: 32, block_bytes: 17 },
 ];
 
 impl DType {

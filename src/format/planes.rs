@@ -8,8 +8,13 @@
 //! tile)`. So a thread that owns a quad reads all it needs of a field in whole units, and eight neighbours 128 bytes in a row.
 //! Rows are padded with zeros to whole tiles, columns to whole steps.
 
+mod pack;
+mod unpack;
+
+pub use unpack::unpack;
+
 use super::DType;
-use super::blocks::{self, K_BLOCK};
+use super::blocks::K_BLOCK;
 use crate::error::{Error, Result};
 
 /// Weights per granule.
@@ -115,6 +120,9 @@ fn planes_of(dtype: DType) -> &'static [Plane] {
     const fn per_granule(bytes: usize) -> Plane {
         Plane { granules: 1, bytes }
     }
+    const fn per_half_k_block(bytes: usize) -> Plane {
+        Plane { granules: K_BLOCK / GRANULE / 2, bytes }
+    }
     const fn per_k_block(bytes: usize) -> Plane {
         Plane { granules: K_BLOCK / GRANULE, bytes }
     }
@@ -123,13 +131,23 @@ fn planes_of(dtype: DType) -> &'static [Plane] {
         DType::F16 | DType::BF16 => const { &[per_granule(64)] },
         // codes, scale
         DType::Q8_0 => const { &[per_granule(32), per_granule(2)] },
-        DType::Q4_0 => const { &[per_granule(16), per_granule(2)] },
+        DType::Q4_0 | DType::IQ4_NL => const { &[per_granule(16), per_granule(2)] },
+        // codes, scale as the upper half of an f32
+        DType::MXFP4 => const { &[per_granule(16), per_granule(2)] },
+        // codes, scale and minimum
+        DType::Q4_1 => const { &[per_granule(16), per_granule(4)] },
         // low nibbles, scale (and minimum), fifth bits
         DType::Q5_0 => const { &[per_granule(16), per_granule(2), per_granule(4)] },
         DType::Q5_1 => const { &[per_granule(16), per_granule(4), per_granule(4)] },
         // low nibbles, 6-bit scale and minimum as bytes, their f16 factors, fifth bits
         DType::Q4_K => const { &[per_granule(16), per_granule(2), per_k_block(4)] },
         DType::Q5_K => const { &[per_granule(16), per_granule(2), per_k_block(4), per_granule(4)] },
+        // codes of two bits, 2 bytes of a 4-bit scale and minimum, their f16 factors
+        DType::Q2_K => const { &[per_granule(8), per_granule(2), per_k_block(4)] },
+        // lower two bits, 2 signed scales, their f16 factor and two bytes of zeros, third bits
+        DType::Q3_K => const { &[per_granule(8), per_granule(2), per_k_block(4), per_granule(4)] },
+        // codes, 4 signed scales, their f16 factor and two bytes of zeros
+        DType::IQ4_XS => const { &[per_granule(16), per_half_k_block(4), per_k_block(4)] },
         // low nibbles, 2 signed scales, their f16 factor and two bytes of zeros, upper two bits
         DType::Q6_K => const { &[per_granule(16), per_granule(2), per_k_block(4), per_granule(8)] },
     }
@@ -216,154 +234,7 @@ pub fn repack(dtype: DType, cols: usize, rows: &[u8], order: RowOrder) -> Vec<Ve
                 }
             }
         };
-        put_row(dtype, &rows[from..from + row_bytes], &mut put);
+        pack::put_row(dtype, &rows[from..from + row_bytes], &mut put);
     }
     out
-}
-
-/// Hands out the fields of a row: `put(plane, granule, bytes)`.
-fn put_row(dtype: DType, row: &[u8], put: &mut dyn FnMut(usize, usize, &[u8])) {
-    let per_granule = if dtype.block_len() == 1 { GRANULE } else { 1 } * dtype.block_bytes();
-    for (i, block) in row.chunks(per_granule).enumerate() {
-        match dtype {
-            DType::F32 | DType::F16 | DType::BF16 => put(0, i, block),
-            DType::Q8_0 => {
-                put(0, i, &block[2..]);
-                put(1, i, &block[..2]);
-            }
-            DType::Q4_0 => {
-                put(0, i, &pack_nibbles(&blocks::codes_4(&block[2..])));
-                put(1, i, &block[..2]);
-            }
-            DType::Q5_0 => {
-                put(0, i, &pack_nibbles(&blocks::codes_4(&block[6..])));
-                put(1, i, &block[..2]);
-                put(2, i, &block[2..6]);
-            }
-            DType::Q5_1 => {
-                put(0, i, &pack_nibbles(&blocks::codes_4(&block[8..])));
-                put(1, i, &block[..4]);
-                put(2, i, &block[4..8]);
-            }
-            DType::Q4_K | DType::Q5_K => put_k_block(dtype, i, block, put),
-            DType::Q6_K => put_q6_k(i, block, put),
-        }
-    }
-}
-
-/// Q4_K and Q5_K: header, 6-bit scales, (fifth bits,) nibbles.
-fn put_k_block(dtype: DType, i: usize, block: &[u8], put: &mut dyn FnMut(usize, usize, &[u8])) {
-    let codes = if dtype == DType::Q4_K { blocks::codes_q4_k(block) } else { blocks::codes_q5_k(block) };
-    put(2, i * 8, &block[..4]);
-    for (s, codes) in codes.as_chunks::<GRANULE>().0.iter().enumerate() {
-        let (scale, min) = blocks::scale_min(&block[4..16], s);
-        put(0, i * 8 + s, &pack_nibbles(codes));
-        put(1, i * 8 + s, &[scale, min]);
-        if dtype == DType::Q5_K {
-            put(3, i * 8 + s, &blocks::fifth_bits(codes).to_le_bytes());
-        }
-    }
-}
-
-fn put_q6_k(i: usize, block: &[u8], put: &mut dyn FnMut(usize, usize, &[u8])) {
-    put(2, i * 8, &block[208..]);
-    for (s, codes) in blocks::codes_q6_k(block).as_chunks::<GRANULE>().0.iter().enumerate() {
-        put(0, i * 8 + s, &pack_nibbles(codes));
-        put(1, i * 8 + s, &block[192 + 2 * s..][..2]);
-        put(3, i * 8 + s, &pack_upper_bits(codes));
-    }
-}
-
-/// The low four bits of 32 codes: byte b of word j holds weight 8j + b below and weight 8j + 4 + b above, so that
-/// masking a word gives four consecutive weights.
-fn pack_nibbles(codes: &[u8; GRANULE]) -> [u8; 16] {
-    let mut out = [0; 16];
-    for (i, byte) in out.iter_mut().enumerate() {
-        let (word, b) = (i / 4, i % 4);
-        *byte = codes[8 * word + b] & 15 | codes[8 * word + 4 + b] << 4;
-    }
-    out
-}
-
-/// Bits 4 and 5 of 32 codes: byte b of word h holds those of weights 16h + b, + 4, + 8, + 12, lowest first.
-fn pack_upper_bits(codes: &[u8; GRANULE]) -> [u8; 8] {
-    let mut out = [0; 8];
-    for (i, byte) in out.iter_mut().enumerate() {
-        let (word, b) = (i / 4, i % 4);
-        *byte = (0..4).fold(0, |bits, t| bits | (codes[16 * word + 4 * t + b] >> 4 & 3) << (2 * t));
-    }
-    out
-}
-
-/// The f32 weights `(rows, cols)` of a packed buffer, in the order of its rows: the CPU twin of the shaders in `weights/`, for
-/// tests.
-pub fn unpack(layout: &PlaneLayout, planes: &[u8]) -> Vec<f32> {
-    let granules = n_granules(layout.cols);
-    let mut out = Vec::with_capacity((layout.rows * layout.cols) as usize);
-    for row in 0..layout.rows as usize {
-        let end = out.len() + layout.cols as usize;
-        for granule in 0..granules {
-            let field = |i: usize| {
-                let plane = planes_of(layout.dtype)[i];
-                let mut bytes = vec![0; plane.bytes];
-                for (at, to, len) in plane.runs(granules, row, granule) {
-                    let at = layout.planes[i] as usize * UNIT + at;
-                    bytes[to..to + len].copy_from_slice(&planes[at..at + len]);
-                }
-                bytes
-            };
-            unpack_granule(layout.dtype, &field, &mut out);
-        }
-        out.truncate(end);
-    }
-    out
-}
-
-/// Appends the 32 weights of a granule, whose fields `field` gives by plane.
-fn unpack_granule(dtype: DType, field: &dyn Fn(usize) -> Vec<u8>, out: &mut Vec<f32>) {
-    let codes = unpack_nibbles(&field(0));
-    let with_fifth =
-        |bits: Vec<u8>| std::array::from_fn::<u8, GRANULE, _>(|i| codes[i] | (bits[i / 8] >> (i % 8) & 1) << 4);
-    let scaled =
-        |codes: [u8; GRANULE], d: f32, m: f32, out: &mut Vec<f32>| out.extend(codes.map(|q| d * f32::from(q) + m));
-    let centred = |codes: [u8; GRANULE], d: f32, zero: f32, out: &mut Vec<f32>| {
-        out.extend(codes.map(|q| d * (f32::from(q) - zero)));
-    };
-    let k_scale = || {
-        let (scales, factors) = (field(1), field(2));
-        (blocks::f16_at(&factors, 0) * f32::from(scales[0]), -blocks::f16_at(&factors, 2) * f32::from(scales[1]))
-    };
-    match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => out.extend(blocks::dequantize(dtype, &field(0))),
-        DType::Q8_0 => {
-            let d = blocks::f16_at(&field(1), 0);
-            out.extend(field(0).iter().map(|&q| d * f32::from(q as i8)));
-        }
-        DType::Q4_0 => centred(codes, blocks::f16_at(&field(1), 0), 8.0, out),
-        DType::Q5_0 => centred(with_fifth(field(2)), blocks::f16_at(&field(1), 0), 16.0, out),
-        DType::Q5_1 => {
-            let dm = field(1);
-            scaled(with_fifth(field(2)), blocks::f16_at(&dm, 0), blocks::f16_at(&dm, 2), out);
-        }
-        DType::Q4_K => {
-            let (d, m) = k_scale();
-            scaled(codes, d, m, out);
-        }
-        DType::Q5_K => {
-            let (d, m) = k_scale();
-            scaled(with_fifth(field(3)), d, m, out);
-        }
-        DType::Q6_K => {
-            let (scales, d, upper) = (field(1), blocks::f16_at(&field(2), 0), field(3));
-            out.extend(codes.iter().enumerate().map(|(i, &low)| {
-                let code = low | (upper[i / 16 * 4 + i % 4] >> (i % 16 / 4 * 2) & 3) << 4;
-                d * f32::from(scales[i / 16] as i8) * (f32::from(code) - 32.0)
-            }));
-        }
-    }
-}
-
-/// The inverse of `pack_nibbles`.
-fn unpack_nibbles(packed: &[u8]) -> [u8; GRANULE] {
-    std::array::from_fn(|i| packed[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15)
 }

@@ -6,6 +6,7 @@ mod vocab;
 mod weights;
 
 use super::checkpoint::{Checkpoint, Config};
+use super::mix::Mix;
 use super::view::View;
 use super::{DType, Metadata, TensorInfo, Value};
 use crate::error::{Error, Result};
@@ -57,15 +58,6 @@ const SHAPES: &[Shape] = &[
     },
 ];
 
-/// Which type each matrix gets.
-#[derive(Clone, Copy)]
-enum Mix {
-    /// One type wherever it fits.
-    Plain(DType),
-    /// Q4_K, with Q6_K for half of `attn_v` and `ffn_down`.
-    Q4KM,
-}
-
 impl Checkpoint {
     /// A model without files: `SHAPE[:QUANT]`, with or without `random:` before it.
     pub fn random(spec: &str) -> Result<Self> {
@@ -90,6 +82,8 @@ impl Checkpoint {
             side: BTreeMap::new(),
             tensors,
             safetensors_metadata: HashMap::new(),
+            filed: HashMap::new(),
+            importance: HashMap::new(),
         })
     }
 }
@@ -101,37 +95,8 @@ fn parse(spec: &str) -> Result<(&'static Shape, Mix)> {
         let names: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
         return Err(Error::invalid(format!("a random model's shape of {} wanted, found {name:?}", names.join(", "))));
     };
-    let mix = match (quant, shape.kind) {
-        (None, Kind::Decoder) => Mix::Plain(DType::Q4_0),
-        (None, Kind::Encoder) => Mix::Plain(DType::F16),
-        (Some(quant), _) if quant.eq_ignore_ascii_case("Q4_K_M") => Mix::Q4KM,
-        (Some(quant), _) => Mix::Plain(DType::from_name(quant).ok_or_else(|| {
-            let names: Vec<&str> = DType::all().map(DType::name).collect();
-            Error::invalid(format!("a type of {} or Q4_K_M wanted, found {quant:?}", names.join(", ")))
-        })?),
-    };
-    Ok((shape, mix))
-}
-
-/// The type of a matrix: as in llama.cpp, K types fall back where rows are no multiple of 256.
-fn dtype_for(name: &str, mix: Mix, cols: u64, layer: u64, n_layers: u64) -> DType {
-    let wanted = match mix {
-        Mix::Plain(dtype) if dtype.block_len() == 1 => return dtype,
-        Mix::Plain(DType::Q8_0) => return DType::Q8_0,
-        _ if name.starts_with("token_embd") => DType::Q6_K,
-        Mix::Plain(dtype) => dtype,
-        Mix::Q4KM => {
-            let sensitive = name.contains("attn_v") || name.contains("ffn_down");
-            let outer_layer = layer < n_layers / 8 || layer >= 7 * n_layers / 8 || layer % 3 == 2;
-            if sensitive && outer_layer { DType::Q6_K } else { DType::Q4_K }
-        }
-    };
-    match wanted {
-        _ if cols.is_multiple_of(wanted.block_len() as u64) => wanted,
-        DType::Q4_K => DType::Q5_0,
-        DType::Q5_K => DType::Q5_1,
-        _ => DType::Q8_0,
-    }
+    let default = if shape.kind == Kind::Decoder { "Q4_0" } else { "F16" };
+    Ok((shape, Mix::from_name(quant.unwrap_or(default))?))
 }
 
 type Description = (String, Vec<u64>, DType, Fill);
@@ -140,10 +105,10 @@ type Description = (String, Vec<u64>, DType, Fill);
 fn describe(shape: &Shape, mix: Mix) -> Vec<Description> {
     let mut out = Vec::new();
     let dim = shape.dim;
-    let matrix = |name: &str, rows: u64, cols: u64, layer: u64| {
-        (format!("{name}.weight"), vec![rows, cols], dtype_for(name, mix, cols, layer, shape.n_layers), Fill::Random)
+    let matrix = |name: &str, rows: u64, cols: u64| {
+        (format!("{name}.weight"), vec![rows, cols], mix.dtype_of(name, cols, shape.n_layers), Fill::Random)
     };
-    out.push(matrix("token_embd", shape.vocab_size, dim, 0));
+    out.push(matrix("token_embd", shape.vocab_size, dim));
     match shape.kind {
         Kind::Decoder => out.push(constant("output_norm.weight", dim, 1.0)),
         Kind::Encoder => {
@@ -159,7 +124,7 @@ fn describe(shape: &Shape, mix: Mix) -> Vec<Description> {
         let block = |name: &str| format!("blk.{layer}.{name}");
         let matrices = attention.iter().chain(mlp.iter().skip(usize::from(shape.kind == Kind::Encoder)));
         for &(name, rows, cols) in matrices {
-            out.push(matrix(&block(name), rows, cols, layer));
+            out.push(matrix(&block(name), rows, cols));
             if shape.kind == Kind::Encoder {
                 out.push(constant(&format!("{}.bias", block(name)), rows, 0.0));
             }
@@ -296,7 +261,7 @@ mod tests {
 
     #[test]
     fn refuses_unknown_shapes_and_types() {
-        for spec in ["", "random:", "7b", "15m:Q3_K", "15m:Q4_0:x"] {
+        for spec in ["", "random:", "7b", "15m:Q9_0", "15m:Q4_0:x"] {
             assert!(matches!(Checkpoint::random(spec), Err(Error::Invalid { .. })), "{spec:?}");
         }
     }

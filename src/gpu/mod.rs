@@ -156,9 +156,14 @@ struct Trouble {
 
 /// A buffer on the device. Cloning shares it; the memory goes when the last clone goes.
 #[derive(Clone, Debug)]
-pub struct Buffer(Rc<wgpu::Buffer>);
+pub struct Buffer(Rc<wgpu::Buffer>, Rc<str>);
 
 impl Buffer {
+    /// What it was called when it was made: of a matrix, its first tensor's name.
+    pub fn label(&self) -> &str {
+        &self.1
+    }
+
     /// Its size in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.0.size()
@@ -409,7 +414,7 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         };
-        Buffer(Rc::new(self.device.create_buffer(&descriptor)))
+        Buffer(Rc::new(self.device.create_buffer(&descriptor)), label.into())
     }
 
     /// A buffer the host can read `n_bytes` from.

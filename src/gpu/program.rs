@@ -154,6 +154,7 @@ impl Recording {
 struct Step {
     pipeline: Rc<Pipeline>,
     bind_group: wgpu::BindGroup,
+    buffers: Vec<Buffer>,
     grid: Grid,
     label: Label,
     work: Work,
@@ -191,6 +192,16 @@ impl Program {
         self.steps.iter().map(|step| &step.label)
     }
 
+    /// The shader of dispatch `i`.
+    pub(crate) fn label(&self, i: usize) -> &Label {
+        &self.steps[i].label
+    }
+
+    /// What dispatch `i` reads and writes, in the order of its kernel's bindings.
+    pub(crate) fn buffers(&self, i: usize) -> &[Buffer] {
+        &self.steps[i].buffers
+    }
+
     /// What all of them have to do on `extent`.
     pub fn cost(&self, extent: &Extent) -> Cost {
         self.steps.iter().map(|step| step.work.evaluate(extent)).sum()
@@ -218,7 +229,8 @@ impl Program {
             let bind_group = bind(gpu, &pipeline.layout, dispatch, &params, at as u64);
             let label = Label { kernel: dispatch.kernel.name, variant: dispatch.variant.label() };
             let (grid, work) = (dispatch.grid, dispatch.work);
-            steps.push(Step { pipeline, bind_group, grid, label, work });
+            let buffers = dispatch.buffers.clone();
+            steps.push(Step { pipeline, bind_group, buffers, grid, label, work });
         }
         gpu.write(&params, 0, &slots);
         Ok(Self { steps, at_work: Cell::new(u32::MAX) })

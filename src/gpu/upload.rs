@@ -3,7 +3,6 @@
 
 use super::{Buffer, Gpu, Mark};
 use crate::error::{Error, Result};
-use crate::format::blocks::first_non_finite;
 use crate::format::planes::{PlaneLayout, RowOrder, TILE_ROWS, repack};
 use crate::format::{Checkpoint, DType, TensorInfo};
 use crate::source::Started;
@@ -225,7 +224,7 @@ impl Piece<'_> {
             Self::Rows { stack, ranges, order, layout, to_row, .. } => {
                 let mut bytes = Vec::new();
                 for (info, first, n_rows) in ranges.iter().flat_map(|rows| stack.among(rows.clone())) {
-                    let rows = read_rows(checkpoint, info, first, n_rows).await?;
+                    let rows = checkpoint.read_finite_rows(info, first, n_rows).await?;
                     if bytes.is_empty() { bytes = rows } else { bytes.extend(rows) }
                 }
                 let planes = repack(layout.dtype, layout.cols as usize, &bytes, *order);
@@ -238,15 +237,4 @@ impl Piece<'_> {
             }
         }
     }
-}
-
-/// The file's bytes of a tensor's rows, whose weights are all finite.
-async fn read_rows(checkpoint: &Checkpoint, info: &TensorInfo, first: u64, n_rows: u64) -> Result<Vec<u8>> {
-    let bytes = checkpoint.read_rows(info, first, n_rows).await?;
-    if let Some(at) = first_non_finite(info.dtype, &bytes) {
-        let (name, row) = (&info.name, first + at as u64 / info.cols());
-        let reason = format!("tensor {name}: finite weights wanted, row {row} holds an infinity or NaN");
-        return Err(Error::format(checkpoint.name(), reason));
-    }
-    Ok(bytes)
 }

@@ -206,6 +206,13 @@ impl Scaling {
         }
     }
 
+    /// What the frequency of each pair is divided by: a GGUF's `rope_freqs`, which says all that Llama 3's scaling does.
+    pub fn factors(&self, theta: f64, rotated: u32) -> Vec<f32> {
+        let n = rotated as usize / 2;
+        let frequency = |i: usize| theta.powf(-2.0 * i as f64 / f64::from(rotated));
+        (0..n).map(|i| (frequency(i) / self.stretch(frequency(i), i, n, theta, 0)) as f32).collect()
+    }
+
     /// The table `(context_len, rotated / 2)` of (cosine, sine).
     pub fn table(&self, theta: f64, rotated: u32, context_len: u32) -> Vec<[f32; 2]> {
         let n = rotated as usize / 2;
@@ -234,6 +241,10 @@ mod tests {
         let scaling = Scaling::llama3(8.0, 1.0, 4.0, 8192.0).unwrap();
         assert_eq!(scaling.stretch(1.0, 0, 64, 5e5, 1), 1.0);
         assert_eq!(scaling.stretch(1e-6, 63, 64, 5e5, 1), 1e-6 / 8.0);
+        let as_factors = Scaling::Factors(scaling.factors(5e5, 64));
+        let (table, wanted) = (as_factors.table(5e5, 64, 100), scaling.table(5e5, 64, 100));
+        let is_near = |(a, b): (&[f32; 2], &[f32; 2])| (a[0] - b[0]).abs() < 1e-5 && (a[1] - b[1]).abs() < 1e-5;
+        assert!(table.iter().zip(&wanted).all(is_near));
     }
 
     #[test]

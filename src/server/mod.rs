@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use trice::format::mix::Mix;
 use trice::session::{Cancel, LoadOptions};
 
 mod answer;
@@ -49,6 +50,8 @@ pub(crate) struct ServerOptions {
     /// Nobody named a model: the page is worth serving without any.
     pub(crate) models_are_defaults: bool,
     pub(crate) load: LoadOptions,
+    /// What float weights are rounded to.
+    pub(crate) load_as: Option<Mix>,
     /// The model that drafts for every decoder.
     pub(crate) draft: Option<String>,
     pub(crate) device: Option<String>,

@@ -62,6 +62,21 @@ impl std::fmt::Debug for ChatTemplate {
     }
 }
 
+/// The text of a template, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The template.
+    pub text: String,
+    /// What to call it in messages.
+    pub file: String,
+}
+
+impl Source {
+    fn new(text: String, file: &str) -> Self {
+        Self { text, file: file.to_owned() }
+    }
+}
+
 impl ChatTemplate {
     /// Compiles a template; `name` is what to call it in messages.
     pub fn new(source: &str, name: &str) -> Result<Self> {
@@ -77,35 +92,37 @@ impl ChatTemplate {
         Ok(self)
     }
 
-    /// The template of an opened model: a GGUF's own, else `chat_template.jinja`, else the one in
-    /// `tokenizer_config.json`; none when the model has none.
+    /// The template of an opened model; none when the model has none.
     pub async fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
-        if let Config::Gguf(metadata) = checkpoint.config() {
-            let named = |key: &str| metadata.string(key).map(|source| (source.to_owned(), checkpoint.name()));
-            return Self::from_sources(named("tokenizer.chat_template"), named("tokenizer.chat_template.tool_use"));
-        }
-        let side = async |name: &'static str| -> Result<Option<(String, &'static str)>> {
-            let bytes = checkpoint.side_text(name).await?;
-            Ok(bytes.map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), name)))
-        };
-        if let Some(source) = side("chat_template.jinja").await? {
-            return Self::from_sources(Some(source), side("additional_chat_templates/tool_use.jinja").await?);
-        }
-        let name = "tokenizer_config.json";
-        let Some(bytes) = checkpoint.side_text(name).await? else { return Ok(None) };
-        let config = precheck::parse(name, &bytes)?;
-        let named = |key| source_in_config(&config, key).map(|source| (source.to_owned(), name));
-        Self::from_sources(named(DEFAULT), named(TOOL_USE))
-    }
-
-    /// Each source with what to call it; a model with a template for tools alone has none.
-    fn from_sources(default: Option<(String, &str)>, tool_use: Option<(String, &str)>) -> Result<Option<Self>> {
-        let Some((source, name)) = default else { return Ok(None) };
-        let template = Self::new(&source, name)?;
+        // A model with a template for tools alone has none.
+        let (Some(source), tool_use) = Self::sources(checkpoint).await? else { return Ok(None) };
+        let template = Self::new(&source.text, &source.file)?;
         match tool_use {
-            Some((source, name)) => template.with_tool_use(&source, name).map(Some),
+            Some(source) => template.with_tool_use(&source.text, &source.file).map(Some),
             None => Ok(Some(template)),
         }
+    }
+
+    /// An opened model's template and its template for tools: a GGUF's own, else `chat_template.jinja`, else the one in
+    /// `tokenizer_config.json`.
+    pub async fn sources(checkpoint: &Checkpoint) -> Result<(Option<Source>, Option<Source>)> {
+        if let Config::Gguf(metadata) = checkpoint.config() {
+            let named =
+                |key: &str| metadata.string(key).map(|source| Source::new(source.to_owned(), checkpoint.name()));
+            return Ok((named("tokenizer.chat_template"), named("tokenizer.chat_template.tool_use")));
+        }
+        let side = async |name: &'static str| -> Result<Option<Source>> {
+            let bytes = checkpoint.side_text(name).await?;
+            Ok(bytes.map(|bytes| Source::new(String::from_utf8_lossy(&bytes).into_owned(), name)))
+        };
+        if let Some(source) = side("chat_template.jinja").await? {
+            return Ok((Some(source), side("additional_chat_templates/tool_use.jinja").await?));
+        }
+        let name = "tokenizer_config.json";
+        let Some(bytes) = checkpoint.side_text(name).await? else { return Ok((None, None)) };
+        let config = precheck::parse(name, &bytes)?;
+        let named = |key| source_in_config(&config, key).map(|source| Source::new(source.to_owned(), name));
+        Ok((named(DEFAULT), named(TOOL_USE)))
     }
 
     /// The prompt for these messages: each a `Message`, or JSON with the further keys that templates read (`tool_calls`,

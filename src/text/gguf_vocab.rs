@@ -12,39 +12,41 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-mod key {
-    pub(super) const MODEL: &str = "tokenizer.ggml.model";
-    pub(super) const PRE: &str = "tokenizer.ggml.pre";
-    pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
-    pub(super) const SCORES: &str = "tokenizer.ggml.scores";
-    pub(super) const TYPES: &str = "tokenizer.ggml.token_type";
-    pub(super) const MERGES: &str = "tokenizer.ggml.merges";
-    pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-    pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
-    pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
-    pub(super) const MERGES_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
-    pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
-    pub(super) const LOWER_CASE: &str = "tokenizer.ggml.normalizer.lowercase";
-    pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
-    pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
-    pub(super) const EOT: &str = "tokenizer.ggml.eot_token_id";
-    pub(super) const EOM: &str = "tokenizer.ggml.eom_token_id";
-    pub(super) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-    pub(super) const CLS: &str = "tokenizer.ggml.cls_token_id";
+pub(super) mod key {
+    pub(in crate::text) const MODEL: &str = "tokenizer.ggml.model";
+    pub(in crate::text) const PRE: &str = "tokenizer.ggml.pre";
+    pub(in crate::text) const TOKENS: &str = "tokenizer.ggml.tokens";
+    pub(in crate::text) const SCORES: &str = "tokenizer.ggml.scores";
+    pub(in crate::text) const TYPES: &str = "tokenizer.ggml.token_type";
+    pub(in crate::text) const MERGES: &str = "tokenizer.ggml.merges";
+    pub(in crate::text) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+    pub(in crate::text) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+    pub(in crate::text) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+    pub(in crate::text) const MERGES_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
+    pub(in crate::text) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    pub(in crate::text) const LOWER_CASE: &str = "tokenizer.ggml.normalizer.lowercase";
+    pub(in crate::text) const BOS: &str = "tokenizer.ggml.bos_token_id";
+    pub(in crate::text) const EOS: &str = "tokenizer.ggml.eos_token_id";
+    pub(in crate::text) const EOT: &str = "tokenizer.ggml.eot_token_id";
+    pub(in crate::text) const EOM: &str = "tokenizer.ggml.eom_token_id";
+    pub(in crate::text) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+    pub(in crate::text) const CLS: &str = "tokenizer.ggml.cls_token_id";
     /// Spelled so in the format.
-    pub(super) const SEP: &str = "tokenizer.ggml.seperator_token_id";
+    pub(in crate::text) const SEP: &str = "tokenizer.ggml.seperator_token_id";
 }
 
 /// Values of `tokenizer.ggml.token_type`.
-mod token_type {
-    pub(super) const UNKNOWN: i64 = 2;
-    pub(super) const CONTROL: i64 = 3;
-    pub(super) const USER_DEFINED: i64 = 4;
-    pub(super) const BYTE: i64 = 6;
+pub(super) mod token_type {
+    pub(in crate::text) const NORMAL: i64 = 1;
+    pub(in crate::text) const UNKNOWN: i64 = 2;
+    pub(in crate::text) const CONTROL: i64 = 3;
+    pub(in crate::text) const USER_DEFINED: i64 = 4;
+    pub(in crate::text) const UNUSED: i64 = 5;
+    pub(in crate::text) const BYTE: i64 = 6;
 }
 
 /// Spaces that SentencePiece writes into tokens.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 /// The unknown token of a unigram vocabulary that names none, as T5 has it.
 const UNIGRAM_UNKNOWN: u64 = 2;
 /// Longer tokens of a SentencePiece vocabulary are not taken apart into merges; real ones have at most 64 bytes.
@@ -121,7 +123,7 @@ impl<'a> GgufVocab<'a> {
     }
 
     fn token_type(&self, id: usize) -> i64 {
-        self.types.get(id).copied().unwrap_or(1)
+        self.types.get(id).copied().unwrap_or(token_type::NORMAL)
     }
 
     /// Control tokens are special; so are user-defined ones that look like control, so that no text can forge them.
@@ -329,7 +331,7 @@ fn added_token(id: usize, text: &str, special: bool) -> Value {
 }
 
 /// Parts of a merge are separated by the first space that is not the first character.
-fn merge_pair(merge: &str) -> [&str; 2] {
+pub(super) fn merge_pair(merge: &str) -> [&str; 2] {
     let first = merge.chars().next().map_or(0, char::len_utf8);
     match merge[first..].find(' ') {
         Some(at) => [&merge[..first + at], &merge[first + at + 1..]],

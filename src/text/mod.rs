@@ -2,6 +2,7 @@
 
 pub mod chat;
 mod date;
+mod gguf_keys;
 mod gguf_vocab;
 mod jinja;
 mod marks;
@@ -14,6 +15,7 @@ pub mod stream;
 pub mod tokenizer;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
+pub use gguf_keys::gguf_keys;
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Tokenizer};

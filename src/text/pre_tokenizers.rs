@@ -13,7 +13,7 @@ pub(super) struct PreTokenizer {
     pub(super) adds_bos: bool,
 }
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -34,7 +34,8 @@ const JAIS2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
 /// Everything between spaces and the punctuation of BLOOM's languages.
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
-const DIGIT: &str = r"\p{N}";
+/// Digits, each a word.
+pub(super) const DIGIT: &str = r"\p{N}";
 const THREE_DIGITS: &str = r"\p{N}{1,3}";
 /// Threes of digits counted from the end of the number.
 const THREES_FROM_THE_END: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
@@ -137,6 +138,11 @@ impl PreTokenizer {
     /// The rule that `tokenizer.ggml.pre` names.
     pub(super) fn named(name: &str) -> Option<Self> {
         NAMES.iter().find(|(names, _)| names.contains(&name)).map(|(_, rule)| *rule)
+    }
+
+    /// The first name under which a vocabulary is split by these patterns.
+    pub(super) fn name_of(patterns: &[String]) -> Option<&'static str> {
+        NAMES.iter().find(|(_, rule)| rule.patterns == patterns).map(|(names, _)| names[0])
     }
 
     /// All names, for messages.

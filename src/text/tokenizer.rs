@@ -263,6 +263,11 @@ impl Tokenizer {
         self.pieces.len()
     }
 
+    /// What stands around texts and ends answers.
+    pub(super) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
     /// The texts of the special tokens.
     pub fn special_tokens(&self) -> &[String] {
         &self.specials

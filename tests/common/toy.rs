@@ -203,7 +203,7 @@ impl Toy {
 
     /// Replaces a tensor, rounding `weights` to `dtype`.
     pub fn weights(self, name: &str, dtype: DType, shape: &[u64], weights: &[f32]) -> Self {
-        self.tensor(name, dtype, shape, blocks::quantize(dtype, weights).unwrap())
+        self.tensor(name, dtype, shape, blocks::quantize(dtype, weights, None).unwrap())
     }
 
     /// Replaces a tensor by file bytes.

@@ -4,8 +4,8 @@
     pip install -r requirements.txt
     python3 gguf_types.py          # rewrites gguf_types.gguf and gguf_types.f32 beside this script
 
-The tensors are named after their types, 5 x 512 each. The legacy types and the floats are quantized from the F32
-tensor by `gguf`; the K types, for which it has no quantizer, are random bits with small scales. `gguf_types.f32` holds
+The tensors are named after their types, 5 x 512 each. The floats, the legacy types and MXFP4 are quantized from the F32
+tensor by `gguf`; the others, for which it has no quantizer, are random bits with small scales. `gguf_types.f32` holds
 the decoded tensors (little-endian f32) in the order of the file.
 """
 import os
@@ -16,8 +16,13 @@ from gguf import GGMLQuantizationType as T
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS, COLS = 5, 512
-QUANTIZED = [T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q5_0, T.Q5_1]
-K_TYPES = {T.Q4_K: 144, T.Q5_K: 176, T.Q6_K: 210}
+# In the order of Trice's own table.
+TYPES = [
+    *(T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1),
+    *(T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K, T.IQ4_NL, T.IQ4_XS, T.MXFP4),
+]
+# Types of random blocks: where each keeps its f16 scale (and minimum).
+RANDOM = {T.Q2_K: (80, 82), T.Q3_K: (108,), T.Q4_K: (0, 2), T.Q5_K: (0, 2), T.Q6_K: (208,), T.IQ4_NL: (0,), T.IQ4_XS: (0,)}
 
 
 def f32_weights(rng):
@@ -33,13 +38,12 @@ def f32_weights(rng):
     return w
 
 
-def k_blocks(rng, kind, size):
-    blocks = rng.integers(0, 256, (ROWS * COLS // 256, size), np.uint8)
-    scale = rng.uniform(1e-5, 1e-3, (len(blocks), 2)).astype(np.float16).view(np.uint8)
-    if kind == T.Q6_K:
-        blocks[:, 208:] = scale[:, :2]
-    else:
-        blocks[:, :4] = scale
+def random_blocks(rng, kind):
+    n_weights, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = rng.integers(0, 256, (ROWS * COLS // n_weights, size), np.uint8)
+    for at in RANDOM[kind]:
+        scale = rng.uniform(1e-5, 1e-3, (len(blocks), 1)).astype(np.float16)
+        blocks[:, at : at + 2] = scale.view(np.uint8)
     return blocks.reshape(ROWS, -1)
 
 
@@ -48,8 +52,8 @@ def main():
     weights = f32_weights(rng)
     writer = gguf.GGUFWriter(os.path.join(HERE, "gguf_types.gguf"), "llama")
     decoded = []
-    for kind in QUANTIZED + list(K_TYPES):
-        data = k_blocks(rng, kind, K_TYPES[kind]) if kind in K_TYPES else gguf.quantize(weights, kind)
+    for kind in TYPES:
+        data = random_blocks(rng, kind) if kind in RANDOM else gguf.quantize(weights, kind)
         writer.add_tensor(kind.name, data, raw_dtype=kind)
         decoded.append(gguf.dequantize(data, kind).astype("<f4"))
     writer.write_header_to_file()

@@ -8,8 +8,8 @@ use crate::program::{
 use serde_json::{Value, json as value};
 use trice::format::DType;
 
-const COMMANDS: [&str; 10] =
-    ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "profile", "pull", "serve"];
+const COMMANDS: [&str; 11] =
+    ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "profile", "pull", "quantize", "serve"];
 
 fn code(args: &[&str]) -> Option<i32> {
     run(args).status.code()

@@ -19,10 +19,7 @@ use trice::kernels::matmul::{
 const TYPES: &[u8] = include_bytes!("../golden/gguf_types.gguf");
 const TYPES_DECODED: &[u8] = include_bytes!("../golden/gguf_types.f32");
 
-/// The fixture's tensors, named by their types.
-const ORDER: [&str; 10] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"];
-
-/// Their rows.
+/// Rows of the fixture's tensors, one of every type in the table's order.
 const ROWS: u32 = 5;
 
 /// x as a device's tiles take it: integers are 127ths of the largest of what lanes load together.
@@ -52,9 +49,9 @@ fn check_in_f16(what: &str, found: &[f32], wanted: &[f64], weights: &[f32], x: &
 /// The fixture's matrix of one type: on the GPU, and its values.
 fn matrix(gpu: &Gpu, dtype: DType) -> (Matrix, Vec<f32>) {
     let checkpoint = open_bytes("gguf_types.gguf", TYPES.to_vec());
-    let at = ORDER.iter().position(|name| *name == dtype.name()).unwrap();
+    let at = DType::all().position(|known| known == dtype).unwrap();
     let decoded: Vec<f32> = bytemuck::pod_collect_to_vec(TYPES_DECODED);
-    let n = decoded.len() / ORDER.len();
+    let n = decoded.len() / DType::all().count();
     let names = [dtype.name().to_owned()];
     let loaded = block_on(Matrix::load(gpu, &checkpoint, &names, n as u32 / ROWS, RowOrder::AsFiled, &mut |_| Ok(())));
     (loaded.unwrap(), decoded[at * n..(at + 1) * n].to_vec())

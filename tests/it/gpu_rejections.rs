@@ -198,6 +198,8 @@ fn gpu_weights_that_are_no_numbers_are_refused_by_name() {
         (DType::Q8_0, 0, &inf),
         (DType::Q4_0, 0, &nan),
         (DType::Q5_0, 0, &inf),
+        (DType::Q4_1, 0, &nan),
+        (DType::Q4_1, 2, &inf),
         (DType::Q5_1, 0, &inf),
         (DType::Q5_1, 2, &nan),
         (DType::Q4_K, 0, &inf),
@@ -205,10 +207,18 @@ fn gpu_weights_that_are_no_numbers_are_refused_by_name() {
         (DType::Q5_K, 0, &nan),
         (DType::Q5_K, 2, &inf),
         (DType::Q6_K, 208, &inf),
+        (DType::Q2_K, 80, &nan),
+        (DType::Q2_K, 82, &inf),
+        (DType::Q3_K, 108, &nan),
+        (DType::IQ4_NL, 0, &inf),
+        (DType::IQ4_XS, 0, &nan),
+        // A scale that means NaN, and the smallest with which a code is an infinity.
+        (DType::MXFP4, 0, &[255]),
+        (DType::MXFP4, 0, &[253]),
     ] {
-        // All-zero K blocks are all-zero weights.
+        // All-zero blocks of the types without a quantizer are all-zero weights.
         let zeros = vec![0; n / dtype.block_len() * dtype.block_bytes()];
-        let good = blocks::quantize(dtype, &vec![0.25; n]).unwrap_or(zeros);
+        let good = blocks::quantize(dtype, &vec![0.25; n], None).unwrap_or(zeros);
         let last = good.len() - dtype.block_bytes();
         let toy = Toy::llama().tensor(down, dtype, &shape, good);
         assert!(load_decoder(&refusals.gpu, &toy.open()).is_ok(), "{}", dtype.name());

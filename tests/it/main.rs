@@ -21,6 +21,7 @@ mod gpu_speculate;
 mod hub;
 mod layers;
 mod program;
+mod quantize;
 mod server;
 mod shaders;
 mod text;

@@ -25,20 +25,20 @@ pub(super) fn bad<T>(reason: impl Into<String>) -> Parsed<T> {
 }
 
 /// The file's own numbers for the kinds of values.
-mod kind {
-    pub(super) const U8: u32 = 0;
-    pub(super) const I8: u32 = 1;
-    pub(super) const U16: u32 = 2;
-    pub(super) const I16: u32 = 3;
-    pub(super) const U32: u32 = 4;
-    pub(super) const I32: u32 = 5;
-    pub(super) const F32: u32 = 6;
-    pub(super) const BOOL: u32 = 7;
-    pub(super) const STRING: u32 = 8;
-    pub(super) const ARRAY: u32 = 9;
-    pub(super) const U64: u32 = 10;
-    pub(super) const I64: u32 = 11;
-    pub(super) const F64: u32 = 12;
+pub(super) mod kind {
+    pub(in crate::format::gguf) const U8: u32 = 0;
+    pub(in crate::format::gguf) const I8: u32 = 1;
+    pub(in crate::format::gguf) const U16: u32 = 2;
+    pub(in crate::format::gguf) const I16: u32 = 3;
+    pub(in crate::format::gguf) const U32: u32 = 4;
+    pub(in crate::format::gguf) const I32: u32 = 5;
+    pub(in crate::format::gguf) const F32: u32 = 6;
+    pub(in crate::format::gguf) const BOOL: u32 = 7;
+    pub(in crate::format::gguf) const STRING: u32 = 8;
+    pub(in crate::format::gguf) const ARRAY: u32 = 9;
+    pub(in crate::format::gguf) const U64: u32 = 10;
+    pub(in crate::format::gguf) const I64: u32 = 11;
+    pub(in crate::format::gguf) const F64: u32 = 12;
 }
 
 /// A number of any kind, before widening.

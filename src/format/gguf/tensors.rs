@@ -20,22 +20,17 @@ pub(super) fn tensor_bytes(name: &str, dtype: DType, shape: &[u64]) -> Parsed<u6
     }
 }
 
-/// A type that ggml has, had, or never had.
+/// A type that Trice does not read: ggml has it, had it, or never had it.
 pub(super) fn unknown_type(name: &str, id: u32) -> Stop {
     let known = match id {
-        3 => "Q4_1",
         9 => "Q8_1",
-        10 => "Q2_K",
-        11 => "Q3_K",
         15 => "Q8_K",
         16 => "IQ2_XXS",
         17 => "IQ2_XS",
         18 => "IQ3_XXS",
         19 => "IQ1_S",
-        20 => "IQ4_NL",
         21 => "IQ3_S",
         22 => "IQ2_S",
-        23 => "IQ4_XS",
         24 => "I8",
         25 => "I16",
         26 => "I32",
@@ -44,12 +39,12 @@ pub(super) fn unknown_type(name: &str, id: u32) -> Stop {
         29 => "IQ1_M",
         34 => "TQ1_0",
         35 => "TQ2_0",
-        39 => "MXFP4",
         40 => "NVFP4",
         4 | 5 | 31..=33 | 36..=38 => "a type that ggml has removed",
         _ => "unknown to ggml",
     };
-    Stop::Unsupported(format!("tensor {name} of type {id} ({known})"))
+    let ours: Vec<&str> = DType::all().map(DType::name).collect();
+    Stop::Unsupported(format!("tensor {name} of type {id} ({known}); Trice reads {}", ours.join(", ")))
 }
 
 /// The one place that computes where a tensor ends: `None` when it wraps or leaves the file.

@@ -121,11 +121,20 @@ fn random_block(dtype: DType, seed: u64, block: &mut [u8]) {
         DType::F32 | DType::F16 | DType::BF16 => {}
         DType::Q8_0 => scale(0, 0.000_27),
         DType::Q4_0 => scale(0, 0.0043),
+        DType::Q4_1 => {
+            scale(0, 0.0043);
+            scale(2, -7.5 * 0.0043);
+        }
         DType::Q5_0 => scale(0, 0.0022),
         DType::Q5_1 => {
             scale(0, 0.0022);
             scale(2, -15.5 * 0.0022);
         }
+        DType::Q2_K => {
+            scale(80, 1.44e-3);
+            scale(82, 2.16e-3);
+        }
+        DType::Q3_K => scale(108, 4.6e-4),
         DType::Q4_K => {
             scale(0, 1.4e-4);
             scale(2, 1.05e-3);
@@ -135,5 +144,9 @@ fn random_block(dtype: DType, seed: u64, block: &mut [u8]) {
             scale(2, 1.05e-3);
         }
         DType::Q6_K => scale(208, 1.5e-5),
+        DType::IQ4_NL => scale(0, 3.0e-4),
+        DType::IQ4_XS => scale(0, 1.6e-5),
+        // 2⁻⁸ for codes of a spread near 6.
+        DType::MXFP4 => block[0] = 120,
     }
 }

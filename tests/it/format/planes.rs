@@ -54,6 +54,13 @@ fn legacy_blocks_lie_as_the_kernels_read_them() {
     let q4_0 = [&[0x11, 0x22][..], &nibbles].concat();
     let (scale, fifth) = ([0x11, 0x22], [1, 2, 3, 4]);
     check_places(DType::Q4_0, &q4_0, 2, &[&[(field(16), &codes)], &[(field(2), &scale)]]);
+    check_places(DType::IQ4_NL, &q4_0, 2, &[&[(field(16), &codes)], &[(field(2), &scale)]]);
+    let q4_1 = [&[0x11, 0x22, 0x33, 0x44][..], &nibbles].concat();
+    check_places(DType::Q4_1, &q4_1, 2, &[&[(field(16), &codes)], &[(field(4), &[0x11, 0x22, 0x33, 0x44])]]);
+    // Its scale is never zero, so it is looked at alone: 2^(128 - 128) as the upper half of a float.
+    let mxfp4 = [&[128][..], &nibbles].concat();
+    let planes = repack(DType::MXFP4, 32, &mxfp4, RowOrder::AsFiled);
+    assert_eq!((&planes[0][..16], &planes[1][..2]), (&codes[..], &[0x80, 0x3F][..]));
     let q5_0 = [&[0x11, 0x22, 1, 2, 3, 4][..], &nibbles].concat();
     check_places(DType::Q5_0, &q5_0, 2, &[&[(field(16), &codes)], &[(field(2), &scale)], &[(field(4), &fifth)]]);
     let q5_1 = [&[0x11, 0x22, 0x33, 0x44, 1, 2, 3, 4][..], &nibbles].concat();
@@ -118,6 +125,12 @@ fn layouts_count_units() {
     assert_eq!(layout(DType::Q4_K, 32, 512), ([0, 512, 576, 0], 32 * 2 * 148));
     assert_eq!(layout(DType::Q5_K, 32, 256), ([0, 256, 288, 296], 32 * 180));
     assert_eq!(layout(DType::Q6_K, 32, 256), ([0, 256, 288, 296], 32 * 212));
+    assert_eq!(layout(DType::Q2_K, 32, 256), ([0, 128, 160, 0], 32 * 84));
+    assert_eq!(layout(DType::Q3_K, 32, 256), ([0, 128, 160, 168], 32 * 116));
+    assert_eq!(layout(DType::IQ4_XS, 32, 256), ([0, 256, 272, 0], 32 * 140));
+    assert_eq!(layout(DType::IQ4_NL, 32, 64), ([0, 64, 0, 0], 32 * 36));
+    assert_eq!(layout(DType::MXFP4, 32, 64), ([0, 64, 0, 0], 32 * 36));
+    assert_eq!(layout(DType::Q4_1, 32, 64), ([0, 64, 0, 0], 32 * 40));
     let chunk = PlaneLayout::new(DType::Q6_K, 96, 256).unwrap().chunk(64);
     assert_eq!(chunk, [64 * 128, 96 * 128 + 64 * 16, 96 * 144 + 64 * 4, 96 * 148 + 64 * 64]);
 }
@@ -183,11 +196,14 @@ fn file_bytes(dtype: DType, n_weights: u64, seed: u64) -> Vec<u8> {
     let n_blocks = n_weights as usize / dtype.block_len();
     if dtype.block_len() == 1 {
         let weights: Vec<f32> = (0..n_blocks).map(|_| random() as f32 / 1e9 - 1.0).collect();
-        return blocks::quantize(dtype, &weights).unwrap();
+        return blocks::quantize(dtype, &weights, None).unwrap();
     }
     let scales: &[usize] = match dtype {
-        DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
+        DType::Q2_K => &[80, 82],
+        DType::Q3_K => &[108],
         DType::Q6_K => &[208],
+        DType::MXFP4 => &[],
         _ => &[0],
     };
     let mut out: Vec<u8> = (0..n_blocks * dtype.block_bytes()).map(|_| random() as u8).collect();
