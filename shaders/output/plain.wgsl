@@ -13,7 +13,7 @@ fn target_of(quad: u32) -> Target {
 }
 fn store(to: Target, column: u32, sums: vec4<f32>) {
     let at = column * (params.y_stride / 4u) + to.at;
-    let v = sums + to.bias;
+    let v = begun(sums + to.bias, at);
     let activated = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
     y[at] = select(vec4<f32>(0.0), add_residual(activated, at), to.is_row);
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::view::View;
-use crate::format::{Checkpoint, Config, DType, Metadata, TensorInfo, Value};
+use crate::format::{Checkpoint, Config, DType, Metadata, TensorInfo, Value, gguf};
 use crate::kernels::attention::NO_WINDOW;
 use crate::kernels::elementwise::Pooling;
 use crate::kernels::matmul::Activation;
@@ -14,16 +14,14 @@ use crate::text::{ChatTemplate, Tokenizer, gguf_keys};
 struct Architecture {
     /// Its name in both.
     name: &'static str,
-    /// GGUF keeps the values of q's and k's heads that rotate together side by side.
-    interleaves_q_and_k: bool,
     /// GGUF's name of the norms' epsilon.
     norm_eps: &'static str,
 }
 
 const ARCHITECTURES: &[Architecture] = &[
-    Architecture { name: "llama", interleaves_q_and_k: true, norm_eps: "attention.layer_norm_rms_epsilon" },
-    Architecture { name: "qwen2", interleaves_q_and_k: false, norm_eps: "attention.layer_norm_rms_epsilon" },
-    Architecture { name: "bert", interleaves_q_and_k: false, norm_eps: "attention.layer_norm_epsilon" },
+    Architecture { name: "llama", norm_eps: "attention.layer_norm_rms_epsilon" },
+    Architecture { name: "qwen2", norm_eps: "attention.layer_norm_rms_epsilon" },
+    Architecture { name: "bert", norm_eps: "attention.layer_norm_epsilon" },
 ];
 
 /// How a model is described in GGUF.
@@ -72,7 +70,7 @@ impl Export {
         metadata.0.insert("general.architecture".to_owned(), Value::String(name.to_owned()));
         metadata.0.insert("general.name".to_owned(), Value::String(file_name(checkpoint.name()).to_owned()));
         add_text_keys(checkpoint, &mut metadata).await?;
-        let head_dim = architecture.interleaves_q_and_k.then_some(u64::from(shape.head_dim));
+        let head_dim = gguf::permutes_heads(name).then_some(u64::from(shape.head_dim));
         Ok(Self { metadata, head_dim, rope_factors })
     }
 

@@ -1,6 +1,7 @@
 //! A model's files behind one face: tensors by GGUF name, metadata, and the side files. Holds no hyperparameters:
 //! those are `model::config`'s.
 
+use super::adapter::Adapted;
 use super::names::Family;
 use super::view::{View, columns_as_rows};
 use super::{DType, Metadata, TensorInfo, blocks, gguf, safetensors};
@@ -36,6 +37,9 @@ pub struct Checkpoint {
     pub(super) filed: HashMap<String, DType>,
     /// How much each column of those counts, by name.
     pub(super) importance: HashMap<String, Vec<f32>>,
+    /// What adapters add to matrices, and how many adapters there are.
+    pub(super) adapters: Vec<Adapted>,
+    pub(super) n_adapters: usize,
 }
 
 impl Checkpoint {
@@ -65,6 +69,8 @@ impl Checkpoint {
             safetensors_metadata: HashMap::new(),
             filed: HashMap::new(),
             importance: HashMap::new(),
+            adapters: Vec::new(),
+            n_adapters: 0,
         })
     }
 
@@ -92,6 +98,8 @@ impl Checkpoint {
             safetensors_metadata: metadata,
             filed: HashMap::new(),
             importance: HashMap::new(),
+            adapters: Vec::new(),
+            n_adapters: 0,
         })
     }
 
@@ -220,7 +228,7 @@ impl Checkpoint {
 }
 
 /// The kinds of files that hold weights.
-enum Kind {
+pub(super) enum Kind {
     Gguf,
     Safetensors,
 }
@@ -241,7 +249,7 @@ const LOOK_ALIKES: &[(&[u8], &str)] = &[
 ];
 
 /// Tells the format by the first bytes.
-async fn sniff(source: &dyn Source) -> Result<Kind> {
+pub(super) async fn sniff(source: &dyn Source) -> Result<Kind> {
     let start = source.read(0, source.len().min(32) as usize).await?;
     if start.starts_with(gguf::MAGIC) {
         return Ok(Kind::Gguf);
@@ -268,7 +276,7 @@ async fn read_side(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Resul
     source.read(0, source.len() as usize).await.map(Some)
 }
 
-async fn side_json(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Result<Option<serde_json::Value>> {
+pub(super) async fn side_json(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Result<Option<serde_json::Value>> {
     let Some(bytes) = read_side(side, name).await? else { return Ok(None) };
     let json = serde_json::from_slice(&bytes).map_err(|error| Error::format(name, format!("JSON: {error}")))?;
     Ok(Some(json))

@@ -36,6 +36,12 @@ pub const MAX_DIMS: u32 = 4;
 /// Where tensor data starts and each tensor's offset are multiples of a power of two in this range.
 pub const ALIGNMENTS: std::ops::RangeInclusive<u32> = 8..=1 << 20;
 
+/// Whether files of an architecture hold q and k with the values of a head that rotate together side by side: llama.cpp's converter
+/// permutes those of `llama` and what it derives from it, others keep Hugging Face's order.
+pub fn permutes_heads(architecture: &str) -> bool {
+    matches!(architecture, "llama" | "granite" | "smollm3")
+}
+
 const DEFAULT_ALIGNMENT: u32 = 32;
 /// First read of a header; grows fourfold until the header is whole.
 const FIRST_WINDOW: u64 = 1 << 20;

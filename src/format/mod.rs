@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+pub mod adapter;
 pub mod blocks;
 pub mod checkpoint;
 pub mod gguf;

@@ -1,6 +1,6 @@
 //! Hugging Face's tensor names to GGUF's, once and for all: above the readers only GGUF names exist.
 
-use super::TensorInfo;
+use super::{Metadata, TensorInfo};
 use super::view::View;
 use serde_json::Value as Json;
 
@@ -167,6 +167,33 @@ impl Family {
             model_type: config.get("model_type").and_then(Json::as_str).unwrap_or("").to_owned(),
             head_dim: number("hidden_size").checked_div(number("num_attention_heads")).unwrap_or(0),
         }
+    }
+
+    /// The family of a GGUF file's model, whose adapters come from a folder.
+    pub(crate) fn of_gguf(metadata: &Metadata) -> Self {
+        let name = metadata.string("general.architecture").unwrap_or("");
+        let number = |key: &str| metadata.uint(&format!("{name}.{key}")).unwrap_or(0);
+        let model_type = if name == "gptneox" { "gpt_neox" } else { name };
+        let per_head = number("embedding_length").checked_div(number("attention.head_count")).unwrap_or(0);
+        let head_dim = metadata.uint(&format!("{name}.attention.key_length")).unwrap_or(per_head);
+        Self { model_type: model_type.to_owned(), head_dim }
+    }
+
+    /// Rows of a head.
+    pub(crate) fn head_dim(&self) -> u64 {
+        self.head_dim
+    }
+
+    /// The matrices, by name, that A or B of `name` is about: q, k and v where that is what it means.
+    pub(crate) fn low_rank_parts(&self, name: &str, is_a: bool, tensor: TensorInfo) -> Vec<(String, TensorInfo)> {
+        if self.model_type != "gpt_neox" || !name.contains("attn_qkv") {
+            return vec![(name.to_owned(), tensor)];
+        }
+        if is_a {
+            return ["attn_q", "attn_k", "attn_v"].map(|part| (name.replace("attn_qkv", part), tensor.clone())).into();
+        }
+        let parts = self.split_heads(TensorInfo { name: name.to_owned(), ..tensor });
+        parts.into_iter().map(|part| (part.name.clone(), part)).collect()
     }
 
     /// GGUF's name of a tensor, its own name where it has no translation, none for a buffer that is no weight.

@@ -84,6 +84,8 @@ impl Checkpoint {
             safetensors_metadata: HashMap::new(),
             filed: HashMap::new(),
             importance: HashMap::new(),
+            adapters: Vec::new(),
+            n_adapters: 0,
         })
     }
 }

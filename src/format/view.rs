@@ -17,12 +17,24 @@ pub enum View {
         /// The first.
         at: u64,
     },
+    /// In each head of `len` rows those of its first half and of its second half by turns: Hugging Face's order as GGUF's.
+    Interleaved {
+        /// Rows of a head, an even number.
+        len: u64,
+    },
 }
 
 impl View {
     /// Runs of rows of the file that hold rows `first..first + n`: first row and number.
     pub fn runs(self, first: u64, n: u64) -> Vec<(u64, u64)> {
-        let Self::Blocks { len, of, at } = self else { return vec![(first, n)] };
+        let (len, of, at) = match self {
+            Self::AsFiled | Self::Transposed => return vec![(first, n)],
+            Self::Interleaved { len } => {
+                let filed = |row: u64| row / len * len + row % len % 2 * (len / 2) + row % len / 2;
+                return (first..first + n).map(|row| (filed(row), 1)).collect();
+            }
+            Self::Blocks { len, of, at } => (len, of, at),
+        };
         let mut runs = Vec::new();
         let mut row = first;
         while row < first + n {
@@ -57,6 +69,8 @@ mod tests {
         assert_eq!(keys.runs(0, 6), [(3, 3), (12, 3)]);
         assert_eq!(keys.runs(1, 3), [(4, 2), (12, 1)]);
         assert_eq!(View::AsFiled.runs(4, 2), [(4, 2)]);
+        let by_turns = View::Interleaved { len: 4 };
+        assert_eq!(by_turns.runs(0, 6), [(0, 1), (2, 1), (1, 1), (3, 1), (4, 1), (6, 1)]);
     }
 
     #[test]

@@ -231,6 +231,7 @@ pub const SLOT_FILES: &[(&str, &str)] = slot_files![
     "prologue/rms_norm",
     "residual/add",
     "residual/none",
+    "residual/own",
     "residual/scaled",
     "rope/interleaved",
     "rope/neox",

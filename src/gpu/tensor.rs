@@ -91,6 +91,13 @@ impl Matrix {
         self.parts.len()
     }
 
+    /// The same rows as some of `n_rows`, from `first_row` on.
+    pub(crate) fn placed(mut self, first_row: u32, n_rows: u32) -> Self {
+        self.parts.iter_mut().for_each(|part| part.first_row += first_row);
+        self.n_rows = n_rows;
+        self
+    }
+
     /// Whether its parts are whole heads of `head_dim` rows in `order`.
     pub(crate) fn has_heads(&self, head_dim: u32, order: RowOrder) -> bool {
         let is_whole = |part: &Part| part.first_row.is_multiple_of(head_dim) && part.n_rows.is_multiple_of(head_dim);

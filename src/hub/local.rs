@@ -3,6 +3,7 @@
 use super::ModelFiles;
 use super::listing::{SIDE_FILES, is_safetensors_shard, shards};
 use crate::error::{Error, Result};
+use crate::format::adapter::{PEFT_CONFIG, PEFT_WEIGHTS};
 use crate::source::{FileSource, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ fn open_folder(folder: &Path) -> Result<ModelFiles> {
     let names = file_names(folder);
     let weights: Vec<&String> = match names.iter().find(|name| *name == "model.safetensors") {
         Some(single) => vec![single],
+        None if names.iter().any(|name| name == PEFT_CONFIG) => {
+            names.iter().filter(|name| *name == PEFT_WEIGHTS).collect()
+        }
         None => names.iter().filter(|name| is_safetensors_shard(name)).collect(),
     };
     if weights.is_empty() {
@@ -49,7 +53,7 @@ fn open_folder(folder: &Path) -> Result<ModelFiles> {
             None => Err(Error::format(name, "a folder with config.json and model.safetensors wanted")),
         };
     }
-    if !names.iter().any(|name| name == "config.json") {
+    if !names.iter().any(|name| name == "config.json" || name == PEFT_CONFIG) {
         return Err(Error::format(name, "it has safetensors but no config.json"));
     }
     let open = |file: &String| -> Result<Rc<dyn Source>> { Ok(Rc::new(FileSource::open(folder.join(file))?)) };

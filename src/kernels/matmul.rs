@@ -140,27 +140,50 @@ impl Activation {
     }
 }
 
-/// The residual stream, to which an output is added.
+/// What an output is added to.
 #[derive(Clone, Copy, Debug)]
-pub struct Residual<'a> {
-    /// Laid out like the output.
-    pub columns: &'a Columns,
-    /// What the output is multiplied with first.
-    pub factor: f32,
+pub enum Residual<'a> {
+    /// factor·v + stream, after the activation.
+    Stream {
+        /// Laid out like the output.
+        stream: &'a Columns,
+        /// What the output is multiplied with first.
+        factor: f32,
+    },
+    /// factor·v + what the output's columns hold already, before the activation.
+    Own {
+        /// What is multiplied with first.
+        factor: f32,
+    },
 }
 
 impl<'a> Residual<'a> {
     /// The stream, to which outputs are added as they are.
-    pub fn new(columns: &'a Columns) -> Self {
-        Self { columns, factor: 1.0 }
+    pub fn new(stream: &'a Columns) -> Self {
+        Self::Stream { stream, factor: 1.0 }
     }
 
     /// The file of the `residual` slot.
     fn slot(residual: Option<&Self>) -> &'static str {
         match residual {
             None => "none",
-            Some(Self { factor: 1.0, .. }) => "add",
-            Some(_) => "scaled",
+            Some(Self::Stream { factor: 1.0, .. }) => "add",
+            Some(Self::Stream { .. }) => "scaled",
+            Some(Self::Own { .. }) => "own",
+        }
+    }
+
+    /// What the output is multiplied with.
+    pub fn factor(&self) -> f32 {
+        match self {
+            Self::Stream { factor, .. } | Self::Own { factor } => *factor,
+        }
+    }
+
+    fn stream(&self) -> Option<&'a Columns> {
+        match self {
+            Self::Stream { stream, .. } => Some(stream),
+            Self::Own { .. } => None,
         }
     }
 }
@@ -200,7 +223,7 @@ pub enum Output<'a> {
         y: &'a Columns,
         /// A function of each.
         activation: Activation,
-        /// The residual stream.
+        /// What it is added to.
         residual: Option<Residual<'a>>,
     },
     /// y = activate(gate)·up, where each quad of rows is two gates and their ups.
@@ -386,9 +409,10 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
                 params.factor = match (activation, residual) {
                     (Activation::SoftCap(bound), None) => bound,
                     (Activation::SoftCap(_), Some(_)) => panic!("a bound and a residual stream share a factor"),
-                    (_, residual) => residual.map_or(1.0, |residual| residual.factor),
+                    (_, residual) => residual.map_or(1.0, |residual| residual.factor()),
                 };
-                buffers.extend([residual.map_or(pass.vectors, |residual| &residual.columns.buffer), &y.buffer]);
+                let stream = residual.and_then(|residual| residual.stream());
+                buffers.extend([stream.map_or(pass.vectors, |stream| &stream.buffer), &y.buffer]);
             }
             Output::Gated { y, .. } => {
                 params.y_stride = y.stride();
@@ -509,10 +533,12 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
 }
 
 /// Activations and residuals of the `plain` output.
-const PLAIN_KINDS: [(&str, &str); 10] = [
+const PLAIN_KINDS: [(&str, &str); 12] = [
     ("none", "none"),
     ("none", "add"),
     ("none", "scaled"),
+    ("none", "own"),
+    ("gelu", "own"),
     ("silu", "none"),
     ("gelu", "none"),
     ("gelu_tanh", "none"),

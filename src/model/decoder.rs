@@ -146,13 +146,12 @@ impl Decoder {
         let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
         let angles = angles(gpu, checkpoint, &shape, (rope, &config.rotations), context_len).await?;
         let mut loader = Loader::new(gpu, checkpoint);
-        let one = |name: &str| [name.to_owned()];
         let has_embedding = checkpoint.tensor("token_embd.weight").is_some();
         // Tied models store one of the two, by either name.
         let name = if has_embedding { "token_embd.weight" } else { "output.weight" };
-        let embedding = Linear::load(&mut loader, &one(name), shape.vocab_size, shape.dim)?;
+        let embedding = Linear::load_table(&mut loader, name, shape.vocab_size, shape.dim)?;
         let output = if has_embedding && checkpoint.tensor("output.weight").is_some() {
-            Some(Linear::load(&mut loader, &one("output.weight"), shape.vocab_size, shape.dim)?)
+            Some(Linear::load_table(&mut loader, "output.weight", shape.vocab_size, shape.dim)?)
         } else {
             None
         };
@@ -453,7 +452,7 @@ fn learned_positions(loader: &mut Loader<'_>, context_len: u32, dim: u32) -> Res
         let what = format!("positions of {}", loader.checkpoint.name());
         return Err(Error::Limit { what, needed: context_len.into(), available: n_rows.into() });
     }
-    Linear::load(loader, &[name.to_owned()], n_rows, dim).map(Some)
+    Linear::load_table(loader, name, n_rows, dim).map(Some)
 }
 
 impl Scratch {

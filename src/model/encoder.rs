@@ -144,15 +144,14 @@ impl Encoder {
         let config = EncoderConfig::new(checkpoint).await?;
         let shape = config.shape.clone();
         let mut loader = Loader::new(gpu, checkpoint);
-        let one = |name: &str| [format!("{name}.weight")];
-        let words = Linear::load(&mut loader, &one("token_embd"), shape.vocab_size, shape.dim)?;
+        let words = Linear::load_table(&mut loader, "token_embd.weight", shape.vocab_size, shape.dim)?;
         let n_positions = shape.context_len + config.first_position;
         let positions = match checkpoint.tensor("position_embd.weight") {
-            Some(_) => Some(Linear::load(&mut loader, &one("position_embd"), n_positions, shape.dim)?),
+            Some(_) => Some(Linear::load_table(&mut loader, "position_embd.weight", n_positions, shape.dim)?),
             None => None,
         };
         let types = match checkpoint.tensor("token_types.weight") {
-            Some(info) => Some(Linear::load(&mut loader, &one("token_types"), info.rows() as u32, shape.dim)?),
+            Some(info) => Some(Linear::load_table(&mut loader, "token_types.weight", info.rows() as u32, shape.dim)?),
             None => None,
         };
         let style = norm_style(&config);

@@ -29,7 +29,12 @@ pub struct Loader<'a> {
     vectors: Vec<(&'a TensorInfo, Line, usize)>,
     n_floats: usize,
     laid_out: HashSet<String>,
+    /// What the products of all adapters take their turns in.
+    low: Option<Buffer>,
 }
+
+/// Columns of a step at most: those of an encoder's largest batch.
+const MOST_COLUMNS: u32 = 1024;
 
 /// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
 const IN_LAYERS: [&str; 9] = [
@@ -48,7 +53,7 @@ impl<'a> Loader<'a> {
     /// A loader with nothing laid out.
     pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint) -> Self {
         let (uploads, vectors, laid_out) = (Uploads::default(), Vec::new(), HashSet::new());
-        Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out }
+        Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out, low: None }
     }
 
     /// A matrix of tensors stacked by rows, which stand in `order`; `n_rows` rows in all are wanted.
@@ -63,6 +68,38 @@ impl<'a> Loader<'a> {
             return Err(Error::format(self.checkpoint.name(), reason));
         }
         Matrix::lay_out(self.gpu, self.checkpoint, names, n_cols, order, &mut self.uploads)
+    }
+
+    /// What the checkpoint's adapters add to tensors stacked by rows, `n_rows` in all.
+    fn adapters(&mut self, names: &[String], n_rows: u32, n_cols: u32) -> Result<Vec<Adapter>> {
+        let mut adapters = Vec::new();
+        let mut first_row: u32 = 0;
+        for name in names {
+            let rows = expect(self.checkpoint, name)?.rows() as u32;
+            for adapted in self.checkpoint.adapted(name) {
+                let rank = expect(self.checkpoint, &adapted.a)?.rows() as u32;
+                if !first_row.is_multiple_of(4) {
+                    let what = format!("an adapter of {name}, which begins at row {first_row}: a multiple of 4 was wanted");
+                    return Err(Error::unsupported(what));
+                }
+                let a = self.matrix(std::slice::from_ref(&adapted.a), rank, n_cols, RowOrder::AsFiled)?;
+                let b = self.matrix(std::slice::from_ref(&adapted.b), rows, rank, RowOrder::AsFiled)?;
+                let (b, low) = (b.placed(first_row, n_rows), self.low_buffer()?);
+                adapters.push(Adapter { a, b, scale: adapted.scale, low });
+            }
+            first_row += rows;
+        }
+        Ok(adapters)
+    }
+
+    fn low_buffer(&mut self) -> Result<Buffer> {
+        if self.low.is_none() {
+            let ranks = self.checkpoint.tensors().filter(|info| info.name.contains(".lora_a."));
+            let most = ranks.map(TensorInfo::rows).max().unwrap_or(0).next_multiple_of(STEP as u64);
+            self.low = Some(self.gpu.buffer("what adapters take their turns in", u64::from(MOST_COLUMNS) * most * 4)?);
+        }
+        // Just made where there was none.
+        self.low.clone().ok_or_else(|| Error::invalid("an adapter without room"))
     }
 
     /// Whether the checkpoint has a tensor.
@@ -125,8 +162,8 @@ impl<'a> Loader<'a> {
     /// Refuses a model with tensors in its layers that were not laid out: more layers than it says, or parts that this
     /// forward pass lacks. Without them it would write garbage.
     pub fn check_complete(&self) -> Result<()> {
-        let in_layers = |name: &str| IN_LAYERS.iter().any(|prefix| name.starts_with(prefix));
-        match self.checkpoint.tensors().find(|info| in_layers(&info.name) && !self.laid_out.contains(&info.name)) {
+        let is_part = |name: &str| IN_LAYERS.iter().any(|prefix| name.starts_with(prefix)) || name.contains(".lora_");
+        match self.checkpoint.tensors().find(|info| is_part(&info.name) && !self.laid_out.contains(&info.name)) {
             Some(info) => {
                 let (file, name) = (self.checkpoint.name(), &info.name);
                 Err(Error::unsupported(format!("tensor {name} of {file}: nothing in this architecture uses it")))
@@ -164,19 +201,40 @@ impl Weights<'_> {
     }
 }
 
-/// Weights `(n_rows, n_cols)` and perhaps a bias.
+/// Weights `(n_rows, n_cols)` and perhaps a bias, as they are or with what adapters add.
 #[derive(Debug)]
 pub struct Linear {
     /// The weights.
     pub weights: Matrix,
     /// One value per row.
     pub bias: Option<VectorOffset>,
+    adapters: Vec<Adapter>,
+}
+
+/// What an adapter adds to a product: scale·B·(A·x), in some of its rows.
+#[derive(Debug)]
+struct Adapter {
+    /// `(rank, n_cols)`.
+    a: Matrix,
+    /// `(rows, rank)`.
+    b: Matrix,
+    scale: f32,
+    /// Takes A·x.
+    low: Buffer,
 }
 
 impl Linear {
     /// Tensors `names` stacked by rows, with their biases.
     pub fn load(loader: &mut Loader<'_>, names: &[String], n_rows: u32, n_cols: u32) -> Result<Self> {
         Self::load_ordered(loader, names, (n_rows, n_cols), RowOrder::AsFiled)
+    }
+
+    /// A tensor whose rows are looked up by id, or the last product of a decoder: adapters of these do not run, and
+    /// `check_complete` refuses them.
+    pub fn load_table(loader: &mut Loader<'_>, name: &str, n_rows: u32, n_cols: u32) -> Result<Self> {
+        let names = [name.to_owned()];
+        let weights = loader.matrix(&names, n_rows, n_cols, RowOrder::AsFiled)?;
+        Ok(Self { weights, bias: loader.biases(&names)?, adapters: Vec::new() })
     }
 
     /// q, k and v, `n_rows` in all, of heads of `head_dim`, for `record_qkv` with `rope`.
@@ -201,15 +259,18 @@ impl Linear {
         (n_rows, n_cols): (u32, u32),
         order: RowOrder,
     ) -> Result<Self> {
+        let adapters = loader.adapters(names, n_rows, n_cols)?;
+        // What an adapter adds comes before rotations and gates: they are then kernels of their own.
+        let order = if adapters.is_empty() { order } else { RowOrder::AsFiled };
         let weights = loader.matrix(names, n_rows, n_cols, order)?;
-        Ok(Self { weights, bias: loader.biases(names)? })
+        Ok(Self { weights, bias: loader.biases(names)?, adapters })
     }
 
     /// `weights` once more, as they lie, with a bias of its own where the checkpoint has it: a head that is the embedding.
     pub fn tied(loader: &mut Loader<'_>, weights: &Matrix, bias: &str) -> Result<Self> {
         let n_rows = weights.n_rows;
         let bias = loader.has(bias).then(|| loader.vector(bias, n_rows, Line::AS_FILED)).transpose()?;
-        Ok(Self { weights: weights.clone(), bias })
+        Ok(Self { weights: weights.clone(), bias, adapters: Vec::new() })
     }
 
     /// y = activate(W·x + bias) + residual.
@@ -221,14 +282,21 @@ impl Linear {
         activation: Activation,
         residual: Option<Residual<'_>>,
     ) {
-        multiply(pass, &self.product(x, Output::Plain { y, activation, residual }));
+        let Some((last, others)) = self.adapters.split_last() else {
+            return multiply(pass, &self.product(x, Output::Plain { y, activation, residual }));
+        };
+        multiply(pass, &self.product(x, Output::Plain { y, activation: Activation::Identity, residual }));
+        let factor = residual.map_or(1.0, |residual| residual.factor());
+        others.iter().for_each(|adapter| adapter.record(pass, x, y, factor, Activation::Identity));
+        last.record(pass, x, y, factor, activation);
     }
 
     /// q, k and v of x, normed, rotated and put where attention finds them. `unrotated` takes them in between where they are
     /// normed, or where the tensors are split inside a head.
     pub fn record_qkv(&self, pass: &mut Pass<'_>, x: Input<'_>, qkv: Qkv<'_>, unrotated: &Columns) {
         let head_dim = qkv.heads.head_dim;
-        if qkv.norm.is_none() && self.weights.has_heads(head_dim, qkv.rope.row_order(head_dim)) {
+        let is_fused = qkv.norm.is_none() && self.adapters.is_empty();
+        if is_fused && self.weights.has_heads(head_dim, qkv.rope.row_order(head_dim)) {
             multiply(pass, &self.product(x, Output::Qkv(qkv)));
         } else {
             self.record(pass, x, unrotated, Activation::Identity, None);
@@ -255,6 +323,20 @@ impl Linear {
 
     fn product<'a>(&'a self, x: Input<'a>, output: Output<'a>) -> Product<'a> {
         Product { weights: &self.weights, x: x.columns, wanted: x.wanted, norm: x.norm, bias: self.bias, output }
+    }
+}
+
+impl Adapter {
+    /// y = activate(y + factor·scale·B·(A·x)), in the rows of B.
+    fn record(&self, pass: &mut Pass<'_>, x: Input<'_>, y: &Columns, factor: f32, activation: Activation) {
+        let low = Columns { buffer: self.low.clone(), n_columns: x.columns.n_columns, n_values: self.a.n_rows };
+        assert!(low.n_columns <= MOST_COLUMNS, "columns of a step");
+        let output = Output::Plain { y: &low, activation: Activation::Identity, residual: None };
+        let Input { columns, wanted, norm } = x;
+        multiply(pass, &Product { weights: &self.a, x: columns, wanted, norm, bias: None, output });
+        let residual = Some(Residual::Own { factor: factor * self.scale });
+        let output = Output::Plain { y, activation, residual };
+        multiply(pass, &Product { weights: &self.b, x: &low, wanted: Wanted::All, norm: None, bias: None, output });
     }
 }
 

@@ -95,7 +95,7 @@ fn one_column_with_norm_bias_activation_and_residual() {
         ];
         for (activation, factor) in kinds {
             let y = poisoned(&gpu, 1, ROWS);
-            let residual = factor.map(|factor| Residual { columns: &r_columns, factor });
+            let residual = factor.map(|factor| Residual::Stream { stream: &r_columns, factor });
             let output = Output::Plain { y: &y, activation, residual };
             let norm = Some(RmsPrologue { weight: 8, eps: 1e-5 });
             let product = Product { norm, bias: Some(0), output, ..plain(&weights, &x_columns, &y) };

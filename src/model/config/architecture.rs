@@ -54,8 +54,6 @@ pub(super) struct DecoderFacts {
     pub(super) norm: NormType,
     /// The feed-forward layer's function, where the file names none.
     pub(super) activation: Activation,
-    /// GGUF files hold q and k with the values that rotate together side by side.
-    pub(super) is_permuted: bool,
     pub(super) halves: Halves,
     pub(super) windows: Windows,
     /// Every n-th layer rotates nothing, where the file does not list them.
@@ -92,7 +90,6 @@ pub(super) struct EncoderFacts {
 const LLAMA: DecoderFacts = DecoderFacts {
     norm: NormType::Rms,
     activation: Activation::Silu,
-    is_permuted: false,
     halves: Halves::Serial,
     windows: Windows::All,
     unrotated: None,
@@ -114,8 +111,7 @@ const fn encoder(name: &'static str, model_types: &'static [&'static str], facts
 }
 
 const ARCHITECTURES: &[Architecture] = &[
-    // llama.cpp's converter permutes q and k of `llama` and what it derives from it; other files keep Hugging Face's order.
-    decoder("llama", &["llama", "mistral"], DecoderFacts { is_permuted: true, ..LLAMA }),
+    decoder("llama", &["llama", "mistral"], LLAMA),
     decoder("qwen2", &["qwen2"], DecoderFacts { windows: Windows::Upper, ..LLAMA }),
     decoder("qwen3", &["qwen3"], DecoderFacts { windows: Windows::Upper, ..LLAMA }),
     decoder("gemma", &["gemma"], GEMMA),
@@ -123,10 +119,10 @@ const ARCHITECTURES: &[Architecture] = &[
     decoder("gemma3", &["gemma3_text", "gemma3"], DecoderFacts { windows: Windows::AllBut(6), ..GEMMA }),
     decoder("phi3", &["phi3"], LLAMA),
     decoder("phi2", &["phi"], DecoderFacts { halves: Halves::ByNorms, ..GPT }),
-    decoder("smollm3", &["smollm3"], DecoderFacts { is_permuted: true, unrotated: Some(4), ..LLAMA }),
+    decoder("smollm3", &["smollm3"], DecoderFacts { unrotated: Some(4), ..LLAMA }),
     decoder("olmo2", &["olmo2"], LLAMA),
     decoder("stablelm", &["stablelm"], DecoderFacts { norm: NormType::Layer, halves: Halves::ByNorms, ..LLAMA }),
-    decoder("granite", &["granite"], DecoderFacts { is_permuted: true, ..LLAMA }),
+    decoder("granite", &["granite"], LLAMA),
     decoder("gpt2", &["gpt2"], GPT),
     decoder("gptneox", &["gpt_neox"], DecoderFacts { activation: Activation::Gelu, halves: Halves::Parallel, ..GPT }),
     decoder("starcoder2", &["starcoder2"], GPT),

@@ -77,7 +77,7 @@ impl DecoderConfig {
         )?;
         let windows = windows(&facts, known.windows, shape.n_layers)?;
         let rotations = Rotation::all(&facts, &shape, &windows)?;
-        let rope = rope(&facts, known.is_permuted, checkpoint, &shape)?;
+        let rope = rope(&facts, checkpoint, &shape)?;
         let is_rotated = rotated_layers(&facts, known, &shape)?;
         let layers = windows.iter().zip(is_rotated).map(|(&window, is_rotated)| LayerConfig {
             rope: if is_rotated { rope } else { Rope::None },

@@ -104,7 +104,7 @@ impl EncoderConfig {
             Config::HuggingFace(_) => (folder_pooling(checkpoint).await?, json_labels(&facts)),
         };
         let windows = windows(&facts, known.windows, shape.n_layers)?;
-        let rope = rope(&facts, false, checkpoint, &shape)?;
+        let rope = rope(&facts, checkpoint, &shape)?;
         let rotations = Rotation::all(&facts, &shape, &windows)?;
         let layers = windows.iter().map(|&window| match window {
             NO_WINDOW => EncoderLayer { rope, rotation: 0, window },

@@ -3,7 +3,7 @@
 use super::Shape;
 use super::facts::Facts;
 use crate::error::{Error, Result};
-use crate::format::Checkpoint;
+use crate::format::{Checkpoint, gguf};
 use crate::kernels::attention::{NO_WINDOW, Rope};
 use crate::model::rope::{Scaling, Yarn};
 use serde_json::{Map, Value as Json};
@@ -57,7 +57,7 @@ impl Rotation {
 }
 
 /// How q and k are rotated where they are.
-pub(super) fn rope(facts: &Facts<'_>, is_permuted: bool, checkpoint: &Checkpoint, shape: &Shape) -> Result<Rope> {
+pub(super) fn rope(facts: &Facts<'_>, checkpoint: &Checkpoint, shape: &Shape) -> Result<Rope> {
     if checkpoint.tensor("position_embd.weight").is_some() {
         return Ok(Rope::None);
     }
@@ -65,7 +65,7 @@ pub(super) fn rope(facts: &Facts<'_>, is_permuted: bool, checkpoint: &Checkpoint
     let share = facts.find_float("", "partial_rotary_factor")?.or(nested.and_then(Json::as_f64));
     let of_share = share.map(|share| (share * f64::from(shape.head_dim)) as u64);
     let rotated = facts.find_uint("rope.dimension_count", "")?.or(of_share).unwrap_or(u64::from(shape.head_dim));
-    let is_permuted = facts.is_gguf() && is_permuted;
+    let is_permuted = facts.is_gguf() && gguf::permutes_heads(facts.architecture.name);
     match rotated {
         all if all == u64::from(shape.head_dim) => Ok(if is_permuted { Rope::Interleaved } else { Rope::Neox }),
         part if part > 0 && part < u64::from(shape.head_dim) && part.is_multiple_of(4) && !is_permuted => {

@@ -99,7 +99,7 @@ impl Decoder {
             linear.record(pass, Input::new(x), &s.normed, Activation::Identity, None);
             norm.record(pass, &s.normed, Some(stream), to);
         } else {
-            let residual = Residual { columns: stream, factor: self.config.residual_scale };
+            let residual = Residual::Stream { stream, factor: self.config.residual_scale };
             linear.record(pass, Input::new(x), to, Activation::Identity, Some(residual));
         }
     }
