@@ -91,8 +91,8 @@ enum Encoder {
 }
 
 /// Rounds whole rows of weights into blocks. `importance` has a value per column, such as the mean square of what the column is
-/// multiplied by: errors count by it. Without it, types that PyPI's `gguf` can round to come out as there, bit for bit, and in
-/// the K types large weights count more.
+/// multiplied by: errors count by it, and those of large weights more. Without it, types that PyPI's `gguf` can round to come
+/// out as there, bit for bit.
 ///
 /// # Errors
 /// `Invalid` for rows that are no whole blocks, for weights that are no finite numbers or too large for the type, and for
@@ -182,19 +182,17 @@ fn check_importance(dtype: DType, weights: &[f32], importance: &[f32]) -> Result
     }
 }
 
-/// How much each weight of a block counts, about 1 at most: as its column does, or else by its square, but even a small one by half
-/// of what an ordinary one does. None counts nothing, since what no calibration text touched may still be used.
+/// How much each weight of a block counts, about 1 at most: as its column does, and large weights more than small ones. No column
+/// counts nothing, since what no calibration text touched may still be used. Perplexities chose the root: with squares as they
+/// are, small weights count too little.
 fn importance_of(block: &[f32], columns: Option<&[f32]>) -> Vec<f32> {
     const LEAST: f32 = 1e-5;
-    let range = range_of(columns.unwrap_or(block));
-    match columns {
-        Some(columns) => columns.iter().map(|value| value / range + LEAST).collect(),
-        None => {
-            let squares = block.iter().map(|x| (x / range).powi(2));
-            let mean = squares.clone().sum::<f32>() / block.len() as f32;
-            squares.map(|square| square + mean + LEAST).collect()
-        }
-    }
+    let (range, most) = (range_of(block), columns.map_or(1.0, range_of));
+    let squares: Vec<f32> = block.iter().map(|x| (x / range).powi(2)).collect();
+    let mean = squares.iter().sum::<f32>() / block.len() as f32;
+    let column = |i: usize| columns.map_or(1.0, |columns| columns[i] / most);
+    let weigh = |(i, square): (usize, &f32)| (column(i) + LEAST) * ((square + mean).sqrt() + LEAST);
+    squares.iter().enumerate().map(weigh).collect()
 }
 
 /// The greatest magnitude; 1 where all are zeros, so that it divides.

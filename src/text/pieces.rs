@@ -170,4 +170,14 @@ mod tests {
         assert_eq!(Spelling::WordPiece { prefix: "##".into() }.bytes("##ing"), b"ing");
         assert_eq!(Spelling::WordPiece { prefix: "##".into() }.bytes("sing"), b" sing");
     }
+
+    #[test]
+    fn added_tokens_are_spelled_as_the_text_has_them() {
+        let added = |text: &str| Some(Entry { text: text.into(), role: Role::Added });
+        let special = Some(Entry { text: "<s>".into(), role: Role::Special });
+        let tokens = vec![added("▁▁"), added("<0x41>"), None, special];
+        let spaced = Pieces::new(&tokens, &Spelling::Spaced, |_| false);
+        assert_eq!((spaced.get(0), spaced.get(1), spaced.get(3)), (&b"  "[..], &b"<0x41>"[..], &b""[..]));
+        assert_eq!(Pieces::new(&tokens, &Spelling::ByteLevel, |_| false).get(0), "▁▁".as_bytes());
+    }
 }

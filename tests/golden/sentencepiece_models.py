@@ -5,7 +5,7 @@ SentencePiece itself makes of texts, for tests/it/text/gguf_kinds.rs.
     pip install sentencepiece==0.2.3 protobuf
     python3 sentencepiece_models.py > sentencepiece_models.json
 
-The models are trained on this project's own documents.
+The models are trained on this project's own documents as they stand, so that another day gives another vocabulary.
 """
 import io
 import json

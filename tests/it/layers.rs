@@ -18,7 +18,7 @@ const LEVELS: &[&[&str]] = &[
     &["session"],
     // Tasks share the session's words for loading.
     &["tasks"],
-    &["measure"],
+    &["measure", "export"],
     &["cli", "server", "web", "main"],
 ];
 
