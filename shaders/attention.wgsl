@@ -21,7 +21,8 @@ struct Params {
     n_splits: u32,
     window: u32,      // positions that a query sees, itself included
     softcap: f32,
-    pad0: u32,
+    scales: u32,      // words before the scales of a cache of bytes
+
     pad1: u32,
     pad2: u32,
 }
@@ -63,7 +64,7 @@ fn main(
         let tile = ((first + i) / params.n_kv_heads) % tiles;
         let split = (first + i) / (params.n_kv_heads * tiles);
         let slot = slot_of(query_of(tile, 0u, params.group, ROWS).x);
-        let cache = (slot * params.n_kv_heads + kv_head) * params.context_len * QUADS;
+        let row = (slot * params.n_kv_heads + kv_head) * params.context_len;
         #repeat r ROWS
         let query_$r = query_of(tile, $ru, params.group, ROWS);
         let column_$r = query_$r.x;
@@ -100,7 +101,8 @@ fn main(
             begin -= (begin - text) % n_lanes(inv);
             for (var block = begin; block < end; block += n_lanes(inv)) {
                 let p = block + lane(inv);
-                let k_base = cache + min(p, end - 1u) * QUADS;
+                let k_row = row + min(p, end - 1u);
+                let k_base = k_row * QUADS;
                 var score = vec4<f32>(NOTHING);
                 #repeat r ROWS
                 var score_$r = 0.0;
@@ -115,9 +117,10 @@ fn main(
                 }
                 #end
                 #end
+                let k_factor = k_scale(k_row);
                 #repeat r ROWS
                 let is_seen_$r = seen_$r.text == text && p >= seen_$r.begin && p < seen_$r.end;
-                score[$r] = select(NOTHING, scored(score_$r, head_$r, column_$r, p), is_seen_$r);
+                score[$r] = select(NOTHING, scored(score_$r * k_factor, head_$r, column_$r, p), is_seen_$r);
                 #end
                 let top = max(best, team_max4(inv, score));
                 let keep = exp(best - top);
@@ -135,8 +138,9 @@ fn main(
                 publish(inv, e);
                 let n = min(n_lanes(inv), end - block);
                 for (var j = 0u; j < n; j++) {
-                    let weight = hear(e, j);
-                    let v_base = cache + (block + j) * QUADS;
+                    let v_row = row + block + j;
+                    let weight = hear(e, j) * v_scale(v_row);
+                    let v_base = v_row * QUADS;
                     #repeat s SLICES
                     let v_$s = unpack_quad(v[v_base + min(lane(inv) + $su * n_lanes(inv), QUADS - 1u)]);
                     #repeat r ROWS

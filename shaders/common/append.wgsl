@@ -1,7 +1,6 @@
 // Stores quad t of a head of a column's q, k or v, rotated where it is q or k. Heads are counted over q, k, v.
 fn append(head: u32, t: u32, column: u32, v4: vec4<f32>) {
     let position = position_of(column);
-    let first_head = slot_of(column) * params.n_kv_heads;
     let pairs = quad_values(t).xz / 2u;
     if (head < params.n_heads) {
         let r = rotate(v4, t, position);
@@ -10,11 +9,11 @@ fn append(head: u32, t: u32, column: u32, v4: vec4<f32>) {
         q[at + pairs.y] = r.zw;
     } else if (head < params.n_heads + params.n_kv_heads) {
         let r = rotate(v4, t, position);
-        let at = ((first_head + head - params.n_heads) * params.context_len + position) * (HEAD_DIM / 2u);
+        let at = row_of(head - params.n_heads, column, position) * (HEAD_DIM / 2u);
         k[at + pairs.x] = pack_pair(r.xy);
         k[at + pairs.y] = pack_pair(r.zw);
     } else {
-        let at = ((first_head + head - params.n_heads - params.n_kv_heads) * params.context_len + position) * (HEAD_DIM / 2u);
+        let at = row_of(head - params.n_heads - params.n_kv_heads, column, position) * (HEAD_DIM / 2u);
         v[at + pairs.x] = pack_pair(v4.xy);
         v[at + pairs.y] = pack_pair(v4.zw);
     }

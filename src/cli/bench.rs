@@ -33,14 +33,14 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
     let mut on_run = |done: usize, total: usize| bar.count("Measuring", done as u64, total as u64);
     match model::kind_of(context, name).await? {
         Kind::Decoder => {
-            let load = LoadArgs { parallel: args.batch as usize, ..args.load };
+            let load = LoadArgs { parallel: args.batch as usize, ..args.load.clone() };
             let mut session = model::load_speculating(context, name, &load, &args.speculate, interrupt).await?;
             interrupt.disarm();
             let options = options(session.info().context_len);
             Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
         }
         Kind::Encoder => {
-            let mut encoder = model::load_encoder(context, name, args.load.load_as.as_ref(), interrupt).await?;
+            let mut encoder = model::load_encoder(context, name, &args.load.weights, interrupt).await?;
             interrupt.disarm();
             let options = options(2 * encoder.info().context_len);
             Ok(bench_encoder(&mut encoder, &options, &mut on_run).await?)

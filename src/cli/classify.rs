@@ -26,11 +26,12 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         template: checked_template(args.template)?,
         multi_label: args.multi_label,
     };
+    let weights = args.texts.weights.clone();
     let request = args.texts.read()?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
-        let mut encoder = model::load_encoder(context, name, None, &interrupt).await?;
+        let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         if let Some(head) = &args.head {
             encoder.load_head(&open_head(head).await?).await?;
         }

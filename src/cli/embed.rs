@@ -18,6 +18,7 @@ struct Embedded<'a> {
 }
 
 pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
+    let weights = args.texts.weights.clone();
     let request = args.texts.read()?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let pooling = args.pooling.map(|pooling| match pooling {
@@ -28,7 +29,7 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
     let scaling = if args.normalize { Scaling::Unit } else { Scaling::Raw };
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
-        let mut encoder = model::load_encoder(context, name, None, &interrupt).await?;
+        let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         encoder.set_cancel(interrupt.arm());
         let bar = Bar::new(context);
         for (batch, chunk) in request.texts.chunks(TEXTS_PER_BATCH).enumerate() {

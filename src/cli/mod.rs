@@ -30,7 +30,7 @@ mod tuned;
 use args::{Cli, Command};
 use context::Context;
 #[cfg(feature = "server")]
-pub(crate) use {chat::random_seed, model::open_as, tuned::open_gpu};
+pub(crate) use {args::WeightArgs, chat::random_seed, tuned::open_gpu};
 
 /// Exit code of a command that could not do its work.
 const EXIT_FAILED: u8 = 1;

@@ -1,12 +1,11 @@
 //! From a MODEL argument to an opened checkpoint, and what kind of model it holds.
 
-use super::args::{KvTypeArg, LoadArgs, SpeculateArg, SpeculateArgs};
+use super::args::{KvTypeArg, LoadArgs, Lora, SpeculateArg, SpeculateArgs, WeightArgs};
 use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
 use std::rc::Rc;
 use trice::format::Checkpoint;
-use trice::format::mix::Mix;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
@@ -29,16 +28,27 @@ pub(crate) async fn open_checkpoint(
     }
 }
 
-/// Opens a model, float weights to be rounded as they are read where `load_as` says.
-pub(crate) async fn open_as(
-    name: &str,
-    load_as: Option<&Mix>,
-    progress: &mut dyn FnMut(DownloadProgress),
-) -> trice::Result<Checkpoint> {
-    let checkpoint = open_checkpoint(name, progress).await?;
-    match load_as {
-        Some(mix) => checkpoint.load_as(mix),
-        None => Ok(checkpoint),
+impl WeightArgs {
+    /// Opens a model, its float weights to be rounded as they are read, with its adapters laid on it.
+    pub(crate) async fn open(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(DownloadProgress),
+    ) -> trice::Result<Checkpoint> {
+        let mut checkpoint = open_checkpoint(name, progress).await?;
+        if let Some(mix) = &self.load_as {
+            checkpoint = checkpoint.load_as(mix)?;
+        }
+        for Lora { name, strength } in &self.lora {
+            let files = hub::open(&ModelName::parse(name)?, &HubOptions::default(), progress).await?;
+            checkpoint.adapt(files, *strength).await?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The same for another model: adapters are one model's.
+    pub(crate) fn of_draft(&self) -> Self {
+        Self { lora: Vec::new(), ..self.clone() }
     }
 }
 
@@ -50,6 +60,7 @@ impl LoadArgs {
             kv_type: match self.kv_type {
                 KvTypeArg::F32 => KvType::F32,
                 KvTypeArg::F16 => KvType::F16,
+                KvTypeArg::Q8 => KvType::Q8,
             },
             parallel: Some(self.parallel),
             speculate: Speculate::Off,
@@ -72,11 +83,11 @@ impl SpeculateArgs {
 async fn open_with_gpu(
     context: &Context,
     name: &str,
-    load_as: Option<&Mix>,
+    weights: &WeightArgs,
     bar: &Bar,
     wanted: Kind,
 ) -> trice::Result<(Checkpoint, Rc<Gpu>)> {
-    let checkpoint = open_as(name, load_as, &mut |progress| bar.download(&progress)).await?;
+    let checkpoint = weights.open(name, &mut |progress| bar.download(&progress)).await?;
     match (config::kind(&checkpoint)?, wanted) {
         (Kind::Encoder, Kind::Decoder) => {
             let what = format!("writing text with {name}: it is an encoder, which classifies and embeds");
@@ -115,11 +126,11 @@ pub(crate) async fn load_speculating(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Session> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_gpu(context, name, load.load_as.as_ref(), &bar, Kind::Decoder).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, &load.weights, &bar, Kind::Decoder).await?;
     let options = LoadOptions { speculate: speculate.speculate(), ..load.options(interrupt.arm()) };
     let mut session = Session::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?;
     if let Some(draft) = &speculate.draft {
-        let draft = open_as(draft, load.load_as.as_ref(), &mut |progress| bar.download(&progress)).await?;
+        let draft = load.weights.of_draft().open(draft, &mut |progress| bar.download(&progress)).await?;
         session.draft_with(&draft, &options, &mut |progress| bar.load(progress)).await?;
     }
     Ok(session)
@@ -129,11 +140,11 @@ pub(crate) async fn load_speculating(
 pub(crate) async fn load_encoder(
     context: &Context,
     name: &str,
-    load_as: Option<&Mix>,
+    weights: &WeightArgs,
     interrupt: &Interrupt,
 ) -> anyhow::Result<TextEncoder> {
     let bar = Bar::new(context);
-    let (checkpoint, gpu) = open_with_gpu(context, name, load_as, &bar, Kind::Encoder).await?;
+    let (checkpoint, gpu) = open_with_gpu(context, name, weights, &bar, Kind::Encoder).await?;
     let options = LoadOptions { cancel: interrupt.arm(), ..LoadOptions::default() };
     Ok(TextEncoder::load(&gpu, &checkpoint, &options, &mut |progress| bar.load(progress)).await?)
 }

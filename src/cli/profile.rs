@@ -38,7 +38,7 @@ async fn profile(context: &Context, args: &ProfileArgs, interrupt: &Interrupt) -
             Ok(profile_decoder(&mut session, &options, &mut on_phase).await?)
         }
         Kind::Encoder => {
-            let mut encoder = model::load_encoder(context, &args.model, args.load.load_as.as_ref(), interrupt).await?;
+            let mut encoder = model::load_encoder(context, &args.model, &args.load.weights, interrupt).await?;
             interrupt.disarm();
             let options = options(2 * encoder.info().context_len);
             Ok(profile_encoder(&mut encoder, &options, &mut on_phase).await?)

@@ -26,9 +26,9 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
     server::run(ServerOptions {
         load: LoadOptions {
             speculate: args.speculate.speculate(),
-            ..LoadArgs { parallel: args.parallel.into(), ..args.load }.options(Cancel::default())
+            ..LoadArgs { parallel: args.parallel.into(), ..args.load.clone() }.options(Cancel::default())
         },
-        load_as: args.load.load_as,
+        weights: args.load.weights,
         draft: args.speculate.draft,
         models_are_defaults: args.models.is_empty(),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },

@@ -276,7 +276,10 @@ async fn read_side(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Resul
     source.read(0, source.len() as usize).await.map(Some)
 }
 
-pub(super) async fn side_json(side: &BTreeMap<String, Rc<dyn Source>>, name: &str) -> Result<Option<serde_json::Value>> {
+pub(super) async fn side_json(
+    side: &BTreeMap<String, Rc<dyn Source>>,
+    name: &str,
+) -> Result<Option<serde_json::Value>> {
     let Some(bytes) = read_side(side, name).await? else { return Ok(None) };
     let json = serde_json::from_slice(&bytes).map_err(|error| Error::format(name, format!("JSON: {error}")))?;
     Ok(Some(json))

@@ -1,7 +1,7 @@
 //! Hugging Face's tensor names to GGUF's, once and for all: above the readers only GGUF names exist.
 
-use super::{Metadata, TensorInfo};
 use super::view::View;
+use super::{Metadata, TensorInfo};
 use serde_json::Value as Json;
 
 /// Parts of a name that stand outside the layers: decoders, GPT-2, GPT-NeoX, then BERT, heads of RoBERTa and DistilBERT, heads

@@ -2,6 +2,7 @@
 
 use super::{HubOptions, RemoteFile, RemoteModel};
 use crate::error::{Error, Result};
+use crate::format::adapter::{PEFT_CONFIG, PEFT_WEIGHTS};
 use crate::source::{FetchRequest, fetch, http};
 use serde::Deserialize;
 
@@ -10,8 +11,9 @@ const MAX_LISTING_BYTES: usize = 16 << 20;
 /// Quants in the order they are chosen when the user names none.
 const PREFERRED: [&str; 9] = ["Q4_K_M", "Q4_0", "Q4_K_S", "Q8_0", "Q5_K_M", "Q6_K", "F16", "BF16", "F32"];
 /// Files beside the weights that Trice reads.
-pub(super) const SIDE_FILES: [&str; 11] = [
+pub(super) const SIDE_FILES: [&str; 12] = [
     "config.json",
+    PEFT_CONFIG,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -114,10 +116,11 @@ impl Listing {
         let find = |path: &str| self.files.iter().find(|file| file.path == path);
         let mut weights: Vec<RemoteFile> = match find("model.safetensors") {
             Some(single) => vec![single.clone()],
+            None if find(PEFT_CONFIG).is_some() => find(PEFT_WEIGHTS).cloned().into_iter().collect(),
             None => self.files.iter().filter(|file| is_safetensors_shard(&file.path)).cloned().collect(),
         };
         weights.sort_by(|a, b| a.path.cmp(&b.path));
-        if weights.is_empty() || find("config.json").is_none() {
+        if weights.is_empty() || find("config.json").or(find(PEFT_CONFIG)).is_none() {
             let wanted = "a GGUF file, or config.json with model.safetensors, wanted; it has neither";
             return Err(Error::format(&self.repo, wanted));
         }

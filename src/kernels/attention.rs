@@ -23,6 +23,14 @@ pub static ROPE_APPEND: Kernel = Kernel {
     ],
 };
 
+/// Keys and values of a step into a cache of bytes.
+pub static KV_STORE: Kernel = Kernel {
+    name: "kv_store",
+    source: include_str!("../../shaders/kv_store.wgsl"),
+    params: KvStoreParams::LAYOUT,
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite],
+};
+
 /// Softmax attention over the cache.
 pub static ATTENTION: Kernel = Kernel {
     name: "attention",
@@ -67,6 +75,16 @@ params! {
 }
 
 params! {
+    /// Params of `kv_store.wgsl`.
+    KvStoreParams {
+        n_kv_heads: u32,
+        from_len: u32,
+        context_len: u32,
+        scales: u32,
+    }
+}
+
+params! {
     /// Params of `attention.wgsl`.
     AttentionParams {
         n_kv_heads: u32,
@@ -78,7 +96,7 @@ params! {
         n_splits: u32,
         window: u32,
         softcap: f32,
-        pad0: u32,
+        scales: u32,
         pad1: u32,
         pad2: u32,
     }
@@ -102,14 +120,18 @@ pub enum KvType {
     /// 16-bit floats.
     #[default]
     F16,
+    /// Bytes, with a scale for each head at each position.
+    Q8,
 }
 
 impl KvType {
-    /// Bytes of one value.
-    pub fn n_bytes(self) -> u64 {
+    /// Bytes of a row of the cache: `head_dim` values of a head at a position.
+    pub fn row_bytes(self, head_dim: u32) -> u64 {
+        let head_dim = u64::from(head_dim);
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => 4 * head_dim,
+            Self::F16 => 2 * head_dim,
+            Self::Q8 => head_dim + 4,
         }
     }
 
@@ -117,6 +139,7 @@ impl KvType {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Q8 => "q8",
         }
     }
 }
@@ -286,6 +309,27 @@ pub struct KvBuffers {
     pub v: Buffer,
 }
 
+/// Keys and values of a step on their way to a cache of bytes, each `(n_kv_heads, n_columns, head_dim)` f32.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// Both.
+    pub kv: KvBuffers,
+    /// Columns of a step.
+    pub n_columns: u32,
+}
+
+impl Staged {
+    /// Room for steps of `n_columns`, where the cache is one of bytes.
+    pub fn new(gpu: &Gpu, heads: &Heads, n_columns: u32) -> Result<Option<Self>> {
+        if heads.kv_type != KvType::Q8 {
+            return Ok(None);
+        }
+        let n_bytes = u64::from(heads.n_kv_heads * n_columns) * KvType::F32.row_bytes(heads.head_dim);
+        let (k, v) = (gpu.buffer("keys of a step", n_bytes)?, gpu.buffer("values of a step", n_bytes)?);
+        Ok(Some(Self { kv: KvBuffers { k, v }, n_columns }))
+    }
+}
+
 /// Where the q, k and v of a step go.
 #[derive(Clone, Copy, Debug)]
 pub struct Qkv<'a> {
@@ -301,10 +345,28 @@ pub struct Qkv<'a> {
     pub q: &'a Columns,
     /// Takes k and v at the columns' positions.
     pub cache: &'a KvBuffers,
+    /// Takes them before that, where the cache is one of bytes: `kv_store` then fills it.
+    pub staged: Option<&'a Staged>,
 }
 
-fn rope_variant(caps: &Caps, heads: &Heads, rope: Rope, norm: Option<&HeadNorm>, columns: ColumnsAre) -> Variant {
-    let variant = Variant::new().slot("columns", columns.slot()).slot("kv", heads.kv_type.slot());
+impl<'a> Qkv<'a> {
+    /// Where k and v are written: the `kv` slot, positions per head, buffers.
+    pub(crate) fn written(&self) -> (&'static str, u32, &'a KvBuffers) {
+        match self.staged {
+            Some(staged) => ("staged", staged.n_columns, &staged.kv),
+            None => (self.heads.kv_type.slot(), self.heads.context_len, self.cache),
+        }
+    }
+}
+
+fn rope_variant(
+    caps: &Caps,
+    (heads, kv): (&Heads, &'static str),
+    rope: Rope,
+    norm: Option<&HeadNorm>,
+    columns: ColumnsAre,
+) -> Variant {
+    let variant = Variant::new().slot("columns", columns.slot()).slot("kv", kv);
     let variant = variant.slot("rope", rope.slot()).slot("head_norm", HeadNorm::slot(norm)).team(caps);
     let variant = variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim);
     let over_all = norm.is_some_and(|norm| norm.over_all);
@@ -333,13 +395,14 @@ fn attention_variant(
 
 /// Norms and rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
 pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
-    let Qkv { heads, rope, norm, angles, q, cache } = *qkv;
+    let Qkv { heads, rope, norm, angles, q, .. } = *qkv;
+    let (kv, context_len, cache) = qkv.written();
     assert_eq!(x.n_values, heads.qkv_rows(), "values of q, k and v");
     assert_eq!(q.n_values, heads.n_heads * heads.head_dim, "values of q");
     let params = RopeAppendParams {
         n_heads: heads.n_heads,
         n_kv_heads: heads.n_kv_heads,
-        context_len: heads.context_len,
+        context_len,
         x_stride: x.stride(),
         q_stride: q.stride(),
         q_norm: norm.map_or(0, |norm| norm.q),
@@ -352,9 +415,37 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
     };
     let grid = Grid::threads(x.n_columns, heads.qkv_rows() / heads.head_dim, HEADS_PER_GROUP);
     let buffers = [pass.state, &x.buffer, pass.vectors, angles, &q.buffer, &cache.k, &cache.v];
-    let variant = rope_variant(pass.rec.caps(), heads, rope, norm.as_ref(), pass.columns);
+    let variant = rope_variant(pass.rec.caps(), (heads, kv), rope, norm.as_ref(), pass.columns);
     let work = cost::rope_append(heads, rope, norm.is_some());
     pass.rec.dispatch(&ROPE_APPEND, variant, params, &buffers, grid, work);
+}
+
+fn store_variant(caps: &Caps, heads: &Heads, columns: ColumnsAre) -> Variant {
+    let variant = Variant::new().slot("columns", columns.slot()).team(caps);
+    variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim)
+}
+
+/// Rounds the step's keys and values into the cache of bytes, where `qkv` has one.
+pub fn kv_store(pass: &mut Pass<'_>, qkv: &Qkv<'_>) {
+    let (Some(staged), Qkv { heads, cache, .. }) = (qkv.staged, *qkv) else { return };
+    let params = KvStoreParams {
+        n_kv_heads: heads.n_kv_heads,
+        from_len: staged.n_columns,
+        context_len: heads.context_len,
+        scales: cache.scales(heads),
+    };
+    let grid = Grid::threads(staged.n_columns, heads.n_kv_heads, HEADS_PER_GROUP);
+    let buffers = [pass.state, &staged.kv.k, &staged.kv.v, &cache.k, &cache.v];
+    let variant = store_variant(pass.rec.caps(), heads, pass.columns);
+    pass.rec.dispatch(&KV_STORE, variant, params, &buffers, grid, cost::kv_store(heads));
+}
+
+impl KvBuffers {
+    /// Words before the scales of a cache of bytes, which are as many as its rows.
+    fn scales(&self, heads: &Heads) -> u32 {
+        let n_rows = self.k.n_bytes() / heads.kv_type.row_bytes(heads.head_dim);
+        (n_rows * u64::from(heads.head_dim / 4)) as u32
+    }
 }
 
 /// Where attention over long spans leaves its parts.
@@ -403,7 +494,7 @@ pub fn attention(
         n_splits: *n_splits,
         window: scores.window,
         softcap: if let Score::SoftCap(bound) = scores.score { bound } else { 0.0 },
-        pad0: 0,
+        scales: if heads.kv_type == KvType::Q8 { cache.scales(heads) } else { 0 },
         pad1: 0,
         pad2: 0,
     };
@@ -450,16 +541,20 @@ fn merge_variant(heads: &Heads, n_splits: u32) -> Variant {
 /// Every variant these functions record, at a few head sizes.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let mut all = Vec::new();
-    for (kv_type, head_dim) in [(KvType::F32, 8), (KvType::F16, 64), (KvType::F16, 256)] {
+    for (kv_type, head_dim) in [(KvType::F32, 8), (KvType::F16, 64), (KvType::Q8, 64), (KvType::F16, 256)] {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim, context_len: 1, kv_type };
+        let kv = if kv_type == KvType::Q8 { "staged" } else { kv_type.slot() };
+        for columns in [ColumnsAre::Sequence, ColumnsAre::Slots] {
+            all.push((&KV_STORE, store_variant(caps, &heads, columns)));
+        }
         for rope in [Rope::None, Rope::Interleaved, Rope::Neox, Rope::NeoxPart { rotated: 4 }] {
             for columns in [ColumnsAre::Sequence, ColumnsAre::Slots] {
-                all.push((&ROPE_APPEND, rope_variant(caps, &heads, rope, None, columns)));
+                all.push((&ROPE_APPEND, rope_variant(caps, (&heads, kv), rope, None, columns)));
             }
         }
         for (is_layer, over_all) in [(false, false), (false, true), (true, false)] {
             let norm = HeadNorm { is_layer, over_all, q: 0, k: 0, stride: 0, eps: 0.0 };
-            all.push((&ROPE_APPEND, rope_variant(caps, &heads, Rope::Neox, Some(&norm), ColumnsAre::Sequence)));
+            all.push((&ROPE_APPEND, rope_variant(caps, (&heads, kv), Rope::Neox, Some(&norm), ColumnsAre::Sequence)));
         }
         for (span, columns) in [
             (("causal", "plain"), ColumnsAre::Sequence),

@@ -133,21 +133,32 @@ pub fn rope_append(heads: &Heads, rope: Rope, has_norm: bool) -> Work {
     let angles = u64::from(rope.rotated(heads.head_dim));
     let normed = if has_norm { RMS_NORM * (q + kv) } else { 0 };
     let flops = normed + 3 * u64::from(heads.n_heads + heads.n_kv_heads) * angles;
-    let written = WORD * q + heads.kv_type.n_bytes() * 2 * kv;
+    let written = WORD * q + kv_bytes(heads);
     Work { per_column: cost(flops, WORD * (q + 2 * kv + angles), written), ..Work::default() }
 }
 
 /// `attention`: for every pair of a column and a position it sees, and every head, a product with k, a softmax, a product
 /// with v. Each position's k and v are read once, however many columns and heads see them.
 pub fn attention(heads: &Heads, has_spans: bool) -> Work {
-    let (q, kv) = (values(heads.n_heads, heads), values(heads.n_kv_heads, heads));
+    let q = values(heads.n_heads, heads);
     let span = if has_spans { 2 * WORD } else { 0 };
     Work {
         per_column: cost(q, WORD * q + span, WORD * q),
-        per_position: cost(0, heads.kv_type.n_bytes() * 2 * kv, 0),
+        per_position: cost(0, kv_bytes(heads), 0),
         per_pair: cost(4 * q + SOFTMAX * u64::from(heads.n_heads), 0, 0),
         ..Work::default()
     }
+}
+
+/// `kv_store`: the largest of each row of k and v, and a factor and a rounding for each value.
+pub fn kv_store(heads: &Heads) -> Work {
+    let kv = 2 * values(heads.n_kv_heads, heads);
+    Work { per_column: cost(3 * kv, WORD * kv, kv_bytes(heads)), ..Work::default() }
+}
+
+/// Bytes of keys and values of a position.
+fn kv_bytes(heads: &Heads) -> u64 {
+    2 * u64::from(heads.n_kv_heads) * heads.kv_type.row_bytes(heads.head_dim)
 }
 
 /// `attention_merge`: every part scaled and added.

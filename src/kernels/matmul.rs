@@ -311,8 +311,8 @@ impl Output<'_> {
                 variant.slot("residual", Residual::slot(residual.as_ref()))
             }
             Self::Gated { activation, .. } => variant.slot("output", "gated").slot("activation", activation.slot()),
-            Self::Qkv(Qkv { heads, rope, .. }) => {
-                let variant = variant.slot("output", "qkv").slot("kv", heads.kv_type.slot()).slot("rope", rope.slot());
+            Self::Qkv(qkv @ Qkv { heads, rope, .. }) => {
+                let variant = variant.slot("output", "qkv").slot("kv", qkv.written().0).slot("rope", rope.slot());
                 let variant = variant.slot("columns", columns.slot()).size("HEAD_DIM", heads.head_dim);
                 variant.size("ROTATED", rope.rotated(heads.head_dim))
             }
@@ -419,10 +419,11 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
                 params.n_gates = y.n_values;
                 buffers.extend([pass.vectors, &y.buffer]);
             }
-            Output::Qkv(Qkv { heads, angles, q, cache, .. }) => {
+            Output::Qkv(qkv @ Qkv { heads, angles, q, .. }) => {
+                let (_, context_len, cache) = qkv.written();
                 params.n_heads = heads.n_heads;
                 params.n_kv_heads = heads.n_kv_heads;
-                params.context_len = heads.context_len;
+                params.context_len = context_len;
                 params.q_stride = q.stride();
                 buffers.extend([angles, &q.buffer, &cache.k, &cache.v]);
             }
@@ -549,11 +550,12 @@ const PLAIN_KINDS: [(&str, &str); 12] = [
 ];
 
 /// Element types of the cache, rotations and columns of the `qkv` output.
-const QKV_KINDS: [(&str, &str, &str); 4] = [
+const QKV_KINDS: [(&str, &str, &str); 5] = [
     ("f16", "neox", "sequence"),
     ("f16", "interleaved", "sequence"),
     ("f32", "none", "sequence"),
     ("f16", "neox", "slots"),
+    ("staged", "neox", "sequence"),
 ];
 
 fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {

@@ -36,5 +36,5 @@ impl KvCache {
 
 /// Bytes of one layer's keys of one sequence, as many as of its values.
 pub fn layer_bytes(heads: &Heads) -> u64 {
-    u64::from(heads.n_kv_heads) * u64::from(heads.context_len) * u64::from(heads.head_dim) * heads.kv_type.n_bytes()
+    u64::from(heads.n_kv_heads) * u64::from(heads.context_len) * heads.kv_type.row_bytes(heads.head_dim)
 }

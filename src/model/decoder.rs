@@ -16,7 +16,7 @@ use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, Line, OneColumn, Program, ReadBack, Recording, Run};
-use crate::kernels::attention::{Heads, KvType, Rope, SPLIT, Splits};
+use crate::kernels::attention::{Heads, KvType, Rope, SPLIT, Splits, Staged};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write_state};
@@ -44,6 +44,8 @@ struct Scratch {
     qkv: Columns,
     q: Columns,
     attended: Columns,
+    /// Keys and values on their way to a cache of bytes.
+    staged: Option<Staged>,
     /// Where attention over a long context leaves its parts.
     splits: Splits,
     gate_up: Columns,
@@ -194,8 +196,8 @@ impl Decoder {
     /// Records the programs and begins to compile them.
     fn compile(&mut self, compiler: &mut Compiler<'_>) -> Result<()> {
         let gpu = compiler.gpu();
-        let many = Scratch::new(gpu, &self.config, CHUNK)?;
-        let mut one = Scratch::new(gpu, &self.config, 1)?;
+        let many = Scratch::new(gpu, &self.config, &self.heads, CHUNK)?;
+        let mut one = Scratch::new(gpu, &self.config, &self.heads, 1)?;
         let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
         let mut steps = vec![Step { n_positions: SPLIT as usize, program: compiler.program(&decode)? }];
         for n_splits in split_counts(self.heads.context_len) {
@@ -231,7 +233,7 @@ impl Decoder {
 
     /// The decode step as text, a line per dispatch.
     pub fn describe(&self, gpu: &Gpu) -> Result<String> {
-        let one = Scratch::new(gpu, &self.config, 1)?;
+        let one = Scratch::new(gpu, &self.config, &self.heads, 1)?;
         Ok(self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one)).describe())
     }
 
@@ -401,7 +403,7 @@ impl Decoder {
     pub async fn score(&mut self, gpu: &Gpu, ids: &[u32]) -> Result<Vec<f32>> {
         let n_columns = self.score_columns();
         if self.programs()?.score.is_none() {
-            let scratch = Scratch::new(gpu, &self.config, n_columns)?;
+            let scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
             let logits = Columns::new(gpu, "logits to score", n_columns, self.config.shape.vocab_size)?;
             let recording = self.record(gpu, |decoder, pass| {
                 decoder.forward(pass, &scratch);
@@ -456,7 +458,7 @@ fn learned_positions(loader: &mut Loader<'_>, context_len: u32, dim: u32) -> Res
 }
 
 impl Scratch {
-    fn new(gpu: &Gpu, config: &DecoderConfig, n_columns: u32) -> Result<Self> {
+    fn new(gpu: &Gpu, config: &DecoderConfig, heads: &Heads, n_columns: u32) -> Result<Self> {
         let shape = &config.shape;
         let columns = |label: &str, n_values: u32| Columns::new(gpu, label, n_columns, n_values);
         Ok(Self {
@@ -466,6 +468,7 @@ impl Scratch {
             qkv: columns("qkv", shape.qkv_dim())?,
             q: columns("q", shape.q_dim())?,
             attended: columns("attended", shape.q_dim())?,
+            staged: Staged::new(gpu, heads, n_columns)?,
             splits: Splits::NONE,
             gate_up: columns("gate_up", 2 * shape.ffn_dim)?,
             gated: columns("gated", shape.ffn_dim)?,

@@ -6,7 +6,7 @@ use crate::format::planes::{RowOrder, STEP};
 use crate::format::{Checkpoint, TensorInfo};
 use crate::gpu::tensor::{Columns, Matrix, expect};
 use crate::gpu::{Buffer, Gpu, Line, Uploads};
-use crate::kernels::attention::{HeadNorm, Qkv, Rope, rope_append};
+use crate::kernels::attention::{HeadNorm, Qkv, Rope, kv_store, rope_append};
 use crate::kernels::elementwise::{NormKind, NormWeights, gate, norm};
 use crate::kernels::matmul::{Activation, Output, Product, Residual, RmsPrologue, Wanted, multiply};
 use crate::kernels::{Pass, VectorOffset};
@@ -31,6 +31,8 @@ pub struct Loader<'a> {
     laid_out: HashSet<String>,
     /// What the products of all adapters take their turns in.
     low: Option<Buffer>,
+    /// LayerNorms have biases: all, or none.
+    norms_have_biases: bool,
 }
 
 /// Columns of a step at most: those of an encoder's largest batch.
@@ -53,7 +55,8 @@ impl<'a> Loader<'a> {
     /// A loader with nothing laid out.
     pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint) -> Self {
         let (uploads, vectors, laid_out) = (Uploads::default(), Vec::new(), HashSet::new());
-        Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out, low: None }
+        let norms_have_biases = checkpoint.tensors().any(|info| info.name.ends_with("norm.bias"));
+        Self { gpu, checkpoint, uploads, vectors, n_floats: 0, laid_out, low: None, norms_have_biases }
     }
 
     /// A matrix of tensors stacked by rows, which stand in `order`; `n_rows` rows in all are wanted.
@@ -79,7 +82,8 @@ impl<'a> Loader<'a> {
             for adapted in self.checkpoint.adapted(name) {
                 let rank = expect(self.checkpoint, &adapted.a)?.rows() as u32;
                 if !first_row.is_multiple_of(4) {
-                    let what = format!("an adapter of {name}, which begins at row {first_row}: a multiple of 4 was wanted");
+                    let what =
+                        format!("an adapter of {name}, which begins at row {first_row}: a multiple of 4 was wanted");
                     return Err(Error::unsupported(what));
                 }
                 let a = self.matrix(std::slice::from_ref(&adapted.a), rank, n_cols, RowOrder::AsFiled)?;
@@ -302,6 +306,7 @@ impl Linear {
             self.record(pass, x, unrotated, Activation::Identity, None);
             rope_append(pass, &qkv, unrotated);
         }
+        kv_store(pass, &qkv);
     }
 
     /// gated = activate(gate)·up. `gate_up` takes both in between where they are of two types or an odd number.
@@ -469,7 +474,7 @@ impl Norm {
         let bias = format!("{scope}.bias");
         let kind = match style.kind {
             NormType::Rms => NormKind::Rms,
-            NormType::Layer if loader.has(&bias) => {
+            NormType::Layer if loader.norms_have_biases => {
                 let line = Line { offset: 0.0, ..style.line };
                 NormKind::Layer { bias: loader.vector(&bias, len, line)? }
             }

@@ -1,6 +1,7 @@
 //! `trice serve`: the page and an OpenAI-compatible API. Binds, accepts, and stops gracefully; what is answered is in
 //! `routes`, what is computed in `work`. Holds no model code.
 
+use crate::cli::WeightArgs;
 use anyhow::Context as _;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use trice::format::mix::Mix;
 use trice::session::{Cancel, LoadOptions};
 
 mod answer;
@@ -50,8 +50,8 @@ pub(crate) struct ServerOptions {
     /// Nobody named a model: the page is worth serving without any.
     pub(crate) models_are_defaults: bool,
     pub(crate) load: LoadOptions,
-    /// What float weights are rounded to.
-    pub(crate) load_as: Option<Mix>,
+    /// What becomes of their weights.
+    pub(crate) weights: WeightArgs,
     /// The model that drafts for every decoder.
     pub(crate) draft: Option<String>,
     pub(crate) device: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::ServerOptions;
 use super::state::ServedModel;
-use crate::cli::{open_as, open_gpu};
+use crate::cli::open_gpu;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -77,13 +77,13 @@ impl Models {
 }
 
 async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<(Loaded, ServedModel)> {
-    let checkpoint = open_as(name, options.load_as.as_ref(), &mut |_| {}).await?;
+    let checkpoint = options.weights.open(name, &mut |_| {}).await?;
     let kind = config::kind(&checkpoint)?;
     let (model, info) = match kind {
         Kind::Decoder => {
             let mut session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
             if let Some(draft) = &options.draft {
-                let draft = open_as(draft, options.load_as.as_ref(), &mut |_| {}).await?;
+                let draft = options.weights.of_draft().open(draft, &mut |_| {}).await?;
                 session.draft_with(&draft, &options.load, &mut |_| {}).await?;
             }
             let info = session.info().clone();

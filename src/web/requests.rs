@@ -47,7 +47,8 @@ impl LoadRequest {
         let kv_type = match self.kv_type.as_deref() {
             None | Some("f16") => KvType::F16,
             Some("f32") => KvType::F32,
-            Some(other) => return Err(Error::invalid(format!("kvType must be f32 or f16, not {other}"))),
+            Some("q8_0") => KvType::Q8,
+            Some(other) => return Err(Error::invalid(format!("kvType must be f32, f16 or q8_0, not {other}"))),
         };
         let speculate = match self.speculate.as_deref() {
             None | Some("off") => Speculate::Off,

@@ -67,17 +67,18 @@ impl Golden {
     }
 
     /// The LoRA adapter of this model: `adapter_config.json` and its safetensors.
-    pub fn adapter_folder(&self) -> Checkpoint {
+    pub fn adapter_folder(&self) -> ModelFiles {
         let adapter = &self.0["adapter"];
         let side = BTreeMap::from([("adapter_config.json".to_owned(), adapter["config"].to_string())]);
-        open_folder(self.name(), &self.hf_tensors(&adapter["tensors"]), side)
+        folder_files(self.name(), &self.hf_tensors(&adapter["tensors"]), side)
     }
 
     /// The same adapter as a GGUF, where there is such a file.
-    pub fn adapter_gguf(&self) -> Option<Checkpoint> {
+    pub fn adapter_gguf(&self) -> Option<ModelFiles> {
         let adapter = &self.0["adapter"];
         let file = to_gguf(adapter.get("gguf")?, &self.hf_tensors(&adapter["tensors"]));
-        Some(open_bytes(&format!("{}, adapter.gguf", self.name()), file))
+        let name = format!("{}, adapter.gguf", self.name());
+        Some(ModelFiles { weights: vec![Rc::new(MemorySource::new(&name, file))], name, side: BTreeMap::new() })
     }
 
     /// The tensors of these names and shapes.
@@ -116,6 +117,10 @@ fn is_norm(name: &str) -> bool {
 }
 
 fn open_folder(name: &str, tensors: &BTreeMap<String, Tensor>, side: BTreeMap<String, String>) -> Checkpoint {
+    block_on(Checkpoint::open(folder_files(name, tensors, side))).unwrap()
+}
+
+fn folder_files(name: &str, tensors: &BTreeMap<String, Tensor>, side: BTreeMap<String, String>) -> ModelFiles {
     let views = tensors.iter().map(|(name, tensor)| {
         let bytes = bytemuck::cast_slice(&tensor.weights);
         (name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap())
@@ -124,7 +129,7 @@ fn open_folder(name: &str, tensors: &BTreeMap<String, Tensor>, side: BTreeMap<St
     let memory = |name: &str, bytes: Vec<u8>| -> Rc<dyn Source> { Rc::new(MemorySource::new(name, bytes)) };
     let side = side.into_iter().map(|(file, text)| (file.clone(), memory(&file, text.into_bytes()))).collect();
     let weights = vec![memory("model.safetensors", weights)];
-    block_on(Checkpoint::open(ModelFiles { name: name.to_owned(), weights, side })).unwrap()
+    ModelFiles { name: name.to_owned(), weights, side }
 }
 
 /// The file that `to_gguf.py` describes.

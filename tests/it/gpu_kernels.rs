@@ -86,7 +86,7 @@ const PLAIN: Attend =
 #[test]
 fn attention_over_an_appended_cache() {
     for gpu in devices() {
-        for (kv_type, limit) in [(KvType::F32, LIMIT), (KvType::F16, 1e-5)] {
+        for (kv_type, limit) in [(KvType::F32, LIMIT), (KvType::F16, 1e-5), (KvType::Q8, 1e-3)] {
             for rope in [Rope::None, Rope::Interleaved, Rope::Neox, Rope::NeoxPart { rotated: 8 }] {
                 attend(&gpu, Attend { kv_type, rope, ..PLAIN }, limit);
             }
@@ -141,7 +141,7 @@ fn qkv_of_a_product_equals_rope_append() {
                 let cache =
                     KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
                 let (q, y) = (poisoned(&gpu, capacity, 36), poisoned(&gpu, capacity, n_rows as u32));
-                let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angles, q: &q, cache: &cache };
+                let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angles, q: &q, cache: &cache, staged: None };
                 run(&gpu, &vectors, 4, n_tokens, |pass| {
                     let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                     if is_fused {
@@ -171,7 +171,7 @@ fn attend(gpu: &Gpu, what: Attend, limit: f64) {
     let n_angles = rope.rotated(D as u32) as usize / 2;
     let angles: Vec<[f32; 2]> = noise(3, 40 * n_angles.max(1)).iter().map(|a| [a.cos(), a.sin()]).collect();
     let angle_buffer = upload(gpu, angles.as_flattened());
-    let cache_bytes = 2 * 40 * D as u64 * kv_type.n_bytes();
+    let cache_bytes = 2 * 40 * kv_type.row_bytes(D as u32);
     let cache = KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
     let weights = noise(4, 256);
     let vectors = upload(gpu, &weights);
@@ -204,9 +204,12 @@ fn attend(gpu: &Gpu, what: Attend, limit: f64) {
         let capacity = n.next_multiple_of(8) as u32;
         let qkv_columns = columns(gpu, capacity, width as u32, &x[first * width..(first + n) * width]);
         let (q, y) = (poisoned(gpu, capacity, 6 * D as u32), poisoned(gpu, capacity, 6 * D as u32));
-        let qkv = Qkv { heads: &heads, rope, norm, angles: &angle_buffer, q: &q, cache: &cache };
+        let staged = Staged::new(gpu, &heads, capacity).unwrap();
+        let (angles, staged) = (&angle_buffer, staged.as_ref());
+        let qkv = Qkv { heads: &heads, rope, norm, angles, q: &q, cache: &cache, staged };
         run(gpu, &vectors, first as u32, n as u32, |pass| {
             rope_append(pass, &qkv, &qkv_columns);
+            kv_store(pass, &qkv);
             let score = softcap.map_or(Score::Plain, Score::SoftCap);
             let scores = Scores { span: Span::Causal, window, scale, score };
             attention(pass, &heads, &scores, &q, &cache, &Splits::NONE, &y);

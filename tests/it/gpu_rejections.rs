@@ -81,7 +81,7 @@ fn gpu_hyperparameters_out_of_range_are_refused() {
         ("fewer layers than tensors", llama().uint("llama.block_count", 1), "blk.1."),
         ("layers as a float", llama().float("llama.block_count", 2.0), "llama.block_count is no whole number"),
         ("no heads", llama().uint(heads, 0), "llama.attention.head_count is 0"),
-        ("heads as a list", llama().set(heads, Meta::Ints(vec![4, 4])), "is no whole number"),
+        ("heads that differ by layer", llama().set(heads, Meta::Ints(vec![4, 2])), "is no whole number"),
         ("heads that do not divide", llama().uint(heads, 6), "6 heads do not divide"),
         ("no kv heads", llama().uint("llama.attention.head_count_kv", 0), "head_count_kv is 0"),
         ("kv heads that do not divide", llama().uint("llama.attention.head_count_kv", 3), "do not divide 4 heads"),
@@ -154,10 +154,15 @@ fn gpu_tensors_that_do_not_fit_are_refused() {
         ("a vector for a matrix", f32s(llama(), "blk.0.attn_output.weight", &[DIM * DIM]), "blk.0.attn_output.weight"),
         ("a short norm", f32s(llama(), "output_norm.weight", &[DIM - 1]), "output_norm.weight has shape [63]"),
         ("a short bias", f32s(llama(), "blk.0.attn_q.bias", &[DIM / 2]), "blk.0.attn_q.bias has shape [32]"),
-        ("an unknown part", f32s(llama(), "blk.0.attn_q_norm.weight", &[16]), "blk.0.attn_q_norm.weight"),
+        ("an unknown part", f32s(llama(), "blk.0.attn_sinks.weight", &[16]), "blk.0.attn_sinks.weight"),
+        ("half of a norm", f32s(llama(), "blk.0.attn_q_norm.weight", &[16]), "blk.0.attn_k_norm.weight is missing"),
         ("more tokens than rows", f32s(llama(), "token_embd.weight", &[tokens - 1, DIM]), "the embedding 258 rows"),
         ("another head", f32s(llama(), "output.weight", &[tokens + 1, DIM]), "output.weight has 260 rows"),
-        ("wrong rope factors", f32s(llama(), "rope_freqs.weight", &[7]), "rope_freqs.weight holds 7 values"),
+        (
+            "wrong rope factors",
+            f32s(llama(), "rope_freqs.weight", &[7]),
+            "7 factors of the rope scaling, 8 were wanted",
+        ),
         ("two types in a quad of rows", mixed(126), "of toy.gguf is F16 after 126 rows of another type"),
         ("end token out of range", llama().uint("tokenizer.ggml.eos_token_id", 259), "259"),
         ("no tokenizer", llama().without("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens"),
@@ -169,7 +174,7 @@ fn gpu_tensors_that_do_not_fit_are_refused() {
     let bert = Toy::bert;
     for (name, toy, fragment) in [
         ("a norm's bias is missing", bert().without("token_embd_norm.bias"), "token_embd_norm.bias is missing"),
-        ("a gate in a bert", f32s(bert(), "blk.0.ffn_gate.weight", &[FFN_DIM, DIM]), "blk.0.ffn_gate.weight"),
+        ("a short gate", f32s(bert(), "blk.0.ffn_gate.weight", &[FFN_DIM - 4, DIM]), "blk.0.ffn_gate.weight"),
         ("a narrow head", f32s(bert(), "cls.output.weight", &[2, 32]), "cls.output.weight has shape [2, 32]"),
     ] {
         refusals.encoder(name, toy, fragment);
@@ -249,7 +254,7 @@ fn gpu_configs_that_make_no_sense_are_refused() {
     for (key, value, fragment) in [
         ("model_type", Value::Null, "model_type of config.json is missing"),
         ("model_type", json!(7), "is no text"),
-        ("model_type", json!("gpt_neox"), "architecture gpt_neox"),
+        ("model_type", json!("rwkv"), "architecture rwkv of toy: those that run are llama, qwen2,"),
         ("num_hidden_layers", json!(0), "num_hidden_layers is 0"),
         ("num_hidden_layers", json!(-2), "num_hidden_layers is no whole number"),
         ("num_hidden_layers", json!(2.5), "num_hidden_layers is no whole number"),
@@ -273,7 +278,9 @@ fn gpu_configs_that_make_no_sense_are_refused() {
         ("rope_scaling", llama3, "high_freq_factor 1 must be above low_freq_factor 4"),
         ("rope_scaling", json!({"rope_type": "linear", "factor": 1e-308}), "gives no angles"),
         ("hidden_act", json!("relu2"), "activation relu2"),
-        ("use_sliding_window", json!(true), "sliding-window"),
+        ("layer_types", json!(["linear_attention", "full_attention"]), "layers of type linear_attention"),
+        ("layer_types", json!(["full_attention"]), "layer_types lists 1 layers, 2 were wanted"),
+        ("sliding_window", json!("wide"), "sliding_window is no whole number"),
     ] {
         let mut config = llama_config();
         config[key] = value.clone();

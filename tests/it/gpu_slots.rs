@@ -83,14 +83,14 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
     let width = 14 * D;
     let angles: Vec<[f32; 2]> = noise(3, CONTEXT * D / 2).iter().map(|a| [a.cos(), a.sin()]).collect();
     let angle_buffer = upload(gpu, angles.as_flattened());
-    let cache_bytes = 3 * 2 * (CONTEXT * D) as u64 * kv_type.n_bytes();
+    let cache_bytes = 3 * 2 * CONTEXT as u64 * kv_type.row_bytes(D as u32);
     let cache = KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
     let vectors = upload(gpu, &[0.0; 4]);
     let texts: Vec<Vec<f32>> = (0..3).map(|slot| noise(8 + slot, CONTEXT * width)).collect();
     for (slot, n) in [30usize, 12, 39].into_iter().enumerate() {
         let x = columns(gpu, 40, width as u32, &texts[slot][..n * width]);
         let q = poisoned(gpu, 40, 10 * D as u32);
-        let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache };
+        let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache, staged: None };
         run_sequence(gpu, &vectors, place(slot, 0), n, |pass| rope_append(pass, &qkv, &x));
     }
     let places = [place(2, 39), place(0, 7)];
@@ -98,7 +98,7 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
         places.iter().flat_map(|at| texts[at.slot][at.position * width..][..width].to_vec()).collect();
     let x = columns(gpu, 4, width as u32, &tokens);
     let (q, y) = (poisoned(gpu, 4, 10 * D as u32), poisoned(gpu, 4, 10 * D as u32));
-    let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache };
+    let qkv = Qkv { heads: &heads, rope, norm: None, angles: &angle_buffer, q: &q, cache: &cache, staged: None };
     run_slots(gpu, &vectors, &places, |pass| {
         rope_append(pass, &qkv, &x);
         attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &Splits::NONE, &y);
@@ -205,7 +205,15 @@ fn qkv_of_a_product_goes_to_its_slot() {
             let buffer = |name: &str| gpu.buffer(name, cache_bytes).unwrap();
             let cache = KvBuffers { k: buffer("k"), v: buffer("v") };
             let (q, y) = (poisoned(&gpu, 4, 36), poisoned(&gpu, 4, n_rows as u32));
-            let qkv = Qkv { heads: &heads, rope: Rope::Neox, norm: None, angles: &angles, q: &q, cache: &cache };
+            let qkv = Qkv {
+                heads: &heads,
+                rope: Rope::Neox,
+                norm: None,
+                angles: &angles,
+                q: &q,
+                cache: &cache,
+                staged: None,
+            };
             run_slots(&gpu, &vectors, &places, |pass| {
                 let product = Product { bias: Some(2), ..plain(&weights, &x, &y) };
                 if is_fused {

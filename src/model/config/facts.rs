@@ -99,7 +99,9 @@ impl<'a> Facts<'a> {
         };
         let found = match config {
             Config::Gguf(metadata) => metadata.0.get("general.architecture").map(Fact::Gguf),
-            Config::HuggingFace(_) => json.and_then(|json| json.get("model_type")).map(Fact::Json),
+            Config::HuggingFace(_) => {
+                json.and_then(|json| json.get("model_type")).filter(|kind| !kind.is_null()).map(Fact::Json)
+            }
         };
         let Some(found) = found else {
             return Err(Error::format(file, format!("an architecture wanted, but {key} is missing")));

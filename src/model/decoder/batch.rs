@@ -48,7 +48,7 @@ impl Decoder {
         let mut batches =
             Batches { state, sampling: gpu.uniform("sampling of slots", SAMPLING_BYTES), widths: Vec::new() };
         for n_columns in widths(self.n_slots) {
-            let mut scratch = Scratch::new(gpu, &self.config, n_columns)?;
+            let mut scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
             let logits = Columns::new(gpu, "logits of slots", n_columns, self.config.shape.vocab_size)?;
             let mut steps = Vec::new();
             for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len)) {

@@ -72,7 +72,8 @@ impl Decoder {
         let (config, layer) = (&self.config, &self.layers[i]);
         let LayerConfig { rope, rotation, window } = layer.config;
         let (heads, cache) = (&self.heads, self.cache.layer(i));
-        let qkv = Qkv { heads, rope, norm: layer.head_norm, angles: &self.angles[rotation], q: &s.q, cache };
+        let (norm, angles, staged) = (layer.head_norm, &self.angles[rotation], s.staged.as_ref());
+        let qkv = Qkv { heads, rope, norm, angles, q: &s.q, cache, staged };
         let x = Input::perhaps_normed(pass, layer.attn_norm.as_ref(), &s.x, &s.normed);
         layer.qkv.record_qkv(pass, x, qkv, &s.qkv);
         let score = config.attention_softcap.map_or(Score::Plain, Score::SoftCap);

@@ -73,7 +73,7 @@ impl Decoder {
         body: impl Fn(&mut Pass<'_>, &Scratch),
     ) -> Result<Vec<Step>> {
         let gpu = compiler.gpu();
-        let mut scratch = Scratch::new(gpu, &self.config, n_columns)?;
+        let mut scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
         let mut steps = Vec::new();
         for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len)) {
             scratch.splits = Splits::new(gpu, &self.heads, n_columns, n_splits)?;

@@ -60,7 +60,7 @@ impl Encoder {
         let heads = self.heads(s.x.n_columns);
         // Positions are the batch's columns: rotations by them differ by as much as by those in the text.
         let angles = &self.angles[rotation];
-        let qkv = Qkv { heads: &heads, rope, norm: None, angles, q: &s.q, cache: &s.cache };
+        let qkv = Qkv { heads: &heads, rope, norm: None, angles, q: &s.q, cache: &s.cache, staged: None };
         let x = Input::perhaps_normed(pass, layer.attn_norm.as_ref(), &s.x, &s.normed);
         layer.qkv.record_qkv(pass, x, qkv, &s.qkv);
         let score = self.relative.as_ref().map_or(Score::Plain, Score::Relative);

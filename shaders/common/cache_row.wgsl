@@ -1,0 +1,4 @@
+// The row of a cache (slot, kv head, context_len) that takes a head's values at a column's position.
+fn row_of(kv_head: u32, column: u32, position: u32) -> u32 {
+    return (slot_of(column) * params.n_kv_heads + kv_head) * params.context_len + position;
+}
