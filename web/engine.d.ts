@@ -23,7 +23,7 @@ export type LoadOptions = {
   /** Count the engine's calls of the browser, for `calls()`. */
   counts?: boolean;
   /** Element type of the KV cache. */
-  kvType?: "f16" | "f32";
+  kvType?: "f16" | "f32" | "q8_0";
   /** Guess several tokens ahead from what the text repeats, and check them at once; by default off. Answers stay the same. */
   speculate?: "off" | "lookup";
   /** A part of an adapter's name. */

@@ -535,8 +535,8 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
 
 /// Activations and residuals of the `plain` output.
 const PLAIN_KINDS: [(&str, &str); 12] = [
-    ("none", "none"),
     ("none", "add"),
+    ("none", "none"),
     ("none", "scaled"),
     ("none", "own"),
     ("gelu", "own"),
@@ -558,23 +558,24 @@ const QKV_KINDS: [(&str, &str, &str); 5] = [
     ("staged", "neox", "sequence"),
 ];
 
+/// All ends of products of one type; of the others, which know nothing of how a product ends, one of each kind.
 fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {
     let kernel = if matches!(shape, Shape::Team { .. }) { (&MATVEC, &MATVEC_QKV) } else { (&MATMUL, &MATMUL_QKV) };
+    let of_all = |n: usize| if dtype == DType::Q4_0 { n } else { 1 };
+    let starts = [(true, true), (false, false), (true, false), (false, true)];
     let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
-    for is_normed in [false, true] {
-        for has_bias in [false, true] {
-            let start = || variant(caps, (dtype, 4), shape, is_normed, has_bias);
-            for (activation, residual) in PLAIN_KINDS {
-                let filled = start().slot("output", "plain").slot("activation", activation);
-                all.push((kernel.0, filled.slot("residual", residual)));
-            }
-            for activation in GATES {
-                all.push((kernel.0, start().slot("output", "gated").slot("activation", activation.slot())));
-            }
-            for (kv, rope, columns) in QKV_KINDS {
-                let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope).slot("columns", columns);
-                all.push((kernel.1, filled.size("HEAD_DIM", 64).size("ROTATED", 64)));
-            }
+    for (is_normed, has_bias) in &starts[..of_all(3) + 1] {
+        let start = || variant(caps, (dtype, 4), shape, *is_normed, *has_bias);
+        for (activation, residual) in &PLAIN_KINDS[..of_all(PLAIN_KINDS.len())] {
+            let filled = start().slot("output", "plain").slot("activation", *activation);
+            all.push((kernel.0, filled.slot("residual", *residual)));
+        }
+        for activation in &GATES[..of_all(GATES.len())] {
+            all.push((kernel.0, start().slot("output", "gated").slot("activation", activation.slot())));
+        }
+        for (kv, rope, columns) in &QKV_KINDS[..of_all(QKV_KINDS.len())] {
+            let filled = start().slot("output", "qkv").slot("kv", *kv).slot("rope", *rope).slot("columns", *columns);
+            all.push((kernel.1, filled.size("HEAD_DIM", 64).size("ROTATED", 64)));
         }
     }
     all

@@ -9,8 +9,8 @@ use crate::common::kernels::{
 use crate::common::reference::{self, check, noise};
 use trice::gpu::{Buffer, Gpu};
 use trice::kernels::attention::{
-    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Score, Scores, Span, Splits, attention,
-    rope_append,
+    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Score, Scores, Span, Splits, Staged, attention,
+    kv_store, rope_append,
 };
 use trice::kernels::elementwise::{NormKind, NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Output, Product, multiply};

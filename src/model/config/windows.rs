@@ -9,16 +9,12 @@ use serde_json::Value as Json;
 
 /// What each layer sees: how many positions, or `NO_WINDOW`.
 pub(super) fn windows(facts: &Facts<'_>, rule: Windows, n: u32) -> Result<Vec<u32>> {
-    let all = vec![NO_WINDOW; n as usize];
-    if facts.find_bool("", "use_sliding_window")? == Some(false) {
-        return Ok(all);
-    }
-    let Some(window) = facts.find_uint("attention.sliding_window", "sliding_window")?.filter(|window| *window > 0)
-    else {
-        return Ok(all);
-    };
-    let window = u32::try_from(window).unwrap_or(NO_WINDOW);
+    // Read whatever the window: what it lists may be layers of other kinds.
     let has_window = windowed_layers(facts, rule, n)?;
+    let window = facts.find_uint("attention.sliding_window", "sliding_window")?.filter(|window| *window > 0);
+    let is_used = facts.find_bool("", "use_sliding_window")? != Some(false);
+    let Some(window) = window.filter(|_| is_used) else { return Ok(vec![NO_WINDOW; n as usize]) };
+    let window = u32::try_from(window).unwrap_or(NO_WINDOW);
     Ok(has_window.into_iter().map(|has_window| if has_window { window } else { NO_WINDOW }).collect())
 }
 

@@ -66,10 +66,11 @@ fn memory(name: &str, bytes: Vec<u8>) -> ModelFiles {
 #[test]
 fn what_is_no_adapter_of_the_model_is_refused() {
     let golden = &read_goldens(GOLDENS)[0];
-    let gguf = || {
-        let writer = GgufWriter::default().string("general.architecture", "llama").string("general.type", "adapter");
-        writer.string("adapter.type", "lora").float("adapter.lora.alpha", 8.0)
+    let gguf_of = |architecture: &str| {
+        let writer = GgufWriter::default().string("general.architecture", architecture);
+        writer.string("general.type", "adapter").string("adapter.type", "lora").float("adapter.lora.alpha", 8.0)
     };
+    let gguf = || gguf_of("llama");
     let zeros = |n: u64| vec![0.0; n as usize];
     let pair = |writer: GgufWriter, of: &str, (rows, cols, rank): (u64, u64, u64)| {
         let writer = writer.f32_tensor(&format!("{of}.lora_a"), &[rank, cols], &zeros(rank * cols));
@@ -78,7 +79,7 @@ fn what_is_no_adapter_of_the_model_is_refused() {
     let q = "blk.0.attn_q.weight";
     for (what, writer, fragment) in [
         ("a model", GgufWriter::default().string("general.architecture", "llama"), "adapter.type \"lora\" wanted"),
-        ("another architecture", gguf().string("general.architecture", "gemma"), "an adapter for llama wanted"),
+        ("another architecture", gguf_of("gemma"), "an adapter for llama wanted"),
         ("another tensor", gguf().f32_tensor("blk.0.attn_norm.weight", &[48], &zeros(48)), "part of no adapter"),
         ("half of a pair", gguf().f32_tensor(&format!("{q}.lora_a"), &[4, 48], &zeros(192)), "one is missing"),
         (
