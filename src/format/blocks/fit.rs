@@ -31,9 +31,21 @@ pub(super) fn extreme(block: &[f32]) -> f32 {
     block.iter().copied().fold(block[0], |max, w| if w.abs() > max.abs() { w } else { max })
 }
 
+/// The nearest whole number of a code, which is small. Adding what leaves no bits for fractions rounds many codes at a time;
+/// `round` is a call for each where no instruction can be counted on.
+fn nearest(code: f32) -> f32 {
+    const NO_FRACTIONS: f32 = 12_582_912.0;
+    code + NO_FRACTIONS - NO_FRACTIONS
+}
+
+/// 1 / scale, and 0 for a scale of 0, which makes all codes 0.
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
 /// A signed code of −`most` to `most` − 1.
 pub(super) fn signed_code(x: f32, inverse: f32, most: f32) -> f32 {
-    (x * inverse).round().clamp(-most, most - 1.0)
+    nearest((x * inverse).clamp(-most, most - 1.0))
 }
 
 /// The scale s of x ≈ s·q with q of −`most` to `most` − 1; negative where the largest weight is positive, since there is one more
@@ -80,11 +92,11 @@ pub(super) fn scale_and_min(weighed: Weighed<'_>, max_code: f32, minima: Minima)
     }
     let (mut least, mut best) = (f32::INFINITY, ((high - low) / max_code, low));
     for inverse in near(max_code).map(|codes| codes / (high - low)) {
-        let Some((scale, min)) = least_squares(weighed, minima, |x| ((x - low) * inverse).round().clamp(0.0, max_code))
-        else {
+        let Some((scale, min)) = least_squares(weighed, minima, |x| unsigned_code(x - low, inverse, max_code)) else {
             continue;
         };
-        let error = weighed.error(|x| scale * unsigned_code(x - min, scale, max_code) + min);
+        let inverse = self::inverse(scale);
+        let error = weighed.error(|x| scale * unsigned_code(x - min, inverse, max_code) + min);
         if error < least {
             (least, best) = (error, (scale, min));
         }
@@ -93,8 +105,8 @@ pub(super) fn scale_and_min(weighed: Weighed<'_>, max_code: f32, minima: Minima)
 }
 
 /// A code of 0 to `max_code`.
-pub(super) fn unsigned_code(above_min: f32, scale: f32, max_code: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { (above_min / scale).round().clamp(0.0, max_code) }
+pub(super) fn unsigned_code(above_min: f32, inverse: f32, max_code: f32) -> f32 {
+    nearest((above_min * inverse).clamp(0.0, max_code))
 }
 
 /// The s and m of least Σ w·(x − s·q − m)², none where all codes are the same.
