@@ -15,14 +15,26 @@ fn near(codes: f32) -> impl Iterator<Item = f32> {
     TENTHS.map(move |tenth| codes + tenth as f32 * 0.1)
 }
 
-impl<'a> Weighed<'a> {
-    fn pairs(self) -> impl Iterator<Item = (f32, f32)> + 'a {
-        self.x.iter().copied().zip(self.importance.iter().copied())
+/// Weights that are summed up side by side; those that share a scale are whole numbers of them.
+const LANES: usize = 8;
+
+impl Weighed<'_> {
+    /// Sums of what `of` makes of each weight and its importance.
+    fn sums<const N: usize>(self, of: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+        let mut sums = [[0.0; LANES]; N];
+        for (x, importance) in self.x.as_chunks::<LANES>().0.iter().zip(self.importance.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let terms = of(x[lane], importance[lane]);
+                sums.iter_mut().zip(terms).for_each(|(sum, term)| sum[lane] += term);
+            }
+        }
+        sums.map(|lanes| lanes.iter().sum())
     }
 
     /// The error of these values.
     pub(super) fn error(self, rounded: impl Fn(f32) -> f32) -> f32 {
-        self.pairs().map(|(x, w)| w * (x - rounded(x)).powi(2)).sum()
+        let [error] = self.sums(|x, w| [w * (x - rounded(x)) * (x - rounded(x))]);
+        error
     }
 }
 
@@ -57,12 +69,10 @@ pub(super) fn scale(weighed: Weighed<'_>, most: f32) -> f32 {
     }
     let (mut best, mut least_squares) = (0.0, 0.0);
     for inverse in near(most).map(|codes| -codes / extreme) {
-        let (mut xq, mut qq) = (0.0, 0.0);
-        for (x, w) in weighed.pairs() {
+        let [xq, qq] = weighed.sums(|x, w| {
             let q = signed_code(x, inverse, most);
-            xq += w * x * q;
-            qq += w * q * q;
-        }
+            [w * x * q, w * q * q]
+        });
         // What the squares of x lose by s·q.
         if qq > 0.0 && xq * xq > best * qq {
             (best, least_squares) = (xq * xq / qq, xq / qq);
@@ -111,15 +121,10 @@ pub(super) fn unsigned_code(above_min: f32, inverse: f32, max_code: f32) -> f32 
 
 /// The s and m of least Σ w·(x − s·q − m)², none where all codes are the same.
 fn least_squares(weighed: Weighed<'_>, minima: Minima, code: impl Fn(f32) -> f32) -> Option<(f32, f32)> {
-    let [mut w1, mut wx, mut wq, mut wxq, mut wqq] = [0.0; 5];
-    for (x, w) in weighed.pairs() {
+    let [w1, wx, wq, wxq, wqq] = weighed.sums(|x, w| {
         let q = code(x);
-        w1 += w;
-        wx += w * x;
-        wq += w * q;
-        wxq += w * x * q;
-        wqq += w * q * q;
-    }
+        [w, w * x, w * q, w * x * q, w * q * q]
+    });
     let determinant = w1 * wqq - wq * wq;
     let (scale, min) = ((w1 * wxq - wx * wq) / determinant, (wqq * wx - wq * wxq) / determinant);
     let (scale, min) = if minima == Minima::NotAboveZero && min > 0.0 { (wxq / wqq, 0.0) } else { (scale, min) };
