@@ -353,13 +353,21 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   trice bench model.gguf
   trice bench random:135m:Q4_0 -p 512 -n 128 -r 5 --json      weights made in memory, no download
-  trice bench large.gguf --draft small.gguf -p 0              what a model that guesses ahead is worth";
+  trice bench large.gguf --draft small.gguf -p 0              what a model that guesses ahead is worth
+  trice bench model-q8.gguf model-q4.gguf --file text.txt     side by side: size, speed, perplexity";
 
 #[derive(Args)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub(crate) struct BenchArgs {
-    /// The model; left out, builtin:stories
-    pub(crate) model: Option<String>,
+    /// The model; left out, builtin:stories. Several are compared
+    #[arg(value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+    /// Also measure the perplexity of decoders on this text
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What stands between its documents; left out, the file is one document
+    #[arg(long, value_name = "TEXT", requires = "file")]
+    pub(crate) separator: Option<String>,
     /// Tokens of prompt to time; 0 leaves that test out; default: the smaller of 512 and half the context
     #[arg(short = 'p', long, value_name = "TOKENS")]
     pub(crate) prompt_tokens: Option<u32>,

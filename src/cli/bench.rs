@@ -1,28 +1,67 @@
 //! `trice bench`: tokens per second, and what share of the device's bandwidth that is.
 
 use super::args::{BenchArgs, LoadArgs};
-use super::context::{Context, Output};
+use super::context::{Context, Output, human_bytes};
 use super::devices::{roof_share, roofs_line};
 use super::interrupt::Interrupt;
 use super::model;
+use super::perplexity::{measure, split};
 use super::progress::Bar;
+use super::texts::read_file;
+use serde::Serialize;
 use trice::measure::{BenchOptions, BenchReport, bench_decoder, bench_encoder};
 use trice::model::config::Kind;
+use trice::session::ModelInfo;
 
 /// Prompt tokens that are timed when nobody says how many, where the context holds twice as many.
 const PROMPT_TOKENS: usize = 512;
 
-pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<()> {
-    let interrupt = Interrupt::install()?;
-    let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
-    let report = pollster::block_on(bench(context, name, args, &interrupt))?;
-    match context.output {
-        Output::Json => context.print_json(&report),
-        Output::Text => print(context, &report),
+/// What `bench --json` prints, a line per model.
+#[derive(Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    report: BenchReport,
+    n_params: u64,
+    /// Bytes of weights on the GPU.
+    weight_bytes: u64,
+    /// On the text of `--file`.
+    perplexity: Option<f64>,
+}
+
+impl Measured {
+    fn new(report: BenchReport, info: &ModelInfo, perplexity: Option<f64>) -> Self {
+        Self { report, n_params: info.n_params, weight_bytes: info.weight_bytes, perplexity }
     }
 }
 
-async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Interrupt) -> anyhow::Result<BenchReport> {
+pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
+    let default = [model::DEFAULT_DECODER.to_owned()];
+    let names = if args.models.is_empty() { &default[..] } else { &args.models };
+    let text = args.file.as_deref().map(read_file).transpose()?;
+    let documents = text.as_deref().map(|text| split(text, args.separator.as_deref(), usize::MAX));
+    let mut all = Vec::new();
+    for name in names {
+        let measured = pollster::block_on(bench(context, name, args, documents.as_deref(), &interrupt))?;
+        match context.output {
+            Output::Json => context.print_json(&measured)?,
+            Output::Text => print(context, &measured.report)?,
+        }
+        all.push(measured);
+    }
+    if context.output == Output::Text && (all.len() > 1 || documents.is_some()) {
+        compare(context, &all)?;
+    }
+    Ok(())
+}
+
+async fn bench(
+    context: &Context,
+    name: &str,
+    args: &BenchArgs,
+    documents: Option<&[&str]>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Measured> {
     let options = |context_len: usize| BenchOptions {
         n_prompt: args.prompt_tokens.map_or(PROMPT_TOKENS.min(context_len / 2), |n| n as usize),
         n_generate: args.tokens as usize,
@@ -37,15 +76,36 @@ async fn bench(context: &Context, name: &str, args: &BenchArgs, interrupt: &Inte
             let mut session = model::load_speculating(context, name, &load, &args.speculate, interrupt).await?;
             interrupt.disarm();
             let options = options(session.info().context_len);
-            Ok(bench_decoder(&mut session, &options, &mut on_run).await?)
+            let report = bench_decoder(&mut session, &options, &mut on_run).await?;
+            let perplexity = match documents {
+                Some(documents) => Some(measure(context, &mut session, documents, interrupt).await?.perplexity),
+                None => None,
+            };
+            Ok(Measured::new(report, session.info(), perplexity))
         }
         Kind::Encoder => {
             let mut encoder = model::load_encoder(context, name, &args.load.weights, interrupt).await?;
             interrupt.disarm();
             let options = options(2 * encoder.info().context_len);
-            Ok(bench_encoder(&mut encoder, &options, &mut on_run).await?)
+            let report = bench_encoder(&mut encoder, &options, &mut on_run).await?;
+            Ok(Measured::new(report, encoder.info(), None))
         }
     }
+}
+
+/// The models side by side: what they take, how fast they are, how well they predict.
+fn compare(context: &Context, all: &[Measured]) -> anyhow::Result<()> {
+    let width = all.iter().map(|one| one.report.model.len()).max().unwrap_or(0);
+    context.print(&format!("\n{:<width$}  {:>11}  bits/weight  perplexity  median tokens/s", "model", "weights"))?;
+    for Measured { report, n_params, weight_bytes, perplexity } in all {
+        let bits = 8.0 * *weight_bytes as f64 / (*n_params).max(1) as f64;
+        let perplexity = perplexity.map_or("-".to_owned(), |perplexity| format!("{perplexity:.4}"));
+        let rates = report.tests.iter().map(|test| format!("{} {:.1}", test.name, test.tokens_per_s.median));
+        let (bytes, rates) = (human_bytes(*weight_bytes), rates.collect::<Vec<_>>().join(", "));
+        let model = &report.model;
+        context.print(&format!("{model:<width$}  {bytes:>11}  {bits:>11.2}  {perplexity:>10}  {rates}"))?;
+    }
+    Ok(())
 }
 
 fn print(context: &Context, report: &BenchReport) -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: PerplexityArgs) -> anyhow::Result<()>
 }
 
 /// The first `max_docs` documents, stripped.
-fn split<'a>(text: &'a str, separator: Option<&str>, max_docs: usize) -> Vec<&'a str> {
+pub(crate) fn split<'a>(text: &'a str, separator: Option<&str>, max_docs: usize) -> Vec<&'a str> {
     let documents: Vec<&str> = match separator {
         Some(separator) if !separator.is_empty() => text.split(separator).take(max_docs).collect(),
         _ => vec![text],
@@ -43,7 +43,8 @@ fn split<'a>(text: &'a str, separator: Option<&str>, max_docs: usize) -> Vec<&'a
     documents.into_iter().map(str::trim).filter(|document| !document.is_empty()).collect()
 }
 
-async fn measure(
+/// The perplexity of the documents, each cut at the context.
+pub(crate) async fn measure(
     context: &Context,
     session: &mut Session,
     documents: &[&str],

@@ -226,6 +226,27 @@ fn gpu_bench_tells_what_a_token_costs() {
 }
 
 #[test]
+fn gpu_bench_puts_models_side_by_side() {
+    if !has_gpu() {
+        return;
+    }
+    let folder = folder_with(&[("text.txt", b"Once upon a time there was a cat.\n==\nTom had a red ball.")]);
+    let text = folder.path().join("text.txt").display().to_string();
+    let small = ["-p", "0", "-n", "4", "-r", "1", "--file", &text, "--separator", "=="];
+    let models = ["bench", "builtin:stories", "random:15m:Q4_K_M"];
+    let output = stdout(&run(&[&models[..], &small, &["--json"]].concat()));
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let perplexity = |line: &Value| line["perplexity"].as_f64().unwrap();
+    assert_eq!(lines.len(), 2);
+    assert!(perplexity(&lines[0]) < 50.0 && perplexity(&lines[1]) > 1000.0, "{output}");
+    assert_eq!(lines[1]["weight_bytes"], 13_923_072);
+    let table = stdout(&run(&[&models[..2], &small].concat()));
+    let last = table.lines().last().unwrap();
+    assert!(last.starts_with("builtin:stories") && last.contains("tg4 "), "{table}");
+    assert_eq!(run(&["bench", "builtin:stories", "--separator", "x"]).status.code(), Some(2));
+}
+
+#[test]
 fn gpu_guessing_ahead_changes_no_answer() {
     if !has_gpu() {
         return;

@@ -5,6 +5,7 @@ use crate::common::gpu::{block_on, open_bytes, test_gpu};
 use crate::common::reference::{check, noise, rms_norm};
 use crate::common::shared;
 use crate::program::{folder_with, has_gpu, json, last_error, run, shared_model, stdout};
+use serde_json::{Value as Json, json as value};
 use std::fs;
 use trice::export::{Written, write_gguf};
 use trice::format::gguf::Writer;
@@ -200,6 +201,46 @@ fn gpu_a_folder_answers_as_its_file_does() {
         let wanted = tokens(&model, load_as);
         assert_eq!(wanted.as_array().unwrap().len(), 48);
         assert_eq!(tokens(&to, &[]), wanted, "{mix}");
+    }
+}
+
+/// The same weights under other facts: each must come through the file's own words for it.
+#[test]
+fn gpu_facts_of_a_folder_come_through_its_file() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let llama3 = value!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64});
+    let facts = [
+        ("rope_scaling", llama3),
+        ("rope_scaling", value!({"type": "linear", "factor": 2.0})),
+        ("rope_theta", value!(500_000.0)),
+        ("model_type", value!("qwen2")),
+    ];
+    let next = |model: &str| {
+        let args = ["chat", model, "--raw", "-p", "Once upon a time there was a little dog", "--temp", "0", "-n", "1"];
+        json(&[&args[..], &["--json", "--logprobs", "5"]].concat())["logprobs"].clone()
+    };
+    let plain = next(&model);
+    for (key, fact) in facts {
+        let folder = folder_with(&[]);
+        for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+            fs::copy(format!("{model}/{name}"), folder.path().join(name)).unwrap();
+        }
+        let mut config: Json = serde_json::from_slice(&fs::read(format!("{model}/config.json")).unwrap()).unwrap();
+        config[key] = fact.clone();
+        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let (from, to) = (folder.path().display().to_string(), folder.path().join("out.gguf").display().to_string());
+        json(&["quantize", &from, &to, "--type", "F32", "--json"]);
+        let (wanted, found) = (next(&from), next(&to));
+        let all = |steps: &Json| -> Vec<(u64, f64)> {
+            let top = steps[0]["top"].as_array().unwrap().iter();
+            top.map(|one| (one["id"].as_u64().unwrap(), one["logprob"].as_f64().unwrap())).collect()
+        };
+        for (a, b) in all(&found).into_iter().zip(all(&wanted)) {
+            assert!(a.0 == b.0 && (a.1 - b.1).abs() < 1e-4, "{key} {fact}: {found}, {wanted} was wanted");
+        }
+        // The fact is one that shows, but for the name.
+        assert!(key == "model_type" || wanted != plain, "{key} {fact} changes nothing");
     }
 }
 

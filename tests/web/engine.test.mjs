@@ -74,6 +74,37 @@ test("a browser without subgroups gives the same tokens", async () => {
   }
 });
 
+// What `trice chat random:SPEC --raw -p "Once upon" --temp 0 -n 1 --logprobs 3 --ctx 64 --json` says natively (llvmpipe).
+const NATIVE_TOP = {
+  "15m:Q4_1": [[10514, -9.060267], [29316, -9.134941], [21806, -9.164662]],
+  "110m:Q2_K": [[19409, -8.420227], [30543, -8.444409], [7649, -8.462998]],
+  "110m:Q3_K": [[1582, -7.816133], [11915, -8.089231], [29773, -8.300393]],
+  "15m:IQ4_NL": [[5775, -9.132625], [14625, -9.152403], [31106, -9.166203]],
+  "110m:IQ4_XS": [[3380, -8.251295], [26131, -8.256673], [7353, -8.278376]],
+  "15m:MXFP4": [[19878, -9.16169], [11009, -9.167711], [27257, -9.207995]],
+};
+
+test("types that no model of the tests has give the probabilities that they give natively", async () => {
+  const page = await blankPage();
+  for (const [spec, wanted] of Object.entries(NATIVE_TOP)) {
+    const top = await page.evaluate(async (spec) => {
+      const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+      const model = await load(`random:${spec}`, { contextLength: 64 });
+      const { logprobs } = await model.generate(
+        { prompt: "Once upon", raw: true },
+        { temperature: 0, maxTokens: 1, logprobs: 3 },
+      );
+      await model.dispose();
+      return logprobs[0].top.map(({ id, logprob }) => [id, logprob]);
+    }, spec);
+    assert.deepEqual(top.map(([id]) => id), wanted.map(([id]) => id), spec);
+    for (const [i, [, logprob]] of top.entries()) {
+      assert.ok(Math.abs(logprob - wanted[i][1]) < 1e-3, `${spec}: ${logprob}, ${wanted[i][1]} was wanted`);
+    }
+  }
+  await page.context().close();
+});
+
 test("leaving the loop cancels, and the model answers again", async () => {
   const page = await blankPage();
   const result = await page.evaluate(async () => {

@@ -1,7 +1,7 @@
 //! Weights to Q2_K … Q6_K: a scale (and minimum) per sub-block by least squares, those rounded to integers of a factor that the
 //! block shares, and codes chosen again for what the file can say.
 
-use super::fit::{self, Minima, Weighed, signed_code, unsigned_code};
+use super::fit::{self, Minima, Weighed, inverse, signed_code, unsigned_code};
 use super::{K_BLOCK, range_of};
 use half::f16;
 
@@ -44,14 +44,16 @@ fn offset(block: &[f32], importance: &[f32], sub_len: usize, max_code: f32, max_
         let (mut least, mut best) = (f32::INFINITY, (0.0, 0.0));
         for (s, m) in all {
             let (scale, min) = (scale_1 * s, min_1 * m);
-            let error = sub.error(|x| scale * unsigned_code(x + min, scale, max_code) - min);
+            let inverse = inverse(scale);
+            let error = sub.error(|x| scale * unsigned_code(x + min, inverse, max_code) - min);
             if error < least {
                 (least, best) = (error, (s, m));
             }
         }
         out.scales.push((best.0 as u8, best.1 as u8));
+        let (min, inverse) = (min_1 * best.1, inverse(scale_1 * best.0));
         for (code, x) in out.codes[j * sub_len..].iter_mut().zip(sub.x) {
-            *code = unsigned_code(x + min_1 * best.1, scale_1 * best.0, max_code) as u8;
+            *code = unsigned_code(x + min, inverse, max_code) as u8;
         }
     }
     out
@@ -70,21 +72,19 @@ fn centred(block: &[f32], importance: &[f32], most: f32, most_scale: f32) -> Cen
         let (mut least, mut best) = (f32::INFINITY, 0.0);
         for s in neighbours(fit / scale_1, -most_scale, most_scale - 1.0) {
             let scale = scale_1 * s;
-            let error = sub.error(|x| scale * centred_code(x, scale, most));
+            let inverse = inverse(scale);
+            let error = sub.error(|x| scale * signed_code(x, inverse, most));
             if error < least {
                 (least, best) = (error, s);
             }
         }
         out.scales[j] = best as i8;
+        let inverse = inverse(scale_1 * best);
         for (code, x) in out.codes[16 * j..].iter_mut().zip(sub.x) {
-            *code = centred_code(*x, scale_1 * best, most) as i8;
+            *code = signed_code(*x, inverse, most) as i8;
         }
     }
     out
-}
-
-fn centred_code(x: f32, scale: f32, most: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { signed_code(x, 1.0 / scale, most) }
 }
 
 /// The inverse of `codes_2`, of the lower two bits.

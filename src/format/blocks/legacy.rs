@@ -1,7 +1,7 @@
 //! Types of 32 weights with one f16 scale (and minimum): Q8_0, Q4_0, Q4_1, Q5_0, Q5_1. Rounded byte for byte as PyPI's `gguf`
 //! does, and with the least error where weights count differently.
 
-use super::fit::{self, Minima, Weighed, extreme, signed_code, unsigned_code};
+use super::fit::{self, Minima, Weighed, extreme, inverse, signed_code, unsigned_code};
 use super::{f16_at, range_of, u32_at};
 use half::f16;
 
@@ -48,11 +48,6 @@ pub(super) fn decode_q5_1(block: &[u8], out: &mut Vec<f32>) {
     let (d, m) = (f16_at(block, 0), f16_at(block, 2));
     let codes = with_fifth_bits(codes_4(&block[8..]), u32_at(block, 4));
     out.extend(codes.map(|q| d * f32::from(q) + m));
-}
-
-/// 1 / d, and 0 for a block of zeros.
-fn inverse(d: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
 pub(super) fn encode_q8_0(block: &[f32], out: &mut Vec<u8>) {
@@ -138,7 +133,8 @@ fn offset(block: &[f32], importance: &[f32], max_code: f32) -> (f16, f16, [u8; 3
     let x: Vec<f32> = block.iter().map(|x| x / range).collect();
     let (scale, min) = fit::scale_and_min(Weighed { x: &x, importance }, max_code, Minima::Any);
     let (d, m) = (f16::from_f32(range * scale), f16::from_f32(range * min));
-    (d, m, std::array::from_fn(|i| unsigned_code(block[i] - m.to_f32(), d.to_f32(), max_code) as u8))
+    let inverse = inverse(d.to_f32());
+    (d, m, std::array::from_fn(|i| unsigned_code(block[i] - m.to_f32(), inverse, max_code) as u8))
 }
 
 pub(super) fn encode_q8_0_weighed(block: &[f32], importance: &[f32], out: &mut Vec<u8>) {
