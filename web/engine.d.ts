@@ -36,6 +36,8 @@ export type LoadOptions = {
   builtinBase?: string;
 };
 
+export type Overflow = "error" | "shift" | "truncate-middle";
+
 export type GenerateOptions = {
   /** 0 is greedy. */
   temperature?: number;
@@ -50,6 +52,12 @@ export type GenerateOptions = {
   /** By default a random one. */
   seed?: number;
   maxTokens?: number;
+  /**
+   * What happens where the text is longer than the context. "error", the default: such a prompt is an error, and an answer ends
+   * where the context does. "shift": the oldest tokens after the first quarter go, and the answer goes on. "truncate-middle": a
+   * prompt keeps its beginning and its end.
+   */
+  overflow?: Overflow;
   /** Texts that end the answer. */
   stop?: string | string[];
   /** Also report this many most probable tokens per step. */
@@ -68,6 +76,8 @@ export type Piece = { text: string; tokens: number[]; logprobs?: StepLogprobs[] 
 export type Timings = {
   load_ms: number;
   prefill_ms: number;
+  /** Prompt tokens read; those that the cache held already are not among them. */
+  prefill_tokens: number;
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;
@@ -84,6 +94,8 @@ export type Generation = {
   tokens: number[];
   text: string;
   finish_reason: "stop" | "length" | "cancelled";
+  /** Tokens left out of prompt and answer because the context was full. */
+  dropped_tokens: number;
   timings: Timings;
   logprobs?: StepLogprobs[];
 };
@@ -136,6 +148,8 @@ export type CompletionRequest = {
   max_completion_tokens?: number;
   stop?: string | string[];
   seed?: number;
+  /** Beside OpenAI's fields. */
+  overflow?: Overflow;
   signal?: AbortSignal;
 };
 

@@ -42,8 +42,8 @@ async function* chunks(model, request, head) {
 
 /** @param {CompletionRequest} request */
 function options(request) {
-  const { temperature, top_p: topP, stop, seed, signal } = request;
-  return { temperature, topP, stop, seed, signal, maxTokens: request.max_completion_tokens ?? request.max_tokens };
+  const { temperature, top_p: topP, stop, seed, overflow, signal } = request;
+  return { temperature, topP, stop, seed, overflow, signal, maxTokens: request.max_completion_tokens ?? request.max_tokens };
 }
 
 /** @param {Generation} generation */

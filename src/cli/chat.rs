@@ -16,6 +16,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let input = Input::read(&args)?;
     let options = GenerateOptions {
         max_tokens: args.max_tokens.map(|n| n as usize),
+        overflow: args.overflow.into(),
         sampling,
         stop: args.stop,
         logprobs: args.logprobs.map(usize::from),
@@ -101,7 +102,7 @@ pub(crate) struct Chat<'a> {
     pub(crate) context: &'a Context,
     pub(crate) interrupt: Interrupt,
     /// No template: the last message is continued as it stands.
-    raw: bool,
+    pub(crate) raw: bool,
 }
 
 impl Chat<'_> {
@@ -149,6 +150,10 @@ impl Chat<'_> {
             self.context.print("")?;
         }
         let answer = answer?;
+        if answer.dropped_tokens > 0 {
+            let (context_len, n) = (session.info().context_len, answer.dropped_tokens);
+            self.context.note(&format!("note: the context of {context_len} tokens was full: {n} tokens were left out"));
+        }
         match self.context.output {
             Output::Json => self.context.print_json(&answer)?,
             Output::Text => self.note_speed(&answer),

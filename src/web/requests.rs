@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::measure::BenchOptions;
 use crate::session::{
-    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, Speculate, StepLogprobs,
+    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate, StepLogprobs,
 };
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
@@ -88,6 +88,8 @@ pub(super) struct GenerateRequest {
     repeat_penalty: Option<f32>,
     seed: Option<u32>,
     max_tokens: Option<usize>,
+    /// `error`, `shift` or `truncate-middle`.
+    overflow: Option<String>,
     stop: Vec<String>,
     logprobs: Option<usize>,
 }
@@ -117,6 +119,7 @@ impl GenerateRequest {
         sampling.validate()?;
         Ok(GenerateOptions {
             max_tokens: self.max_tokens,
+            overflow: self.overflow.as_deref().map_or(Ok(Overflow::default()), Overflow::from_name)?,
             sampling,
             stop: self.stop,
             logprobs: self.logprobs,
