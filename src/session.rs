@@ -1,5 +1,5 @@
 //! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, speculation, stop strings,
-//! cancelling and prefix reuse live here; nothing above this file knows tensors.
+//! cancelling, prefix reuse, shifting and forking live here; nothing above this file knows tensors.
 
 mod answer;
 mod batch;
@@ -11,6 +11,7 @@ mod gpu_flights;
 mod overflow;
 mod request;
 mod run;
+mod slots;
 mod speculate;
 
 use crate::error::{Error, Result};
@@ -59,6 +60,8 @@ pub struct Session {
     info: ModelInfo,
     /// What each slot of the cache holds, by position. A `Batch` shares the session with its answers, hence the cell.
     cached: RefCell<Vec<Vec<u32>>>,
+    /// Where the last request went.
+    last_slot: Cell<usize>,
     read_backs: [ReadBack; FLIGHTS],
     /// Seconds from submitting to reading, on an idle device.
     read_latency: f64,
@@ -135,6 +138,7 @@ impl Session {
             template,
             info,
             cached,
+            last_slot: Cell::new(0),
             read_backs,
             read_latency,
         })

@@ -26,6 +26,8 @@ export type LoadOptions = {
   kvType?: "f16" | "f32";
   /** Guess several tokens ahead from what the text repeats, and check them at once; by default off. Answers stay the same. */
   speculate?: "off" | "lookup";
+  /** Conversations that the cache holds side by side, each with a context of its own; by default 1. `fork` needs 2 or more. */
+  parallel?: number;
   /** A part of an adapter's name. */
   device?: string;
   /** A hub mirror's address. */
@@ -175,7 +177,12 @@ export interface Model {
   calls(): Promise<Record<string, number>>;
   /** What is loaded, where, and how long the last answer took. */
   stats(): ModelInfo & { device: string; timings: Timings | null };
-  /** Ends the worker and frees its memory and the GPU's. */
+  /**
+   * Another model over the same worker, for the last conversation to go on in two ways: neither reads again what both begin with.
+   * Needs `parallel` of 2 or more; answers still come one after the other.
+   */
+  fork(): Promise<Model>;
+  /** Ends the worker and frees its memory and the GPU's, once every fork is disposed of as well. */
   dispose(): Promise<void>;
 }
 

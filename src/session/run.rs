@@ -5,7 +5,7 @@ use super::answer::{Answer, OnPiece};
 use super::overflow::Overflow;
 use super::request::{GenerateOptions, Generation, StepLogprobs, Timings};
 use super::{Session, checked_token};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{Gpu, Traffic};
 use crate::kernels::{Place, Progress};
 use std::time::Duration;
@@ -84,8 +84,8 @@ impl Run<'_> {
 }
 
 impl Session {
-    /// A request about to begin in a slot that is not `taken`, which from now on holds no more than what it shares with the
-    /// prompt.
+    /// A request about to begin in a slot that is not `taken`, which from now on holds what is known of the prompt, and
+    /// no more.
     pub(super) fn begin<'a>(
         &'a self,
         prompt: &[u32],
@@ -98,8 +98,7 @@ impl Session {
         let context_len = self.info.context_len;
         let (prompt, n_dropped) = options.overflow.fit(prompt.to_vec(), context_len, options.max_tokens);
         self.check_prompt(&prompt)?;
-        let slot = self.choose_slot(&prompt, taken)?;
-        let reused = self.keep_shared(slot, &prompt);
+        let (slot, reused) = self.prepare_slot(&prompt, taken)?;
         let room = match options.overflow {
             Overflow::Error | Overflow::TruncateMiddle => context_len - prompt.len(),
             Overflow::Shift => usize::MAX,
@@ -125,14 +124,6 @@ impl Session {
         })
     }
 
-    /// Makes a slot forget what it does not share with `text`, and says how much it does.
-    fn keep_shared(&self, slot: usize, text: &[u32]) -> usize {
-        let n_shared = self.reusable(slot, text);
-        self.cached.borrow_mut()[slot].truncate(n_shared);
-        self.truncate_draft(n_shared);
-        n_shared
-    }
-
     /// Makes room in a full context: what is left of the text is to be read before the answer goes on.
     pub(super) fn shift(&self, run: &mut Run<'_>) {
         let grown = [&run.text, &run.answer.tokens[run.n_in_text..]].concat();
@@ -144,24 +135,6 @@ impl Session {
         run.drafts_before.0 += run.progress.n_drafted;
         run.drafts_before.1 += run.progress.n_accepted;
         run.progress = Progress::default();
-    }
-
-    /// How many tokens of `prompt` a slot holds already; the last one is run again for its logits.
-    fn reusable(&self, slot: usize, prompt: &[u32]) -> usize {
-        let cached = &self.cached.borrow()[slot];
-        let same = cached.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
-        same.min(prompt.len().saturating_sub(1))
-    }
-
-    /// The slot not `taken` that serves `prompt` best: what it spares to read, less what it would lose for others.
-    fn choose_slot(&self, prompt: &[u32], taken: &[usize]) -> Result<usize> {
-        let gain = |slot: &usize| 2 * self.reusable(*slot, prompt) as i64 - self.cached.borrow()[*slot].len() as i64;
-        let free = (0..self.decoder.n_slots()).filter(|slot| !taken.contains(slot));
-        free.rev().max_by_key(gain).ok_or_else(|| Error::Limit {
-            what: "answers at once".into(),
-            needed: taken.len() as u64 + 1,
-            available: taken.len() as u64,
-        })
     }
 
     /// Submits the next chunk of a text, and behind the last one the logits of the next token.

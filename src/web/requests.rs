@@ -34,6 +34,8 @@ pub(super) struct LoadRequest {
     kv_type: Option<String>,
     /// `off` or `lookup`.
     speculate: Option<String>,
+    /// Conversations that the cache holds side by side.
+    parallel: Option<usize>,
     /// Where `stories.gguf` and `sentiment.gguf` lie: an absolute address that ends in a slash.
     builtin_base: Option<String>,
     /// A hub mirror's address.
@@ -54,7 +56,7 @@ impl LoadRequest {
             Some("lookup") => Speculate::Lookup,
             Some(other) => return Err(Error::invalid(format!("speculate must be off or lookup, not {other}"))),
         };
-        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, speculate, cancel })
+        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: self.parallel, speculate, cancel })
     }
 
     pub(super) fn hub_options(&self) -> HubOptions {
