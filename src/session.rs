@@ -1,5 +1,5 @@
 //! A chat session over a decoder: prompt in, pieces of text out. Prefill, the decode loop, speculation, stop strings,
-//! cancelling and prefix reuse live here; nothing above this file knows tensors.
+//! cancelling, prefix reuse, shifting and forking live here; nothing above this file knows tensors.
 
 mod answer;
 mod batch;
@@ -8,8 +8,10 @@ mod flights;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod gpu_flights;
+mod overflow;
 mod request;
 mod run;
+mod slots;
 mod speculate;
 
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ use web_time::{Instant, SystemTime};
 pub use crate::kernels::attention::KvType;
 pub use answer::OnPiece;
 pub use batch::{Batch, Ticket};
+pub use overflow::Overflow;
 pub use request::{
     Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Speculate,
     Stage, StepLogprobs, Timings, TokenLogprob,
@@ -58,6 +61,8 @@ pub struct Session {
     info: ModelInfo,
     /// What each slot of the cache holds, by position. A `Batch` shares the session with its answers, hence the cell.
     cached: RefCell<Vec<Vec<u32>>>,
+    /// Where the last request went.
+    last_slot: Cell<usize>,
     read_backs: [ReadBack; FLIGHTS],
     /// Seconds from submitting to reading, on an idle device.
     read_latency: f64,
@@ -134,6 +139,7 @@ impl Session {
             template,
             info,
             cached,
+            last_slot: Cell::new(0),
             read_backs,
             read_latency,
         })
@@ -194,30 +200,44 @@ impl Session {
     /// Generates after `prompt`, handing pieces out as they come; `ControlFlow::Break` from the callback cancels.
     ///
     /// # Errors
-    /// `Invalid` for an empty prompt or parameters out of range, `Limit` for a prompt that fills the context.
+    /// `Invalid` for an empty prompt or parameters out of range, `Limit` for a prompt that fills the context where `overflow` says
+    /// that this is an error.
     pub async fn generate(
         &mut self,
         prompt: &[u32],
         options: &GenerateOptions,
         on_piece: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let slot = self.choose_slot(prompt, &[]).unwrap_or(0);
-        let mut run = self.begin(slot, prompt, options, Box::new(on_piece))?;
-        if run.answer.finish.is_none() {
-            self.read_prompt(&mut run).await?;
+        let mut run = self.begin(prompt, options, &[], Box::new(on_piece))?;
+        if let Err(error) = self.answer(&mut run, options).await {
+            // What is no number may stand anywhere in the slot.
+            self.cached.borrow_mut()[run.slot].clear();
+            self.truncate_draft(0);
+            return Err(error);
         }
-        if run.answer.finish.is_none() {
-            self.set_sampling(&options.sampling);
+        Ok(self.end(run))
+    }
+
+    /// Reads the prompt and writes until the answer has ended, shifting where the context is full before.
+    async fn answer(&self, run: &mut Run<'_>, options: &GenerateOptions) -> Result<()> {
+        self.set_sampling(&options.sampling);
+        while run.answer.finish.is_none() {
+            self.read_text(run).await?;
+            if run.answer.finish.is_some() {
+                break;
+            }
             match options.logprobs {
                 None => {
                     run.push(self.sampled(run.next()).await?, None)?;
-                    let drafts = self.drafts(&run);
-                    self.decode(&mut run, drafts).await?;
+                    self.decode(run, self.drafts(run)).await?;
                 }
-                Some(top) => self.decode_with_logprobs(&mut run, top).await?,
+                Some(top) => self.decode_with_logprobs(run, top).await?,
+            }
+            if run.is_full() {
+                self.shift(run);
             }
         }
-        Ok(self.end(run))
+        Ok(())
     }
 
     /// -ln p summed over the tokens of `ids` after the first; `ids` begins with the begin token and fits the context.
@@ -266,7 +286,7 @@ impl Session {
         Error::Limit { what, needed: needed as u64, available: self.info.context_len as u64 }
     }
 
-    async fn read_prompt(&self, run: &mut Run<'_>) -> Result<()> {
+    async fn read_text(&self, run: &mut Run<'_>) -> Result<()> {
         let mut n_chunks = 0;
         while !run.has_read() {
             run.answer.hear_cancel();
@@ -296,18 +316,18 @@ impl Session {
         Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of the prompt.
+    /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of what was read.
     async fn decode_with_logprobs(&self, run: &mut Run<'_>, top: usize) -> Result<()> {
-        while run.answer.finish.is_none() {
-            if run.is_writing() {
-                self.decoder.decode_to_logits(&self.gpu, run.next().position)?;
-            }
+        loop {
             // Read before sampling: the penalty changes them.
             let logits = self.decoder.logits(&self.gpu).await?;
             let id = checked_token(self.sampled(run.next()).await?)?;
             run.push(id, Some(step_logprobs(&logits, id, top)))?;
+            if run.answer.finish.is_some() || run.is_full() {
+                return Ok(());
+            }
+            self.decoder.decode_to_logits(&self.gpu, run.next().position)?;
         }
-        Ok(())
     }
 }
 

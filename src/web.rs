@@ -104,6 +104,11 @@ impl Engine {
         to_js(&generation).map_err(to_js_error)
     }
 
+    /// Lets the last conversation go on in two ways, and resolves to the tokens that both share.
+    pub async fn fork(&self) -> Result<usize, JsValue> {
+        self.fork_conversation().await.map_err(to_js_error)
+    }
+
     /// Labels with scores, best first, one list per text. `options`: `{labels?, template?, multiLabel?}`.
     pub async fn classify(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         self.classify_texts(texts, options).await.map_err(to_js_error)
@@ -193,6 +198,14 @@ impl Engine {
                 ControlFlow::Continue(())
             };
             session.generate(&prompt, &options, &mut forward).await
+        })
+        .await
+    }
+
+    async fn fork_conversation(&self) -> Result<usize> {
+        self.with_model(async |model, _| match model {
+            Model::Decoder(session) => session.fork(),
+            Model::Encoder(_) => Err(wrong_kind("an encoder", "fork a conversation")),
         })
         .await
     }

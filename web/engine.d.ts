@@ -26,6 +26,8 @@ export type LoadOptions = {
   kvType?: "f16" | "f32" | "q8_0";
   /** Guess several tokens ahead from what the text repeats, and check them at once; by default off. Answers stay the same. */
   speculate?: "off" | "lookup";
+  /** Conversations that the cache holds side by side, each with a context of its own; by default 1. `fork` needs 2 or more. */
+  parallel?: number;
   /** A part of an adapter's name. */
   device?: string;
   /** A hub mirror's address. */
@@ -35,6 +37,8 @@ export type LoadOptions = {
   /** Where the built-in models lie; by default `models/` beside this script's folder. */
   builtinBase?: string;
 };
+
+export type Overflow = "error" | "shift" | "truncate-middle";
 
 export type GenerateOptions = {
   /** 0 is greedy. */
@@ -54,6 +58,12 @@ export type GenerateOptions = {
   /** By default a random one. */
   seed?: number;
   maxTokens?: number;
+  /**
+   * What happens where the text is longer than the context. "error", the default: such a prompt is an error, and an answer ends
+   * where the context does. "shift": the oldest tokens after the first quarter go, and the answer goes on. "truncate-middle": a
+   * prompt keeps its beginning and its end.
+   */
+  overflow?: Overflow;
   /** Texts that end the answer. */
   stop?: string | string[];
   /** Also report this many most probable tokens per step. */
@@ -72,6 +82,8 @@ export type Piece = { text: string; tokens: number[]; logprobs?: StepLogprobs[] 
 export type Timings = {
   load_ms: number;
   prefill_ms: number;
+  /** Prompt tokens read; those that the cache held already are not among them. */
+  prefill_tokens: number;
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;
@@ -88,6 +100,8 @@ export type Generation = {
   tokens: number[];
   text: string;
   finish_reason: "stop" | "length" | "cancelled";
+  /** Tokens left out of prompt and answer because the context was full. */
+  dropped_tokens: number;
   timings: Timings;
   logprobs?: StepLogprobs[];
 };
@@ -141,6 +155,8 @@ export type CompletionRequest = {
   stop?: string | string[];
   seed?: number;
   chat_template_kwargs?: { enable_thinking?: boolean };
+  /** Beside OpenAI's fields. */
+  overflow?: Overflow;
   signal?: AbortSignal;
 };
 
@@ -166,7 +182,12 @@ export interface Model {
   calls(): Promise<Record<string, number>>;
   /** What is loaded, where, and how long the last answer took. */
   stats(): ModelInfo & { device: string; timings: Timings | null };
-  /** Ends the worker and frees its memory and the GPU's. */
+  /**
+   * Another model over the same worker, for the last conversation to go on in two ways: neither reads again what both begin with.
+   * Needs `parallel` of 2 or more; answers still come one after the other.
+   */
+  fork(): Promise<Model>;
+  /** Ends the worker and frees its memory and the GPU's, once every fork is disposed of as well. */
   dispose(): Promise<void>;
 }
 

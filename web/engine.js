@@ -16,12 +16,20 @@ export const SAMPLING = Object.freeze({ temperature: 0.7, topK: 40, topP: 0.95, 
 class WorkerModel {
   /** @type {Connection} */
   #connection;
+  /** Those that use the connection: a model and its forks. @type {Set<WorkerModel>} */
+  #users;
   /** @type {api.Timings | null} */
   #timings = null;
 
-  /** @param {Connection} connection @param {api.DeviceInfo} device @param {api.ModelInfo} info */
-  constructor(connection, device, info) {
+  /**
+   * @param {Connection} connection
+   * @param {api.DeviceInfo} device
+   * @param {api.ModelInfo} info
+   * @param {Set<WorkerModel>} [users]
+   */
+  constructor(connection, device, info, users = new Set()) {
     this.#connection = connection;
+    this.#users = users.add(this);
     this.device = device;
     this.info = info;
     /** @type {api.Model["openai"]} */
@@ -111,8 +119,14 @@ class WorkerModel {
     return { ...this.info, device: this.device.name, timings: this.#timings };
   }
 
+  async fork() {
+    await this.#connection.call("fork").result;
+    return new WorkerModel(this.#connection, this.device, this.info, this.#users);
+  }
+
   async dispose() {
-    this.#connection.close();
+    this.#users.delete(this);
+    if (this.#users.size === 0) this.#connection.close();
   }
 }
 

@@ -42,9 +42,10 @@ async function* chunks(model, request, head) {
 
 /** @param {CompletionRequest} request */
 function options(request) {
-  const { temperature, top_p: topP, stop, seed, signal } = request;
+  const { temperature, top_p: topP, stop, seed, overflow, signal } = request;
   const thinking = request.chat_template_kwargs?.enable_thinking;
-  return { temperature, topP, stop, seed, signal, thinking, maxTokens: request.max_completion_tokens ?? request.max_tokens };
+  const maxTokens = request.max_completion_tokens ?? request.max_tokens;
+  return { temperature, topP, stop, seed, overflow, signal, thinking, maxTokens };
 }
 
 /** @param {Generation} generation */

@@ -44,6 +44,7 @@ const methods = {
     return engine.load(source, { builtinBase, ...options }, emit);
   },
   generate: (request, emit) => engine.generate(request, emit),
+  fork: () => engine.fork(),
   classify: ({ texts, options }) => engine.classify(texts, options),
   embed: ({ texts, options }) => engine.embed(texts, options),
   bench: (options, emit) => engine.bench(options, emit),

@@ -128,6 +128,9 @@ pub(crate) struct ChatArgs {
     /// At most this many tokens per answer; left out, until the model ends or the context is full
     #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_tokens: Option<u32>,
+    /// What happens where the text is longer than the context
+    #[arg(long, value_enum, default_value_t = OverflowArg::Error)]
+    pub(crate) overflow: OverflowArg,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]
@@ -214,6 +217,17 @@ pub(crate) enum SpeculateArg {
     #[default]
     Off,
     Lookup,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OverflowArg {
+    /// A prompt that fills the context is an error, an answer ends where the context does
+    Error,
+    /// The oldest tokens after the first quarter go, what is left is read again, and the answer goes on; turns of an interactive
+    /// chat go whole
+    Shift,
+    /// A prompt keeps its beginning (a quarter of the context) and its end; the middle is left out
+    TruncateMiddle,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -485,6 +499,9 @@ pub(crate) struct ServeArgs {
     /// Answers written at once, up to 8; each has --ctx tokens of its own, reserved at the start
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) parallel: u8,
+    /// What happens where a text is longer than the context and the request does not say (field "overflow")
+    #[arg(long, value_enum, default_value_t = OverflowArg::Error)]
+    pub(crate) overflow: OverflowArg,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]

@@ -17,6 +17,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let template = chat_options(&args)?;
     let options = GenerateOptions {
         max_tokens: args.max_tokens.map(|n| n as usize),
+        overflow: args.overflow.into(),
         sampling,
         stop: args.stop,
         logprobs: args.logprobs.map(usize::from),
@@ -116,7 +117,7 @@ pub(crate) struct Chat<'a> {
     pub(crate) context: &'a Context,
     pub(crate) interrupt: Interrupt,
     /// No template: the last message is continued as it stands.
-    raw: bool,
+    pub(crate) raw: bool,
     /// What the template is to know besides the messages.
     template: ChatOptions,
 }
@@ -166,6 +167,10 @@ impl Chat<'_> {
             self.context.print("")?;
         }
         let answer = answer?;
+        if answer.dropped_tokens > 0 {
+            let (context_len, n) = (session.info().context_len, answer.dropped_tokens);
+            self.context.note(&format!("note: the context of {context_len} tokens was full: {n} tokens were left out"));
+        }
         match self.context.output {
             Output::Json => self.context.print_json(&answer)?,
             Output::Text => self.note_speed(&answer),

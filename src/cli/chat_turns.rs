@@ -4,7 +4,7 @@ use super::chat::Chat;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use std::str::FromStr;
-use trice::session::{FinishReason, GenerateOptions, Session};
+use trice::session::{FinishReason, GenerateOptions, Overflow, Session};
 use trice::text::{Message, SamplingParams};
 
 const HELP: &str = "\
@@ -132,9 +132,7 @@ pub(crate) fn run(
 /// One question and its answer. What goes wrong with it is said, and the conversation stays as it was.
 fn turn(chat: &Chat<'_>, session: &mut Session, turns: &mut Turns, text: &str) -> anyhow::Result<()> {
     turns.messages.push(message("user", text));
-    let answer = chat
-        .prompt(session, &turns.conversation())
-        .and_then(|prompt| chat.answer(session, &prompt, turns.options.clone()));
+    let answer = prompt(chat, session, turns).and_then(|prompt| chat.answer(session, &prompt, turns.options.clone()));
     match answer {
         Ok(answer) => {
             if answer.finish_reason == FinishReason::Cancelled {
@@ -155,6 +153,26 @@ fn turn(chat: &Chat<'_>, session: &mut Session, turns: &mut Turns, text: &str) -
             Ok(())
         }
     }
+}
+
+/// The prompt of the conversation. Where the context is full and may be shifted, the oldest turns go, a question with its
+/// answer, until half of it is free: the next turns are then read behind what is cached.
+fn prompt(chat: &Chat<'_>, session: &Session, turns: &mut Turns) -> anyhow::Result<Vec<u32>> {
+    let mut prompt = chat.prompt(session, &turns.conversation())?;
+    let context_len = session.info().context_len;
+    if turns.options.overflow != Overflow::Shift || chat.raw || prompt.len() < context_len {
+        return Ok(prompt);
+    }
+    let mut n_forgotten = 0;
+    while prompt.len() > context_len / 2 && turns.messages.len() > 2 {
+        turns.messages.drain(..2);
+        n_forgotten += 1;
+        prompt = chat.prompt(session, &turns.conversation())?;
+    }
+    if n_forgotten > 0 {
+        chat.context.note(&format!("note: the context was full: the oldest {n_forgotten} turns are forgotten"));
+    }
+    Ok(prompt)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From a MODEL argument to an opened checkpoint, and what kind of model it holds.
 
-use super::args::{KvTypeArg, LoadArgs, Lora, SpeculateArg, SpeculateArgs, WeightArgs};
+use super::args::{KvTypeArg, LoadArgs, Lora, OverflowArg, SpeculateArg, SpeculateArgs, WeightArgs};
 use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
@@ -9,7 +9,7 @@ use trice::format::Checkpoint;
 use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
-use trice::session::{Cancel, KvType, LoadOptions, Session, Speculate};
+use trice::session::{Cancel, KvType, LoadOptions, Overflow, Session, Speculate};
 use trice::tasks::TextEncoder;
 
 /// What `chat` and `bench` use when no model is named.
@@ -65,6 +65,16 @@ impl LoadArgs {
             parallel: Some(self.parallel),
             speculate: Speculate::Off,
             cancel,
+        }
+    }
+}
+
+impl From<OverflowArg> for Overflow {
+    fn from(arg: OverflowArg) -> Self {
+        match arg {
+            OverflowArg::Error => Self::Error,
+            OverflowArg::Shift => Self::Shift,
+            OverflowArg::TruncateMiddle => Self::TruncateMiddle,
         }
     }
 }

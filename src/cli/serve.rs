@@ -30,6 +30,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         },
         weights: args.load.weights,
         draft: args.speculate.draft,
+        overflow: args.overflow.into(),
         models_are_defaults: args.models.is_empty(),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
         host: args.host,

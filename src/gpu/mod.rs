@@ -205,6 +205,19 @@ pub struct CopyOut<'a> {
     pub to_offset: u64,
 }
 
+/// Bytes of a buffer on their way to another place in it.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyWithin<'a> {
+    /// The buffer.
+    pub buffer: &'a Buffer,
+    /// From where, in bytes; a multiple of 4, as are the others.
+    pub from: u64,
+    /// To where.
+    pub to: u64,
+    /// How much.
+    pub n_bytes: u64,
+}
+
 /// A variant with its bind group layout, compiled once its compiler has finished.
 struct Pipeline {
     layout: wgpu::BindGroupLayout,
@@ -457,6 +470,21 @@ impl Gpu {
         for copy in copies {
             copy.to.filled_by.replace(Some(submitted.clone()));
         }
+        Ok(())
+    }
+
+    /// Copies inside buffers, in one submit, by way of a buffer that is made for it: WebGPU copies from one buffer to another only.
+    pub fn copy_within(&self, copies: &[CopyWithin<'_>]) -> Result<()> {
+        self.check("copying")?;
+        let most = copies.iter().map(|copy| copy.n_bytes).max().unwrap_or(0);
+        let between = self.buffer("a copy", most)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for CopyWithin { buffer, from, to, n_bytes } in copies {
+            encoder.copy_buffer_to_buffer(&buffer.0, *from, &between.0, 0, *n_bytes);
+            encoder.copy_buffer_to_buffer(&between.0, 0, &buffer.0, *to, *n_bytes);
+        }
+        self.count(1, 0);
+        self.queue.submit([encoder.finish()]);
         Ok(())
     }
 

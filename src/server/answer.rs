@@ -44,6 +44,7 @@ struct Finished {
     steps: Vec<Step>,
     finish_reason: FinishReason,
     tokens: usize,
+    dropped_tokens: usize,
 }
 
 impl Answer {
@@ -82,7 +83,7 @@ impl Answer {
         choice["finish_reason"] = finish_name(finished.finish_reason);
         let mut body = self.envelope();
         body.insert("choices".to_string(), json!([choice]));
-        body.insert("usage".to_string(), self.usage(finished.tokens));
+        body.insert("usage".to_string(), self.usage(finished.tokens, finished.dropped_tokens));
         Ok(Json(body).into_response())
     }
 
@@ -95,7 +96,9 @@ impl Answer {
                     text.push_str(&piece);
                     steps.extend(logprobs);
                 }
-                Event::Done { finish_reason, tokens } => return Ok(Finished { text, steps, finish_reason, tokens }),
+                Event::Done { finish_reason, tokens, dropped_tokens } => {
+                    return Ok(Finished { text, steps, finish_reason, tokens, dropped_tokens });
+                }
                 Event::Failed(error) => return Err(error),
             }
         }
@@ -127,12 +130,17 @@ impl Answer {
         map
     }
 
-    fn usage(&self, tokens: usize) -> Value {
-        json!({
+    /// Tokens of the request and of the answer. `dropped_tokens` is beside OpenAI's fields, where there are any.
+    fn usage(&self, tokens: usize, dropped_tokens: usize) -> Value {
+        let mut usage = json!({
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": tokens,
             "total_tokens": self.prompt_tokens + tokens,
-        })
+        });
+        if dropped_tokens > 0 {
+            usage["dropped_tokens"] = json!(dropped_tokens);
+        }
+        usage
     }
 
     /// `n_chars`: characters of the answer before the first of `steps`.
@@ -177,7 +185,9 @@ impl Stream {
             match event {
                 Some(Event::Started { .. }) => {}
                 Some(Event::Piece { text, logprobs }) => self.piece(&text, &logprobs).await?,
-                Some(Event::Done { finish_reason, tokens }) => return self.done(finish_reason, tokens).await,
+                Some(Event::Done { finish_reason, tokens, dropped_tokens }) => {
+                    return self.done(finish_reason, self.answer.usage(tokens, dropped_tokens)).await;
+                }
                 Some(Event::Failed(error)) => return self.fail(&error).await,
                 None => return self.fail(&ApiError::engine_gone()).await,
             }
@@ -197,7 +207,7 @@ impl Stream {
         self.send_choice(choice, Value::Null).await
     }
 
-    async fn done(&self, reason: FinishReason, tokens: usize) -> Result<(), ClientGone> {
+    async fn done(&self, reason: FinishReason, usage: Value) -> Result<(), ClientGone> {
         let choice = match self.answer.endpoint {
             Endpoint::Chat => json!({"delta": {}}),
             Endpoint::Completion => json!({"text": ""}),
@@ -206,7 +216,7 @@ impl Stream {
         if self.include_usage {
             let mut chunk = self.chunk();
             chunk.insert("choices".to_string(), json!([]));
-            chunk.insert("usage".to_string(), self.answer.usage(tokens));
+            chunk.insert("usage".to_string(), usage);
             self.send(Value::Object(chunk).to_string()).await?;
         }
         self.send("[DONE]".to_string()).await

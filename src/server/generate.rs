@@ -9,7 +9,7 @@ use super::limits::{
 use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::Value;
-use trice::session::GenerateOptions;
+use trice::session::{GenerateOptions, Overflow};
 use trice::text::{ChatOptions, Message, SamplingParams};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
@@ -42,8 +42,12 @@ pub(crate) enum Delivery {
     },
 }
 
-/// Reads the prompt and the options.
-pub(crate) fn parse(endpoint: Endpoint, fields: &Fields) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+/// Reads the prompt and the options; `overflow` where the request does not say.
+pub(crate) fn parse(
+    endpoint: Endpoint,
+    fields: &Fields,
+    overflow: Overflow,
+) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
     refuse_unsupported(fields)?;
     fields.integer("n", N)?;
     let prompt = match endpoint {
@@ -52,6 +56,7 @@ pub(crate) fn parse(endpoint: Endpoint, fields: &Fields) -> Result<(Prompt, Gene
     };
     let options = GenerateOptions {
         max_tokens: max_tokens(endpoint, fields)?,
+        overflow: asked_overflow(fields)?.unwrap_or(overflow),
         sampling: sampling(fields)?,
         stop: stop(fields)?,
         logprobs: logprobs(endpoint, fields)?,
@@ -100,6 +105,11 @@ fn max_tokens(endpoint: Endpoint, fields: &Fields) -> Result<Option<usize>, ApiE
         (None, Endpoint::Chat) => None,
         (None, Endpoint::Completion) => Some(COMPLETION_TOKENS),
     })
+}
+
+fn asked_overflow(fields: &Fields) -> Result<Option<Overflow>, ApiError> {
+    let asked = fields.string("overflow")?.map(Overflow::from_name).transpose();
+    asked.map_err(|error| ApiError::invalid("overflow", error.to_string()))
 }
 
 fn stop(fields: &Fields) -> Result<Vec<String>, ApiError> {
@@ -213,7 +223,7 @@ mod tests {
 
     fn parse_chat(extra: &str) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
-        parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?)
+        parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?, Overflow::Error)
     }
 
     #[test]
@@ -232,6 +242,14 @@ mod tests {
         let (prompt, _, _) = parse_chat(r#","chat_template_kwargs":{"enable_thinking":false}"#).unwrap();
         let Prompt::Messages(_, options) = prompt else { panic!("a conversation wanted") };
         assert_eq!(options.variables["enable_thinking"], false);
+    }
+
+    #[test]
+    fn overflow_is_the_servers_unless_the_request_says() {
+        let fields = |extra: &str| Fields::parse(format!(r#"{{"prompt":"hi"{extra}}}"#).as_bytes()).unwrap();
+        let overflow = |extra| parse(Endpoint::Completion, &fields(extra), Overflow::Shift).unwrap().1.overflow;
+        assert_eq!(overflow(""), Overflow::Shift);
+        assert_eq!(overflow(r#","overflow":"truncate-middle""#), Overflow::TruncateMiddle);
     }
 
     #[test]
@@ -260,6 +278,8 @@ mod tests {
             r#""stream":1"#,
             r#""stream_options":1"#,
             r#""top_logprobs":2"#,
+            r#""overflow":"wrap""#,
+            r#""overflow":true"#,
         ] {
             assert!(parse_chat(&format!(",{extra}")).is_err(), "{extra}");
         }
@@ -283,7 +303,7 @@ mod tests {
             r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
         ] {
             let fields = Fields::parse(format!(r#"{{"messages":{messages}}}"#).as_bytes()).unwrap();
-            assert!(parse(Endpoint::Chat, &fields).is_err(), "{messages}");
+            assert!(parse(Endpoint::Chat, &fields, Overflow::Error).is_err(), "{messages}");
         }
     }
 
@@ -291,7 +311,7 @@ mod tests {
     fn a_prompt_is_a_text_or_ids() {
         let ask = |prompt: &str| {
             let fields = Fields::parse(format!(r#"{{"prompt":{prompt}}}"#).as_bytes()).unwrap();
-            parse(Endpoint::Completion, &fields).map(|(prompt, ..)| prompt)
+            parse(Endpoint::Completion, &fields, Overflow::Error).map(|(prompt, ..)| prompt)
         };
         assert!(matches!(ask(r#""once""#), Ok(Prompt::Text(text)) if text == "once"));
         assert!(matches!(ask("[1,99]"), Ok(Prompt::Ids(ids)) if ids == [1, 99]));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use trice::session::{Cancel, LoadOptions};
+use trice::session::{Cancel, LoadOptions, Overflow};
 
 mod answer;
 mod browser;
@@ -54,6 +54,8 @@ pub(crate) struct ServerOptions {
     pub(crate) weights: WeightArgs,
     /// The model that drafts for every decoder.
     pub(crate) draft: Option<String>,
+    /// What happens where a text is longer than the context, when a request does not say.
+    pub(crate) overflow: Overflow,
     pub(crate) device: Option<String>,
     /// Shaders forced by `--variant`.
     pub(crate) variants: Vec<String>,
@@ -82,9 +84,9 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
     }
     let status = Status::loading();
     let guard = Guard::new(&options.host, &options.allowed_hosts, options.api_key.as_deref());
-    let (site, load_cancel) = (options.site.clone(), options.load.cancel.clone());
+    let (site, overflow, load_cancel) = (options.site.clone(), options.overflow, options.load.cancel.clone());
     let mut engine = Engine::start(options, status.clone()).context("starting the engine thread")?;
-    let app = Arc::new(State { status: status.clone(), guard, site, jobs: engine.jobs.clone() });
+    let app = Arc::new(State { status: status.clone(), guard, site, overflow, jobs: engine.jobs.clone() });
     let connections = Connections::default();
     let router = routes::router(app);
     let accepting = tokio::spawn(connections.clone().accept(listener, router));

@@ -75,7 +75,7 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
-    let (prompt, options, delivery) = generate::parse(endpoint, &fields)?;
+    let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
     let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options, events })?;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use trice::model::config::Kind;
+use trice::session::Overflow;
 
 /// A loaded model, as requests name it.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub(crate) struct State {
     pub(crate) guard: Guard,
     /// Folder of the page.
     pub(crate) site: PathBuf,
+    /// What happens where a text is longer than the context, when a request does not say.
+    pub(crate) overflow: Overflow,
     pub(crate) jobs: mpsc::Sender<Job>,
 }
 

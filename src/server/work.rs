@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
 use trice::session::{
-    FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Piece, Session, StepLogprobs, TokenLogprob,
+    FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs, TokenLogprob,
 };
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::{ChatOptions, Message};
@@ -32,7 +32,7 @@ pub(crate) enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// What a generation tells the request that waits for it. At most one context's worth, so the channel needs no bound.
+/// What a generation tells the request that waits for it. At most two contexts' worth, so the channel needs no bound.
 pub(crate) enum Event {
     /// The prompt is accepted: what follows is the answer.
     Started {
@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Done {
         finish_reason: FinishReason,
         tokens: usize,
+        /// Left out of prompt and answer because the context was full.
+        dropped_tokens: usize,
     },
     Failed(ApiError),
 }
@@ -138,7 +140,7 @@ impl Run {
         self.tell(Event::Failed(ApiError::from(error)));
     }
 
-    /// The prompt as ids, with the answer's length cut to the context; none when the request was refused.
+    /// The prompt as ids; none when the request was refused.
     pub(crate) fn accept(
         &self,
         session: &Session,
@@ -146,9 +148,12 @@ impl Run {
         options: &mut GenerateOptions,
     ) -> trice::Result<Option<Vec<u32>>> {
         let ids = prompt.ids(session)?;
-        match check_prompt(&ids, session.info()) {
-            Ok(room) => {
-                options.max_tokens = options.max_tokens.map(|most| most.min(room));
+        match check_prompt(&ids, session.info(), options.overflow) {
+            Ok(()) => {
+                if options.overflow == Overflow::Shift {
+                    // Nobody stops an answer that shifts and never ends: what fits one context is enough.
+                    options.max_tokens.get_or_insert(session.info().context_len);
+                }
                 self.tell(Event::Started { prompt_tokens: ids.len() });
                 Ok(Some(ids))
             }
@@ -177,7 +182,7 @@ impl Run {
         self.tell(if Instant::now() > self.deadline {
             Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
         } else {
-            Event::Done { finish_reason: answer.finish_reason, tokens }
+            Event::Done { finish_reason: answer.finish_reason, tokens, dropped_tokens: answer.dropped_tokens }
         });
     }
 
@@ -195,8 +200,8 @@ impl Run {
     }
 }
 
-/// How many tokens an answer to this prompt may have.
-fn check_prompt(ids: &[u32], model: &ModelInfo) -> Result<usize, ApiError> {
+/// Refuses a prompt in words for clients; the library refuses the same.
+fn check_prompt(ids: &[u32], model: &ModelInfo, overflow: Overflow) -> Result<(), ApiError> {
     if ids.is_empty() {
         return Err(ApiError::invalid("prompt", "the prompt is empty"));
     }
@@ -205,10 +210,10 @@ fn check_prompt(ids: &[u32], model: &ModelInfo) -> Result<usize, ApiError> {
             format!("the prompt holds a token id that is not below {}, the size of the vocabulary", model.vocab_size);
         return Err(ApiError::invalid("prompt", message));
     }
-    match model.context_len.checked_sub(ids.len()) {
-        None | Some(0) => Err(ApiError::context_length(ids.len(), model.context_len)),
-        Some(room) => Ok(room),
+    if overflow == Overflow::Error && ids.len() >= model.context_len {
+        return Err(ApiError::context_length(ids.len(), model.context_len));
     }
+    Ok(())
 }
 
 impl Prompt {

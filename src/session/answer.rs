@@ -28,7 +28,7 @@ pub(super) struct Answer<'a> {
     ignore_end: bool,
     pub(super) max_tokens: usize,
     on_piece: OnPiece<'a>,
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     text: String,
     logprobs: Option<Vec<StepLogprobs>>,
     pub(super) finish: Option<FinishReason>,
@@ -54,11 +54,6 @@ impl<'a> Answer<'a> {
             logprobs: options.logprobs.map(|_| Vec::new()),
             finish: (max_tokens == 0).then_some(FinishReason::Length),
         }
-    }
-
-    /// Tokens so far.
-    pub(super) fn n_tokens(&self) -> usize {
-        self.tokens.len()
     }
 
     /// Ends here once someone has asked for that.

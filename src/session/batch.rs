@@ -94,12 +94,7 @@ impl<'s> Batch<'s> {
             return Err(Error::unsupported("log-probabilities of an answer beside others"));
         }
         let taken: Vec<usize> = self.members.iter().map(|member| member.run.slot).collect();
-        let slot = self.session.choose_slot(prompt, &taken).ok_or_else(|| Error::Limit {
-            what: "answers at once".into(),
-            needed: taken.len() as u64 + 1,
-            available: taken.len() as u64,
-        })?;
-        let run = self.session.begin(slot, prompt, options, on_piece)?;
+        let run = self.session.begin(prompt, options, &taken, on_piece)?;
         self.n_admitted += 1;
         let ticket = Ticket(self.n_admitted);
         self.members.push(Member { ticket, sampling: options.sampling, run, failed: None });
@@ -111,7 +106,12 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// What the device reports: no request survives it. What is wrong with one request alone stands in its own outcome.
     pub async fn step(&mut self) -> Result<Vec<(Ticket, Result<Generation>)>> {
-        self.members.iter_mut().for_each(|member| member.run.answer.hear_cancel());
+        for member in &mut self.members {
+            member.run.answer.hear_cancel();
+            if member.failed.is_none() && member.run.is_full() {
+                self.session.shift(&mut member.run);
+            }
+        }
         self.read().await?;
         self.write().await?;
         let (ended, going) = std::mem::take(&mut self.members).into_iter().partition(Member::has_ended);

@@ -1,6 +1,7 @@
 //! What a session is asked and what it answers: options, progress, pieces, figures. Plain data, printed as JSON by every
 //! surface; holds no work.
 
+use super::overflow::Overflow;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::kernels::attention::KvType;
@@ -83,8 +84,10 @@ pub enum Speculate {
 /// How an answer is generated.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
-    /// At most this many tokens; none means until the end token or the end of the context.
+    /// At most this many tokens; none means until the end token or, where the text is not shifted, the end of the context.
     pub max_tokens: Option<usize>,
+    /// What happens where prompt and answer are longer than the context.
+    pub overflow: Overflow,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
     /// Goes on after an end token, as benchmarks want.
@@ -138,7 +141,9 @@ pub struct Timings {
     pub load_ms: f64,
     /// Milliseconds from the prompt to the first token.
     pub prefill_ms: f64,
-    /// Prompt tokens per second.
+    /// Prompt tokens read; those that the cache held already are not among them.
+    pub prefill_tokens: usize,
+    /// As many per second.
     pub prefill_tokens_per_s: f64,
     /// Generated tokens per second, after the first.
     pub decode_tokens_per_s: f64,
@@ -159,7 +164,7 @@ pub struct Timings {
 pub struct Generation {
     /// The model's name.
     pub model: String,
-    /// The prompt as token ids.
+    /// The prompt as token ids, as it was read: where the context was too small for it, without what was left out.
     pub prompt_tokens: Vec<u32>,
     /// The generated ids, without an end token.
     pub tokens: Vec<u32>,
@@ -167,6 +172,8 @@ pub struct Generation {
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Tokens left out because the context was full, of the prompt and of what was shifted away while answering.
+    pub dropped_tokens: usize,
     /// How long it took.
     pub timings: Timings,
     /// One entry per generated token, when asked for.

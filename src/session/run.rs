@@ -1,7 +1,9 @@
-//! One request under way in a slot: how much of its prompt is read, what it has answered, and what its slot holds afterwards.
+//! One request under way in a slot: how much of its prompt is read, what it has answered, what is left of both where the context
+//! was full, and what its slot holds afterwards.
 
 use super::answer::{Answer, OnPiece};
-use super::request::{FinishReason, GenerateOptions, Generation, StepLogprobs, Timings};
+use super::overflow::Overflow;
+use super::request::{GenerateOptions, Generation, StepLogprobs, Timings};
 use super::{Session, checked_token};
 use crate::error::Result;
 use crate::gpu::{Gpu, Traffic};
@@ -12,17 +14,27 @@ use web_time::Instant;
 /// A request under way.
 pub(super) struct Run<'a> {
     gpu: &'a Gpu,
+    context_len: usize,
     pub(super) slot: usize,
-    pub(super) prompt: Vec<u32>,
+    /// The prompt, as it was read at first.
+    prompt: Vec<u32>,
     /// Prompt tokens that the slot held before.
     reused: usize,
-    /// Prompt tokens that it holds now.
+    /// What is read before the next token: the prompt; after a shift what is left of it and of the answer.
+    pub(super) text: Vec<u32>,
+    /// Tokens of the answer that are read with the text, or gone.
+    n_in_text: usize,
+    /// Tokens of the text that the slot holds now.
     n_read: usize,
+    /// Tokens left out of prompt and answer.
+    n_dropped: usize,
     pub(super) answer: Answer<'a>,
     /// Whether drafts are checked for it.
     pub(super) speculates: bool,
-    /// How far the device said it had come.
+    /// How far the device said it had come since the text was read.
     pub(super) progress: Progress,
+    /// Drafts checked before that, and those among them that were right.
+    drafts_before: (usize, usize),
     start: Instant,
     /// When the first token came, after `start`.
     first_token: Option<Duration>,
@@ -31,24 +43,29 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether the slot holds the whole prompt.
+    /// Whether the slot holds the whole text.
     pub(super) fn has_read(&self) -> bool {
-        self.n_read == self.prompt.len()
+        self.n_read == self.text.len()
     }
 
     /// Whether the decode loop goes on with it.
     pub(super) fn is_writing(&self) -> bool {
-        self.first_token.is_some() && self.answer.finish.is_none()
+        self.first_token.is_some() && self.has_read() && self.answer.finish.is_none()
+    }
+
+    /// Whether there is no position left for an answer that has not ended.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_writing() && self.next().position == self.context_len
     }
 
     /// Where its next token will stand.
     pub(super) fn next(&self) -> Place {
-        Place { slot: self.slot, position: self.prompt.len() + self.answer.n_tokens() }
+        Place { slot: self.slot, position: self.text.len() + self.answer.tokens.len() - self.n_in_text }
     }
 
-    /// Tokens that it may still write.
+    /// Tokens that it may still write without a shift.
     pub(super) fn n_left(&self) -> usize {
-        self.answer.max_tokens - self.answer.n_tokens()
+        (self.answer.max_tokens - self.answer.tokens.len()).min(self.context_len - self.next().position)
     }
 
     /// Takes the sampler's next choice; does nothing once the answer has ended.
@@ -67,83 +84,98 @@ impl Run<'_> {
 }
 
 impl Session {
-    /// A request about to begin in `slot`, which from now on holds no more than what it shares with the prompt.
+    /// A request about to begin in a slot that is not `taken`, which from now on holds what is known of the prompt, and
+    /// no more.
     pub(super) fn begin<'a>(
         &'a self,
-        slot: usize,
         prompt: &[u32],
         options: &GenerateOptions,
+        taken: &[usize],
         on_piece: OnPiece<'a>,
     ) -> Result<Run<'a>> {
         options.sampling.validate()?;
-        self.check_prompt(prompt)?;
-        let reused = self.reusable(slot, prompt);
-        self.cached.borrow_mut()[slot].truncate(reused);
-        self.truncate_draft(reused);
-        let room = self.info.context_len - prompt.len();
+        self.check_ids(prompt)?;
+        let context_len = self.info.context_len;
+        let (prompt, n_dropped) = options.overflow.fit(prompt.to_vec(), context_len, options.max_tokens);
+        self.check_prompt(&prompt)?;
+        let (slot, reused) = self.prepare_slot(&prompt, taken)?;
+        let room = match options.overflow {
+            Overflow::Error | Overflow::TruncateMiddle => context_len - prompt.len(),
+            Overflow::Shift => usize::MAX,
+        };
         let max_tokens = options.max_tokens.unwrap_or(room).min(room);
         Ok(Run {
             gpu: &self.gpu,
+            context_len,
             slot,
-            prompt: prompt.to_vec(),
+            text: prompt.clone(),
+            prompt,
             reused,
+            n_in_text: 0,
             n_read: reused,
+            n_dropped,
             answer: Answer::new(&self.tokenizer, options, max_tokens, on_piece),
             speculates: self.decoder.checks_drafts() && options.logprobs.is_none() && !options.without_drafts,
             progress: Progress::default(),
+            drafts_before: (0, 0),
             start: Instant::now(),
             first_token: None,
             traffic: self.gpu.traffic(),
         })
     }
 
-    /// How many tokens of `prompt` a slot holds already; the last one is run again for its logits.
-    fn reusable(&self, slot: usize, prompt: &[u32]) -> usize {
-        let cached = &self.cached.borrow()[slot];
-        let same = cached.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
-        same.min(prompt.len().saturating_sub(1))
+    /// Makes room in a full context: what is left of the text is to be read before the answer goes on.
+    pub(super) fn shift(&self, run: &mut Run<'_>) {
+        let grown = [&run.text, &run.answer.tokens[run.n_in_text..]].concat();
+        let (text, n_dropped) = Overflow::Shift.fit(grown, run.context_len, None);
+        run.n_read = self.keep_shared(run.slot, &text);
+        run.text = text;
+        run.n_in_text = run.answer.tokens.len();
+        run.n_dropped += n_dropped;
+        run.drafts_before.0 += run.progress.n_drafted;
+        run.drafts_before.1 += run.progress.n_accepted;
+        run.progress = Progress::default();
     }
 
-    /// The slot not `taken` that serves `prompt` best: what it spares to read, less what it would lose for others.
-    pub(super) fn choose_slot(&self, prompt: &[u32], taken: &[usize]) -> Option<usize> {
-        let gain = |slot: &usize| 2 * self.reusable(*slot, prompt) as i64 - self.cached.borrow()[*slot].len() as i64;
-        (0..self.decoder.n_slots()).filter(|slot| !taken.contains(slot)).rev().max_by_key(gain)
-    }
-
-    /// Submits the next chunk of a prompt, and behind the last one the logits of the first token.
+    /// Submits the next chunk of a text, and behind the last one the logits of the next token.
     pub(super) fn read_chunk(&self, run: &mut Run<'_>) -> Result<()> {
-        let end = run.prompt.len().min(run.n_read + self.decoder.chunk_len());
+        let end = run.text.len().min(run.n_read + self.decoder.chunk_len());
         let first = Place { slot: run.slot, position: run.n_read };
-        self.decoder.prefill(&self.gpu, first, &run.prompt[run.n_read..end])?;
+        let chunk = &run.text[run.n_read..end];
+        self.decoder.prefill(&self.gpu, first, chunk)?;
+        self.cached.borrow_mut()[run.slot].extend_from_slice(chunk);
         run.n_read = end;
         if run.has_read() { self.decoder.prefill_head(&self.gpu) } else { Ok(()) }
     }
 
-    /// Hands out the rest of an answer; its slot keeps what it holds, unless the request was cancelled.
+    /// Hands out the rest of an answer; its slot keeps what it holds.
     pub(super) fn end(&self, run: Run<'_>) -> Generation {
+        let n_positions = run.next().position;
         let has_read = run.has_read();
         let (tokens, text, finish_reason, logprobs) = run.answer.finish();
         let elapsed = run.start.elapsed();
         let first_token = run.first_token.unwrap_or(elapsed);
         let (now, n_decoded) = (self.gpu.traffic(), tokens.len().saturating_sub(1));
         let per_token = |before: u64, after: u64| (after - before) as f64 / n_decoded.max(1) as f64;
+        // A prompt may have been cancelled before its end.
+        let prefill_tokens = if run.first_token.is_some() { run.prompt.len() } else { run.n_read } - run.reused;
         let timings = Timings {
             load_ms: self.info.load_ms,
             prefill_ms: first_token.as_secs_f64() * 1e3,
-            prefill_tokens_per_s: (run.prompt.len() - run.reused) as f64 / first_token.as_secs_f64().max(1e-9),
+            prefill_tokens,
+            prefill_tokens_per_s: prefill_tokens as f64 / first_token.as_secs_f64().max(1e-9),
             decode_tokens_per_s: n_decoded as f64 / (elapsed - first_token).as_secs_f64().max(1e-9),
-            dispatches_per_token: self.decoder.dispatches_per_token(run.prompt.len() + tokens.len()),
+            dispatches_per_token: self.decoder.dispatches_per_token(n_positions),
             submits_per_token: per_token(run.traffic.submits, now.submits),
             read_backs_per_token: per_token(run.traffic.read_backs, now.read_backs),
-            drafted_tokens: run.progress.n_drafted,
-            accepted_tokens: run.progress.n_accepted,
+            drafted_tokens: run.drafts_before.0 + run.progress.n_drafted,
+            accepted_tokens: run.drafts_before.1 + run.progress.n_accepted,
         };
-        if finish_reason != FinishReason::Cancelled && has_read {
-            // The last token was chosen but never run.
-            let ran = &tokens[..tokens.len().saturating_sub(1)];
-            self.cached.borrow_mut()[run.slot] = [&run.prompt, ran].concat();
+        // The last token was chosen but never run.
+        if let (true, Some((_, ran))) = (has_read, tokens[run.n_in_text..].split_last()) {
+            self.cached.borrow_mut()[run.slot].extend_from_slice(ran);
         }
-        let (model, prompt_tokens) = (self.info.name.clone(), run.prompt);
-        Generation { model, prompt_tokens, tokens, text, finish_reason, timings, logprobs }
+        let (model, prompt_tokens, dropped_tokens) = (self.info.name.clone(), run.prompt, run.n_dropped);
+        Generation { model, prompt_tokens, tokens, text, finish_reason, dropped_tokens, timings, logprobs }
     }
 }

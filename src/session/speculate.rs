@@ -242,11 +242,11 @@ impl Session {
         for n_chunks in 1.. {
             run.answer.hear_cancel();
             let first = n_cached.get();
-            if first == run.prompt.len() || run.answer.finish.is_some() {
+            if first == run.text.len() || run.answer.finish.is_some() {
                 break;
             }
-            let end = run.prompt.len().min(first + drafter.chunk_len());
-            drafter.prefill(&self.gpu, first, &run.prompt[first..end])?;
+            let end = run.text.len().min(first + drafter.chunk_len());
+            drafter.prefill(&self.gpu, first, &run.text[first..end])?;
             n_cached.set(end);
             if n_chunks % CHUNKS_PER_WAIT == 0 {
                 self.gpu.flush("reading the prompt").await?;

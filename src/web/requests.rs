@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::measure::BenchOptions;
 use crate::session::{
-    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Piece, Session, Speculate, StepLogprobs,
+    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate, StepLogprobs,
 };
 use crate::source::{BlobSource, Source};
 use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
@@ -34,6 +34,8 @@ pub(super) struct LoadRequest {
     kv_type: Option<String>,
     /// `off` or `lookup`.
     speculate: Option<String>,
+    /// Conversations that the cache holds side by side.
+    parallel: Option<usize>,
     /// Where `stories.gguf` and `sentiment.gguf` lie: an absolute address that ends in a slash.
     builtin_base: Option<String>,
     /// A hub mirror's address.
@@ -55,7 +57,7 @@ impl LoadRequest {
             Some("lookup") => Speculate::Lookup,
             Some(other) => return Err(Error::invalid(format!("speculate must be off or lookup, not {other}"))),
         };
-        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: None, speculate, cancel })
+        Ok(LoadOptions { context_len: self.context_length, kv_type, parallel: self.parallel, speculate, cancel })
     }
 
     pub(super) fn hub_options(&self) -> HubOptions {
@@ -93,6 +95,8 @@ pub(super) struct GenerateRequest {
     repeat_penalty: Option<f32>,
     seed: Option<u32>,
     max_tokens: Option<usize>,
+    /// `error`, `shift` or `truncate-middle`.
+    overflow: Option<String>,
     stop: Vec<String>,
     logprobs: Option<usize>,
 }
@@ -129,6 +133,7 @@ impl GenerateRequest {
         sampling.validate()?;
         Ok(GenerateOptions {
             max_tokens: self.max_tokens,
+            overflow: self.overflow.as_deref().map_or(Ok(Overflow::default()), Overflow::from_name)?,
             sampling,
             stop: self.stop,
             logprobs: self.logprobs,

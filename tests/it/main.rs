@@ -7,6 +7,7 @@ mod cli;
 mod common;
 mod format;
 mod gpu_batch;
+mod gpu_context;
 mod gpu_faults;
 mod gpu_golden;
 mod gpu_kernels;

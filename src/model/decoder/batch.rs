@@ -3,10 +3,11 @@
 use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
 use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, Gpu, ReadBack};
-use crate::kernels::attention::{SPLIT, Splits};
+use crate::gpu::{Buffer, Compiler, CopyWithin, Gpu, ReadBack};
+use crate::kernels::attention::{KvBuffers, SPLIT, Splits};
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
+use crate::model::cache::layer_bytes;
 use crate::text::SamplingParams;
 
 /// What steps for several sequences need.
@@ -36,6 +37,18 @@ impl Decoder {
     /// Sequences that may be run at once.
     pub fn n_slots(&self) -> usize {
         self.n_slots
+    }
+
+    /// Makes slot `to` hold what `from` holds: keys, values, history.
+    pub fn copy_slot(&self, gpu: &Gpu, from: usize, to: usize) -> Result<()> {
+        let copy =
+            |buffer, n_bytes| CopyWithin { buffer, from: from as u64 * n_bytes, to: to as u64 * n_bytes, n_bytes };
+        let mut copies = vec![copy(&self.history, self.history_offset(Place { slot: 1, position: 0 }))];
+        for layer in 0..self.layers.len() {
+            let KvBuffers { k, v } = self.cache.layer(layer);
+            copies.extend([k, v].map(|buffer| copy(buffer, layer_bytes(&self.heads))));
+        }
+        gpu.copy_within(&copies)
     }
 
     /// Records the steps for several sequences and begins to compile them; none where there is one slot.
