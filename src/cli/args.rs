@@ -15,7 +15,7 @@ Examples:
   trice devices                                       which GPUs there are
 
 MODEL is a path (.gguf, the first shard of a split GGUF, or a folder with config.json and safetensors),
-hf:owner/repo[:quant-or-file], an http(s) URL, builtin:NAME, or random:SHAPE[:QUANT] (15m, 15m-256k, 110m, 135m, 1b, minilm).
+hf:owner/repo[:quant-or-file], an http(s) URL, builtin:NAME, or random:SHAPE[:QUANT] (15m, 15m-256k, 110m, 135m, 1b, wide, wide-untied, minilm).
 
 Exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr.";
 

@@ -31,20 +31,27 @@ struct Shape {
     ffn_dim: u64,
     vocab_size: u64,
     context_len: u64,
+    /// The head is the embedding.
+    is_tied: bool,
 }
 
 const fn decoder(name: &'static str, [dim, n_layers, n_heads, n_kv_heads, ffn_dim, vocab_size]: [u64; 6]) -> Shape {
-    Shape { name, kind: Kind::Decoder, dim, n_layers, n_heads, n_kv_heads, ffn_dim, vocab_size, context_len: 8192 }
+    let (kind, context_len, is_tied) = (Kind::Decoder, 8192, true);
+    Shape { name, kind, dim, n_layers, n_heads, n_kv_heads, ffn_dim, vocab_size, context_len, is_tied }
 }
+
+const WIDE: Shape = decoder("wide", [2048, 1, 32, 8, 2048, 262_144]);
 
 const SHAPES: &[Shape] = &[
     // llama2.c's two story models (the first also with a vocabulary as large as Gemma's), SmolLM2-135M, Llama-3.2-1B,
-    // all-MiniLM-L6-v2
+    // one layer of that with a vocabulary as large as Gemma's, its head the embedding or apart; all-MiniLM-L6-v2
     decoder("15m", [288, 6, 6, 6, 768, 32_000]),
     decoder("15m-256k", [288, 6, 6, 6, 768, 262_144]),
     decoder("110m", [768, 12, 12, 12, 2048, 32_000]),
     decoder("135m", [576, 30, 9, 3, 1536, 49_152]),
     decoder("1b", [2048, 16, 32, 8, 8192, 49_152]),
+    WIDE,
+    Shape { name: "wide-untied", is_tied: false, ..WIDE },
     Shape {
         name: "minilm",
         kind: Kind::Encoder,
@@ -55,6 +62,7 @@ const SHAPES: &[Shape] = &[
         ffn_dim: 1536,
         vocab_size: 30_522,
         context_len: 512,
+        is_tied: true,
     },
 ];
 
@@ -111,6 +119,9 @@ fn describe(shape: &Shape, mix: Mix) -> Vec<Description> {
         (format!("{name}.weight"), vec![rows, cols], mix.dtype_of(name, cols, shape.n_layers), Fill::Random)
     };
     out.push(matrix("token_embd", shape.vocab_size, dim));
+    if !shape.is_tied {
+        out.push(matrix("output", shape.vocab_size, dim));
+    }
     match shape.kind {
         Kind::Decoder => out.push(constant("output_norm.weight", dim, 1.0)),
         Kind::Encoder => {
