@@ -14,7 +14,7 @@
 struct Params {
     n_kv_heads: u32,
     group: u32,       // query heads per kv head
-    context_len: u32, // positions per kv head in the cache
+    context_len: u32, // positions per kv head in the cache, a ring where RING is 1
     q_stride: u32,    // floats per column of q
     y_stride: u32,    // floats per column of y
     scale: f32,
@@ -40,6 +40,17 @@ const NOTHING: f32 = -1e30;
 
 // What a query sees: positions begin..end of the text that begins at `text`.
 struct Span { text: u32, begin: u32, end: u32 }
+
+// Where a position stands in the cache, and the `j`th after one that stands at `first`, less than a ring away.
+fn cell(position: u32) -> u32 {
+    if (RING == 1u) { return position % params.context_len; }
+    return position;
+}
+fn cell_after(first: u32, j: u32) -> u32 {
+    let next = first + j;
+    if (RING == 1u && next >= params.context_len) { return next - params.context_len; }
+    return next;
+}
 
 // The span of a query, or nothing past the step; the part of it that belongs to `split`.
 fn seen_by(column: u32, split: u32) -> Span {
@@ -101,7 +112,7 @@ fn main(
             begin -= (begin - text) % n_lanes(inv);
             for (var block = begin; block < end; block += n_lanes(inv)) {
                 let p = block + lane(inv);
-                let k_row = row + min(p, end - 1u);
+                let k_row = row + cell(min(p, end - 1u));
                 let k_base = k_row * QUADS;
                 var score = vec4<f32>(NOTHING);
                 #repeat r ROWS
@@ -137,8 +148,9 @@ fn main(
                 #end
                 publish(inv, e);
                 let n = min(n_lanes(inv), end - block);
+                let first_cell = cell(block);
                 for (var j = 0u; j < n; j++) {
-                    let v_row = row + block + j;
+                    let v_row = row + cell_after(first_cell, j);
                     let weight = hear(e, j) * v_scale(v_row);
                     let v_base = v_row * QUADS;
                     #repeat s SLICES

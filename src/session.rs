@@ -160,6 +160,11 @@ impl Session {
         &self.info
     }
 
+    /// Bytes that the KV cache takes on the device.
+    pub fn cache_bytes(&self) -> u64 {
+        self.decoder.cache_bytes()
+    }
+
     /// The model itself, for measuring it: what runs it directly must `forget` first.
     pub(crate) fn decoder(&self) -> &Decoder {
         &self.decoder

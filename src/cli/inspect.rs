@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use trice::format::{Checkpoint, Config, TensorInfo, Value};
+use trice::kernels::attention::KvType;
+use trice::model::cache::planned_bytes;
 use trice::model::config::{self, DecoderConfig, Kind};
 
 /// The largest storage binding that every WebGPU device has; a larger tensor is split by rows.
@@ -127,11 +129,9 @@ struct KvCache {
 impl KvCache {
     /// None for encoders, and for headers that do not tell.
     fn of(checkpoint: &Checkpoint) -> Option<Self> {
-        let shape = DecoderConfig::new(checkpoint).ok()?.shape;
-        let context_len = u64::from(shape.context_len).min(DEFAULT_CONTEXT);
-        // Keys and values, 2 bytes each. The config's numbers are bounded, so their product is.
-        let per_token = u64::from(shape.n_layers) * u64::from(shape.n_kv_heads) * u64::from(shape.head_dim) * 2 * 2;
-        Some(Self { context_len, bytes: per_token * context_len })
+        let config = DecoderConfig::new(checkpoint).ok()?;
+        let context_len = u64::from(config.shape.context_len).min(DEFAULT_CONTEXT);
+        Some(Self { context_len, bytes: planned_bytes(&config, context_len as u32, KvType::F16) })
     }
 }
 

@@ -282,7 +282,7 @@ pub struct Heads {
     pub n_kv_heads: u32,
     /// Values per head; a multiple of 4.
     pub head_dim: u32,
-    /// Positions per kv head in the cache.
+    /// Positions per kv head in the cache; where queries see a window less long, a ring of them.
     pub context_len: u32,
     /// Element type of the cache.
     pub kv_type: KvType,
@@ -441,6 +441,17 @@ pub fn kv_store(pass: &mut Pass<'_>, qkv: &Qkv<'_>) {
 }
 
 impl KvBuffers {
+    /// Bytes of one sequence of the `n_slots` in a buffer: where its values begin and how many there are, and its scales.
+    pub(crate) fn slot_bytes(&self, heads: &Heads, slot: u64) -> Vec<(u64, u64)> {
+        let n_rows = u64::from(heads.n_kv_heads) * u64::from(heads.context_len);
+        if heads.kv_type != KvType::Q8 {
+            let n_bytes = n_rows * heads.kv_type.row_bytes(heads.head_dim);
+            return vec![(slot * n_bytes, n_bytes)];
+        }
+        let (codes, scales) = (n_rows * u64::from(heads.head_dim), n_rows * 4);
+        vec![(slot * codes, codes), (u64::from(self.scales(heads)) * 4 + slot * scales, scales)]
+    }
+
     /// Words before the scales of a cache of bytes, which are as many as its rows.
     fn scales(&self, heads: &Heads) -> u32 {
         let n_rows = self.k.n_bytes() / heads.kv_type.row_bytes(heads.head_dim);
@@ -510,8 +521,8 @@ pub fn attention(
     };
     let split = if parts.is_some() { SPLIT } else { 0 };
     let (share, caps) = (pass.rec.choices().share, pass.rec.caps());
-    let variant = attention_variant(share, caps, heads, (slot, scores.score.slot()), pass.columns, n_queries)
-        .size("SPLIT", split);
+    let variant = attention_variant(share, caps, heads, (slot, scores.score.slot()), pass.columns, n_queries);
+    let variant = variant.size("SPLIT", split).size("RING", u32::from(scores.window != NO_WINDOW));
     let rows = variant.value("ROWS").unwrap_or(1);
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
@@ -567,7 +578,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
                 for split in [0, SPLIT] {
                     let share = if split == 0 { Share::Broadcast } else { Share::Shuffle };
                     let variant = attention_variant(share, caps, &heads, span, columns, n_queries);
-                    all.push((&ATTENTION, variant.size("SPLIT", split)));
+                    all.push((&ATTENTION, variant.size("SPLIT", split).size("RING", u32::from(n_queries == 3))));
                 }
             }
         }

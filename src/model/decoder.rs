@@ -30,7 +30,7 @@ pub use drafter::Drafter;
 pub use rounds::ROUND_COLUMNS;
 
 /// Columns of a prefill chunk.
-const CHUNK: u32 = 128;
+pub(super) const CHUNK: u32 = 128;
 
 /// Bytes that the logits of a scoring chunk may take.
 const SCORE_BYTES: u64 = 64 << 20;
@@ -144,7 +144,7 @@ impl Decoder {
             context_len,
             kv_type,
         };
-        let cache = KvCache::new(gpu, &heads, shape.n_layers, n_slots)?;
+        let cache = KvCache::new(gpu, &heads, &config.layers, n_slots, CHUNK)?;
         let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
         let angles = angles(gpu, checkpoint, &shape, (rope, &config.rotations), context_len).await?;
         let mut loader = Loader::new(gpu, checkpoint);
@@ -219,6 +219,11 @@ impl Decoder {
             score: None,
         });
         Ok(())
+    }
+
+    /// Bytes of keys and values.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache.n_bytes()
     }
 
     /// Token ids by slot and position, `(n_slots, context_len + 1)`.
@@ -336,9 +341,16 @@ impl Decoder {
     /// Runs at most `chunk_len` prompt tokens at positions from `first`; the cache then holds them.
     pub fn prefill(&self, gpu: &Gpu, first: impl Into<Place>, tokens: &[u32]) -> Result<()> {
         let first = first.into();
+        self.cache.wrote(first.slot, first.position, first.position + tokens.len());
         gpu.write(&self.history, self.history_offset(first), bytemuck::cast_slice(tokens));
         self.set_state(gpu, first, tokens.len());
         gpu.submit(&self.programs()?.chunk, None)
+    }
+
+    /// Whether the cache still holds all that a token at `place` sees: with windows, what lies far behind the last token that
+    /// was ever run is lost.
+    pub fn resumes(&self, place: Place) -> bool {
+        self.cache.resumes(place.slot, place.position)
     }
 
     /// Logits of the last prefilled token.
@@ -356,6 +368,7 @@ impl Decoder {
     /// Decode steps of the state's slot, `slot`, that choose the tokens at `positions`, in one submit, and copy them to `to`.
     /// A step is the last token through all layers, then the next one appended to the history.
     pub fn decode(&self, gpu: &Gpu, slot: usize, positions: Range<usize>, to: &ReadBack) -> Result<()> {
+        self.cache.wrote(slot, positions.start, positions.end);
         let copy = self.history_copy(Place { slot, position: positions.start }, positions.len(), to, 0);
         gpu.submit_runs(&self.step_runs(positions.start, positions.len())?, &[copy])
     }
@@ -368,6 +381,7 @@ impl Decoder {
     /// Runs what chooses tokens in one submit; copies to `to` how far the state has come (`PROGRESS_BYTES`), then the `n` ids
     /// of the history from `first` on.
     pub fn advance(&self, gpu: &Gpu, runs: &[Run<'_>], first: Place, n: usize, to: &ReadBack) -> Result<()> {
+        self.cache.wrote(first.slot, first.position, first.position + n);
         let progress = CopyOut { from: &self.state, offset: 0, n_bytes: PROGRESS_BYTES, to, to_offset: 0 };
         gpu.submit_runs(runs, &[progress, self.history_copy(first, n, to, PROGRESS_BYTES as usize / 4)])
     }

@@ -59,7 +59,7 @@ impl<'a> From<&'a [u32]> for Text<'a> {
     }
 }
 
-impl<'a> From<&Text<'a>> for Text<'a> {
+impl<'a> From<&Self> for Text<'a> {
     fn from(text: &Self) -> Self {
         *text
     }

@@ -3,6 +3,7 @@
 
 use super::Session;
 use crate::error::{Error, Result};
+use crate::kernels::Place;
 
 /// Tokens that are read in the time a slot takes to be copied, roughly: shorter beginnings are read again instead.
 const COPY_TOKENS: usize = 16;
@@ -54,7 +55,8 @@ impl Session {
     fn reusable(&self, slot: usize, text: &[u32]) -> usize {
         let cached = &self.cached.borrow()[slot];
         let same = cached.iter().zip(text).take_while(|(held, wanted)| held == wanted).count();
-        same.min(text.len().saturating_sub(1))
+        let position = same.min(text.len().saturating_sub(1));
+        if self.decoder.resumes(Place { slot, position }) { position } else { 0 }
     }
 
     /// The slot that holds most of `text`, be it taken or not, and how much.

@@ -77,10 +77,19 @@ struct Attend {
     scale: f32,
     softcap: Option<f32>,
     norm: Option<HeadNorm>,
+    /// Positions of the cache.
+    cells: u32,
 }
 
-const PLAIN: Attend =
-    Attend { kv_type: KvType::F32, rope: Rope::Neox, window: NO_WINDOW, scale: 0.2, softcap: None, norm: None };
+const PLAIN: Attend = Attend {
+    kv_type: KvType::F32,
+    rope: Rope::Neox,
+    window: NO_WINDOW,
+    scale: 0.2,
+    softcap: None,
+    norm: None,
+    cells: 40,
+};
 
 /// Grouped heads, all orders of rotation, both cache types: a prompt in two chunks, then one token.
 #[test]
@@ -102,6 +111,11 @@ fn attention_of_a_window_and_with_bounded_scores() {
             attend(&gpu, Attend { window, ..PLAIN }, LIMIT);
         }
         attend(&gpu, Attend { softcap: Some(0.3), window: 5, scale: 0.9, ..PLAIN }, LIMIT);
+        // A ring that holds no more than the first chunk's last query and window need.
+        for kv_type in [KvType::F32, KvType::Q8] {
+            let limit = if kv_type == KvType::F32 { LIMIT } else { 1e-3 };
+            attend(&gpu, Attend { kv_type, window: 7, cells: 30, ..PLAIN }, limit);
+        }
     }
 }
 
@@ -165,13 +179,13 @@ fn qkv_of_a_product_equals_rope_append() {
 
 fn attend(gpu: &Gpu, what: Attend, limit: f64) {
     const D: usize = 20;
-    let Attend { kv_type, rope, window, scale, softcap, norm } = what;
-    let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: D as u32, context_len: 40, kv_type };
+    let Attend { kv_type, rope, window, scale, softcap, norm, cells } = what;
+    let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: D as u32, context_len: cells, kv_type };
     let (n_heads, width) = (10usize, 10 * D);
     let n_angles = rope.rotated(D as u32) as usize / 2;
     let angles: Vec<[f32; 2]> = noise(3, 40 * n_angles.max(1)).iter().map(|a| [a.cos(), a.sin()]).collect();
     let angle_buffer = upload(gpu, angles.as_flattened());
-    let cache_bytes = 2 * 40 * kv_type.row_bytes(D as u32);
+    let cache_bytes = 2 * u64::from(cells) * kv_type.row_bytes(D as u32);
     let cache = KvBuffers { k: gpu.buffer("k", cache_bytes).unwrap(), v: gpu.buffer("v", cache_bytes).unwrap() };
     let weights = noise(4, 256);
     let vectors = upload(gpu, &weights);

@@ -20,6 +20,7 @@ mod gpu_rejections;
 mod gpu_slots;
 mod gpu_speculate;
 mod gpu_wide;
+mod gpu_windows;
 mod hub;
 mod layers;
 mod program;

@@ -4,10 +4,9 @@ use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
 use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyWithin, Gpu, ReadBack};
-use crate::kernels::attention::{KvBuffers, SPLIT, Splits};
+use crate::kernels::attention::{SPLIT, Splits};
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
-use crate::model::cache::layer_bytes;
 use crate::text::SamplingParams;
 
 /// What steps for several sequences need.
@@ -41,13 +40,21 @@ impl Decoder {
 
     /// Makes slot `to` hold what `from` holds: keys, values, history.
     pub fn copy_slot(&self, gpu: &Gpu, from: usize, to: usize) -> Result<()> {
-        let copy =
-            |buffer, n_bytes| CopyWithin { buffer, from: from as u64 * n_bytes, to: to as u64 * n_bytes, n_bytes };
-        let mut copies = vec![copy(&self.history, self.history_offset(Place { slot: 1, position: 0 }))];
+        let history = self.history_offset(Place { slot: 1, position: 0 });
+        let mut copies = vec![CopyWithin {
+            buffer: &self.history,
+            from: from as u64 * history,
+            to: to as u64 * history,
+            n_bytes: history,
+        }];
         for layer in 0..self.layers.len() {
-            let KvBuffers { k, v } = self.cache.layer(layer);
-            copies.extend([k, v].map(|buffer| copy(buffer, layer_bytes(&self.heads))));
+            let (heads, kv) = self.cache.layer(layer);
+            let (theirs, ours) = (kv.slot_bytes(heads, from as u64), kv.slot_bytes(heads, to as u64));
+            for ((from, n_bytes), (to, _)) in theirs.into_iter().zip(ours) {
+                copies.extend([&kv.k, &kv.v].map(|buffer| CopyWithin { buffer, from, to, n_bytes }));
+            }
         }
+        self.cache.copied(from, to);
         gpu.copy_within(&copies)
     }
 
@@ -113,6 +120,7 @@ impl Decoder {
             available: self.n_slots as u64,
         };
         let width = widths.iter().find(|width| places.len() <= width.n_columns).ok_or_else(too_many)?;
+        places.iter().for_each(|place| self.cache.wrote(place.slot, place.position, place.position + n_steps));
         let n_positions = places.iter().map(|place| place.position + 1).max().unwrap_or(1);
         let runs: Result<Vec<_>> = (0..n_steps).map(|i| Ok(fitting(&width.steps, n_positions + i)?.whole())).collect();
         let next = |place: &Place| Place { position: place.position + 1, ..*place };

@@ -71,7 +71,7 @@ impl Decoder {
     pub(super) fn layer(&self, pass: &mut Pass<'_>, s: &Scratch, i: usize) {
         let (config, layer) = (&self.config, &self.layers[i]);
         let LayerConfig { rope, rotation, window } = layer.config;
-        let (heads, cache) = (&self.heads, self.cache.layer(i));
+        let (heads, cache) = self.cache.layer(i);
         let (norm, angles, staged) = (layer.head_norm, &self.angles[rotation], s.staged.as_ref());
         let qkv = Qkv { heads, rope, norm, angles, q: &s.q, cache, staged };
         let x = Input::perhaps_normed(pass, layer.attn_norm.as_ref(), &s.x, &s.normed);

@@ -21,6 +21,9 @@ pub(super) fn goldens() -> Vec<Golden> {
     read_goldens(GOLDENS)
 }
 
+/// Rows of results of one text.
+type Rows = Vec<Vec<f64>>;
+
 /// Tokens that a head of hidden tokens is asked about.
 fn asked(n: usize) -> [usize; 3] {
     [0, n / 2, n - 1]
@@ -41,13 +44,13 @@ pub(super) fn run(gpu: &Gpu, golden: &Golden, checkpoint: &Checkpoint) -> Outcom
         })
         .collect();
     let packed: Vec<_> = texts.iter().map(|text| &text["output"]).collect();
-    let rows = |n: &dyn Fn(usize) -> usize| -> Vec<Vec<Vec<f64>>> {
+    let rows = |n: &dyn Fn(usize) -> usize| -> Vec<Rows> {
         packed.iter().enumerate().map(|(i, packed)| unpack(packed, n(i))).collect()
     };
     let hidden = |i: usize| rows(&|_| HIDDEN_ROWS).into_iter().map(|mut rows| vec![rows.swap_remove(i)]).collect();
     let raw = |pooling| Output::Embedding(pooling, Scaling::Raw);
     // What is asked for, and per text the rows that are wanted.
-    let outputs: Vec<(&str, Output, Vec<Vec<Vec<f64>>>)> = match golden.0["task"].as_str().unwrap() {
+    let outputs: Vec<(&str, Output, Vec<Rows>)> = match golden.0["task"].as_str().unwrap() {
         "embedding" => vec![
             ("first token", raw(Pooling::Cls), hidden(0)),
             ("last token", raw(Pooling::Last), hidden(2)),
