@@ -131,11 +131,20 @@ impl Checkpoint {
             }
         }
         for tensor in replaced {
+            if tensor.name.starts_with("blk.") {
+                let what = format!(
+                    "tensor {} of {} in place of the model's: heads alone are replaced",
+                    tensor.name, files.name
+                );
+                return Err(Error::unsupported(what));
+            }
             let wanted = self.tensors.get(&tensor.name).map(|ours| ours.shape.clone());
             if wanted.is_some_and(|wanted| wanted != tensor.shape && !tensor.name.starts_with("cls")) {
                 let (name, shape) = (&tensor.name, &tensor.shape);
                 return Err(Error::format(&files.name, format!("tensor {name} of shape {shape:?} replaces another's")));
             }
+            self.filed.remove(&tensor.name);
+            self.importance.remove(&tensor.name);
             self.tensors.insert(tensor.name.clone(), tensor);
         }
         let by_root = settings.by_root;
@@ -215,6 +224,11 @@ impl Peft {
             return Err(Error::format(file, format!("lora_alpha of {PEFT_CONFIG} is no number")));
         };
         let patterns = config.get("alpha_pattern").and_then(Json::as_object);
+        let is_pattern = |name: &&String| name.contains(['\\', '^', '$', '*', '+', '?', '(', '[', '{', '|']);
+        if let Some(pattern) = patterns.and_then(|patterns| patterns.keys().find(is_pattern)) {
+            let what = format!("alpha_pattern {pattern:?} of {file}: names of modules run, regular expressions do not");
+            return Err(Error::unsupported(what));
+        }
         let alphas = patterns.into_iter().flatten().filter_map(|(name, alpha)| Some((name.clone(), alpha.as_f64()?)));
         let by_root = config.get("use_rslora").and_then(Json::as_bool) == Some(true);
         Ok(Self { alpha, alphas: alphas.collect(), by_root })
@@ -228,7 +242,10 @@ impl Peft {
     fn part(&self, file: &str, name: &str) -> Result<Part> {
         let module = name.strip_prefix("base_model.model.").unwrap_or(name);
         for (mark, is_a) in [(".lora_A.", true), (".lora_B.", false)] {
-            if let Some((module, _)) = module.split_once(mark) {
+            // Between the mark and the end may stand the adapter's name.
+            if let Some((module, rest)) = module.split_once(mark)
+                && rest.rsplit('.').next() == Some("weight")
+            {
                 return Ok(Part::Low { module: module.to_owned(), is_a });
             }
         }

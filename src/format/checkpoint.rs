@@ -8,6 +8,7 @@ use super::{DType, Metadata, TensorInfo, blocks, gguf, safetensors};
 use crate::error::{Error, Result};
 use crate::hub::ModelFiles;
 use crate::source::Source;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -40,6 +41,8 @@ pub struct Checkpoint {
     /// What adapters add to matrices, and how many adapters there are.
     pub(super) adapters: Vec<Adapted>,
     pub(super) n_adapters: usize,
+    /// The stored bytes of the last matrix that was read transposed, with its name.
+    pub(super) transposed: RefCell<Option<(String, Rc<Vec<u8>>)>>,
 }
 
 impl Checkpoint {
@@ -71,6 +74,7 @@ impl Checkpoint {
             importance: HashMap::new(),
             adapters: Vec::new(),
             n_adapters: 0,
+            transposed: RefCell::default(),
         })
     }
 
@@ -100,6 +104,7 @@ impl Checkpoint {
             importance: HashMap::new(),
             adapters: Vec::new(),
             n_adapters: 0,
+            transposed: RefCell::default(),
         })
     }
 
@@ -193,9 +198,22 @@ impl Checkpoint {
             file.read(tensor.offset + first * row_bytes, n_bytes).await
         };
         if tensor.view == View::Transposed {
-            let (rows, value_bytes) = (tensor.rows(), tensor.dtype.block_bytes());
-            let stored = read(0, tensor.cols(), rows * value_bytes as u64).await?;
+            let (rows, value_bytes) = (tensor.rows(), filed.block_bytes());
+            let last = self.transposed.borrow().clone().filter(|(name, _)| *name == tensor.name);
+            let stored = match last {
+                Some((_, stored)) => stored,
+                None => Rc::new(read(0, tensor.cols(), rows * value_bytes as u64).await?),
+            };
+            // Every piece of a matrix wants all of it: the last one is kept.
+            *self.transposed.borrow_mut() = Some((tensor.name.clone(), stored.clone()));
             return Ok(columns_as_rows(&stored, value_bytes, rows as usize, first_row as usize, n_rows as usize));
+        }
+        if let View::Interleaved { len } = tensor.view {
+            let start = first_row / len * len;
+            let end = (first_row + n_rows).next_multiple_of(len).min(tensor.rows());
+            let stored = read(start, end - start, row_bytes).await?;
+            let row = |row: u64| &stored[((row - start) * row_bytes) as usize..][..row_bytes as usize];
+            return Ok(tensor.view.runs(first_row, n_rows).into_iter().flat_map(|(at, _)| row(at).to_vec()).collect());
         }
         let mut bytes = Vec::new();
         for (first, n) in tensor.view.runs(first_row, n_rows) {

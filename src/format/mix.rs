@@ -141,7 +141,8 @@ fn fitting(wanted: DType, cols: u64) -> DType {
 
 /// The number in `blk.7.attn_q.weight`; 0 where there is none.
 pub(super) fn layer_of(name: &str) -> u64 {
-    name.split('.').find_map(|part| part.parse().ok()).unwrap_or(0)
+    let number = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
+    number.and_then(|number| number.parse::<u32>().ok()).map_or(0, u64::from)
 }
 
 fn is_among(layers: Layers, layer: u64, n_layers: u64) -> bool {

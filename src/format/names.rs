@@ -196,7 +196,7 @@ impl Family {
         parts.into_iter().map(|part| (part.name.clone(), part)).collect()
     }
 
-    /// GGUF's name of a tensor, its own name where it has no translation, none for a buffer that is no weight.
+    /// GGUF's name of a tensor, its own without what wraps the model where it has no translation, none for a buffer that is no weight.
     pub(crate) fn gguf_name(&self, name: &str) -> Option<String> {
         if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
             return None;
@@ -205,7 +205,8 @@ impl Family {
         let wrappers = if is_modern { &["model."] } else { WRAPPERS };
         let bare = wrappers.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
         let inside = bare.strip_prefix("model.language_model.").map(|rest| format!("model.{rest}"));
-        Some(self.translate(inside.as_deref().unwrap_or(bare)).unwrap_or_else(|| name.to_owned()))
+        let bare = inside.as_deref().unwrap_or(bare);
+        Some(self.translate(bare).unwrap_or_else(|| bare.to_owned()))
     }
 
     fn translate(&self, name: &str) -> Option<String> {
@@ -254,7 +255,7 @@ impl Family {
             _ => return vec![stored],
         };
         let len = self.head_dim;
-        if len == 0 || !rows.is_multiple_of(3 * len) {
+        if len == 0 || !len.checked_mul(3).is_some_and(|three| rows.is_multiple_of(three)) {
             return vec![stored];
         }
         let part = |(at, name): (u64, &str)| TensorInfo {

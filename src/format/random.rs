@@ -10,6 +10,7 @@ use super::mix::Mix;
 use super::view::View;
 use super::{DType, Metadata, TensorInfo, Value};
 use crate::error::{Error, Result};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use weights::{Fill, RandomSource};
@@ -94,6 +95,7 @@ impl Checkpoint {
             importance: HashMap::new(),
             adapters: Vec::new(),
             n_adapters: 0,
+            transposed: RefCell::default(),
         })
     }
 }

@@ -11,7 +11,7 @@ const MAX_LISTING_BYTES: usize = 16 << 20;
 /// Quants in the order they are chosen when the user names none.
 const PREFERRED: [&str; 9] = ["Q4_K_M", "Q4_0", "Q4_K_S", "Q8_0", "Q5_K_M", "Q6_K", "F16", "BF16", "F32"];
 /// Files beside the weights that Trice reads.
-pub(super) const SIDE_FILES: [&str; 12] = [
+pub(super) const SIDE_FILES: [&str; 13] = [
     "config.json",
     PEFT_CONFIG,
     "tokenizer.json",
@@ -23,6 +23,7 @@ pub(super) const SIDE_FILES: [&str; 12] = [
     "vocab.txt",
     "1_Pooling/config.json",
     "sentence_bert_config.json",
+    "modules.json",
     "model.safetensors.index.json",
 ];
 

@@ -550,13 +550,10 @@ const PLAIN_KINDS: [(&str, &str); 12] = [
 ];
 
 /// Element types of the cache, rotations and columns of the `qkv` output.
-const QKV_KINDS: [(&str, &str, &str); 5] = [
-    ("f16", "neox", "sequence"),
-    ("f16", "interleaved", "sequence"),
-    ("f32", "none", "sequence"),
-    ("f16", "neox", "slots"),
-    ("staged", "neox", "sequence"),
-];
+fn qkv_kinds() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let of = |kv| ["neox", "interleaved", "none"].map(|rope| ["sequence", "slots"].map(|columns| (kv, rope, columns)));
+    ["f16", "f32", "staged"].into_iter().flat_map(of).flatten()
+}
 
 /// All ends of products of one type; of the others, which know nothing of how a product ends, one of each kind.
 fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Kernel, Variant)> {
@@ -573,9 +570,10 @@ fn product_variants(caps: &Caps, dtype: DType, shape: Shape) -> Vec<(&'static Ke
         for activation in &GATES[..of_all(GATES.len())] {
             all.push((kernel.0, start().slot("output", "gated").slot("activation", activation.slot())));
         }
-        for (kv, rope, columns) in &QKV_KINDS[..of_all(QKV_KINDS.len())] {
-            let filled = start().slot("output", "qkv").slot("kv", *kv).slot("rope", *rope).slot("columns", *columns);
-            all.push((kernel.1, filled.size("HEAD_DIM", 64).size("ROTATED", 64)));
+        for (i, (kv, rope, columns)) in qkv_kinds().take(of_all(18)).enumerate() {
+            let filled = start().slot("output", "qkv").slot("kv", kv).slot("rope", rope).slot("columns", columns);
+            let rotated = if i % 2 == 0 { 64 } else { 16 };
+            all.push((kernel.1, filled.size("HEAD_DIM", 64).size("ROTATED", rotated)));
         }
     }
     all

@@ -81,10 +81,10 @@ impl<'a> Loader<'a> {
             let rows = expect(self.checkpoint, name)?.rows() as u32;
             for adapted in self.checkpoint.adapted(name) {
                 let rank = expect(self.checkpoint, &adapted.a)?.rows() as u32;
-                if !first_row.is_multiple_of(4) {
-                    let what =
-                        format!("an adapter of {name}, which begins at row {first_row}: a multiple of 4 was wanted");
-                    return Err(Error::unsupported(what));
+                // Products write whole quads of rows.
+                if !first_row.is_multiple_of(4) || first_row + rows < n_rows && !rows.is_multiple_of(4) {
+                    let what = format!("{rows} rows from row {first_row}: multiples of 4 were wanted");
+                    return Err(Error::unsupported(format!("an adapter of {name}, {what}")));
                 }
                 let a = self.matrix(std::slice::from_ref(&adapted.a), rank, n_cols, RowOrder::AsFiled)?;
                 let b = self.matrix(std::slice::from_ref(&adapted.b), rows, rank, RowOrder::AsFiled)?;

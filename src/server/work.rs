@@ -23,7 +23,6 @@ pub(crate) enum Work {
 
 /// A prompt as the client gave it.
 pub(crate) enum Prompt {
-    /// A conversation, for the model's template.
     /// A conversation and what else its template is to know.
     Messages(Vec<Message>, ChatOptions),
     /// A text to continue.
@@ -32,7 +31,8 @@ pub(crate) enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// What a generation tells the request that waits for it. At most two contexts' worth, so the channel needs no bound.
+/// What a generation tells the request that waits for it. Pieces are small and come no faster than tokens, and the
+/// request's deadline ends them, so the channel needs no bound.
 pub(crate) enum Event {
     /// The prompt is accepted: what follows is the answer.
     Started {

@@ -151,7 +151,9 @@ fn blocks(source: &str) -> Vec<Range<usize>> {
         let (_, len) = scan_block(&source[start..]);
         let block = start..start + len;
         at = match keyword(&source[block.clone()]) {
-            "raw" => source[block.end..].find("endraw").map_or(source.len(), |end| block.end + end),
+            "raw" if source[..start].ends_with('%') => {
+                source[block.end..].find("endraw").map_or(source.len(), |end| block.end + end)
+            }
             _ => block.end,
         };
         blocks.push(block);
@@ -166,21 +168,27 @@ fn keyword(block: &str) -> &str {
     &block[..end.unwrap_or(block.len())]
 }
 
-/// Operators outside texts up to the end of the block, and where it ends.
+/// Operators outside texts up to the end of the block, and where it ends: as for minijinja, at a mark outside of brackets.
 fn scan_block(block: &str) -> (usize, usize) {
     let bytes = block.as_bytes();
-    let (mut n_operators, mut at, mut quote) = (0, 0, None);
+    let (mut n_operators, mut at, mut quote, mut depth) = (0, 0, None, 0usize);
     while at < bytes.len() {
         let byte = bytes[at];
         match quote {
             Some(_) if byte == b'\\' => at += 1,
             Some(mark) if byte == mark => quote = None,
             Some(_) => {}
-            None if block.as_bytes()[at..].starts_with(b"}}") || bytes[at..].starts_with(b"%}") => break,
+            None if depth == 0 && (bytes[at..].starts_with(b"}}") || bytes[at..].starts_with(b"%}")) => break,
             None if byte == b'\'' || byte == b'"' => quote = Some(byte),
             None if b"-+*/%~|.[(<>=!".contains(&byte) => n_operators += 1,
             None if is_word_operator(bytes, at) => n_operators += 1,
             None => {}
+        }
+        match byte {
+            _ if quote.is_some() => {}
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
         at += 1;
     }

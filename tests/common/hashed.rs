@@ -60,6 +60,20 @@ impl Golden {
         open_folder(self.name(), &self.hf_tensors(&self.0["tensors"]), side)
     }
 
+    /// The same model inside one that also sees: what its class has by default left out of a nested config, as the publisher's folders
+    /// do, and a tensor of the vision tower beside it.
+    pub fn nested_folder(&self, model_type: &str, by_default: &[&str]) -> Checkpoint {
+        let mut text = self.0["config"].clone();
+        by_default.iter().for_each(|key| drop(text.as_object_mut().unwrap().remove(*key)));
+        let config = serde_json::json!({"model_type": model_type, "text_config": text, "vision_config": {}});
+        let tensors = self.hf_tensors(&self.0["tensors"]);
+        let mut tensors: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|(name, tensor)| (format!("language_model.{name}"), tensor)).collect();
+        let patches = Tensor { shape: vec![4, 4], weights: vec![0.0; 16] };
+        tensors.insert("vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight".to_owned(), patches);
+        open_folder(self.name(), &tensors, BTreeMap::from([("config.json".to_owned(), config.to_string())]))
+    }
+
     /// The same model as a GGUF, where there is such a file.
     pub fn gguf(&self) -> Option<Checkpoint> {
         let file = to_gguf(self.0.get("gguf")?, &self.hf_tensors(&self.0["tensors"]));

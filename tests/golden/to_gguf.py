@@ -105,7 +105,9 @@ def architecture_metadata(config):
         case "phi3":
             return {Keys.Attention.SLIDING_WINDOW: config.sliding_window or 0}
         case "stablelm" | "gpt_neox":
-            return {Keys.LLM.USE_PARALLEL_RESIDUAL: config.use_parallel_residual}
+            # The converter writes true for a StableLM whose config.json does not say it: its norms do.
+            is_parallel = config.model_type == "stablelm" or config.use_parallel_residual
+            return {Keys.LLM.USE_PARALLEL_RESIDUAL: is_parallel}
         case "modernbert":
             return {Keys.Attention.SLIDING_WINDOW: config.local_attention, Keys.Rope.SCALING_TYPE: "none",
                     Keys.LLM.VOCAB_SIZE: config.vocab_size}

@@ -59,6 +59,25 @@ fn gpu_rings_answer_as_full_caches_do() {
     }
 }
 
+/// A slot is copied with its scales, whatever stands in the slots beside it.
+#[test]
+fn gpu_forks_of_bytes_and_rings_answer_as_fresh_sessions_do() {
+    let Some(gpu) = raw_gpu().map(Rc::new) else { return };
+    for (kv_type, text) in [(KvType::Q8, prompt(60, 60, 0)), (KvType::F16, prompt(700, 700, 0))] {
+        let mut session = load(&gpu, kv_type, LoadOptions { parallel: Some(3), ..LoadOptions::default() });
+        let mut fresh = load(&gpu, kv_type, LoadOptions { parallel: Some(3), ..LoadOptions::default() });
+        answer(&mut session, &prompt(50, 1, 9), 4);
+        answer(&mut session, &text, 4);
+        assert_eq!(session.fork().unwrap(), text.len() + 3);
+        for end in [[1, 2], [3, 4], [5, 6]] {
+            let text = [&text[..], &end].concat();
+            fresh.forget();
+            let (found, wanted) = (answer(&mut session, &text, 24), answer(&mut fresh, &text, 24));
+            assert_eq!(found.tokens, wanted.tokens, "{kv_type:?}, {end:?}");
+        }
+    }
+}
+
 /// With windows in every layer but one the cache is far smaller than the context.
 #[test]
 fn gpu_a_window_reserves_less() {

@@ -65,6 +65,7 @@ impl DecoderConfig {
             let what = format!("writing text with {}: it is an encoder, which classifies and embeds", facts.file);
             return Err(Error::unsupported(what));
         };
+        refuse_variants(&facts)?;
         if facts.find_uint("expert_count", "num_local_experts")?.is_some_and(|n| n > 0) {
             return Err(Error::unsupported(format!("the mixture of experts of {}", facts.file)));
         }
@@ -84,7 +85,11 @@ impl DecoderConfig {
             rotation: if window == NO_WINDOW { 0 } else { rotations.len() - 1 },
             window,
         });
-        let said = facts.find_bool("use_parallel_residual", "use_parallel_residual")?;
+        // GPT-NeoX's word alone: converters wrote it into files of others, whose tensors say otherwise.
+        let said = match known.halves {
+            Halves::Parallel => facts.find_bool("use_parallel_residual", "use_parallel_residual")?,
+            Halves::Serial | Halves::ByNorms => None,
+        };
         let shares_norm = known.halves == Halves::ByNorms && checkpoint.tensor("blk.0.ffn_norm.weight").is_none();
         let scale = attention_scale(&facts, &shape)?;
         let softcap = |gguf: &str, json: &str, default: Option<f64>| -> Result<Option<f32>> {
@@ -111,6 +116,16 @@ impl DecoderConfig {
             shape,
         })
     }
+}
+
+/// Variants that a `config.json` may ask for and that do not run.
+fn refuse_variants(facts: &Facts<'_>) -> Result<()> {
+    for (key, unwanted) in [("scale_attn_weights", false), ("scale_attn_by_inverse_layer_idx", true)] {
+        if facts.find_bool("", key)? == Some(unwanted) {
+            return Err(Error::unsupported(format!("{key} {unwanted} of {}", facts.file)));
+        }
+    }
+    Ok(())
 }
 
 /// The factor of q·k: 1/√head_dim unless the file says another.

@@ -83,6 +83,7 @@ impl EncoderConfig {
         };
         let activation = facts.activation(known.activation)?;
         refuse_variants(&facts)?;
+        refuse_modules(checkpoint).await?;
         let mut shape = facts.shape(checkpoint, ("attention.layer_norm_epsilon", "layer_norm_eps", BERT_EPS))?;
         if shape.n_kv_heads != shape.n_heads || shape.n_heads * shape.head_dim != shape.dim {
             let (n, kv, head_dim, dim) = (shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.dim);
@@ -139,6 +140,22 @@ fn first_position(facts: &Facts<'_>) -> Result<u32> {
         return Ok(0);
     }
     Ok(facts.find_uint("", "pad_token_id")?.unwrap_or(1).min(MAX_CONTEXT) as u32 + 1)
+}
+
+/// sentence-transformers' `modules.json`: layers behind the pooling do not run.
+async fn refuse_modules(checkpoint: &Checkpoint) -> Result<()> {
+    let name = "modules.json";
+    let Some(text) = checkpoint.side_text(name).await? else { return Ok(()) };
+    let json: Json =
+        serde_json::from_slice(&text).map_err(|error| Error::format(name, format!("JSON wanted: {error}")))?;
+    let kinds = json.as_array().into_iter().flatten().filter_map(|module| module.get("type").and_then(Json::as_str));
+    let known = ["Transformer", "Pooling", "Normalize"];
+    match kinds.filter_map(|kind| kind.rsplit('.').next()).find(|kind| !known.contains(kind)) {
+        Some(kind) => {
+            Err(Error::unsupported(format!("a module {kind} behind {}: {} run", checkpoint.name(), known.join(", "))))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What a head is about: by the class that a folder names; of texts in a GGUF.
@@ -200,12 +217,17 @@ async fn folder_pooling(checkpoint: &Checkpoint) -> Result<Pooling> {
     let json: Json = serde_json::from_slice(&text)
         .map_err(|error| Error::format("1_Pooling/config.json", format!("JSON wanted: {error}")))?;
     let is_on = |key: &str| json.get(key).and_then(Json::as_bool) == Some(true);
-    if is_on("pooling_mode_cls_token") {
-        Ok(Pooling::Cls)
-    } else if is_on("pooling_mode_lasttoken") {
-        Ok(Pooling::Last)
-    } else {
-        Ok(Pooling::Mean)
+    let modes = json.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let on: Vec<&str> = modes.filter(|key| key.starts_with("pooling_mode_") && is_on(key)).collect();
+    match on[..] {
+        ["pooling_mode_cls_token"] => Ok(Pooling::Cls),
+        ["pooling_mode_lasttoken"] => Ok(Pooling::Last),
+        ["pooling_mode_mean_tokens"] | [] => Ok(Pooling::Mean),
+        _ => Err(Error::unsupported(format!(
+            "pooling by {} in {}: the mean, the first and the last token run",
+            on.join(" and "),
+            checkpoint.name()
+        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::format::checkpoint::Config;
 use crate::format::{Checkpoint, Value};
 use crate::kernels::matmul::Activation;
 use serde_json::Value as Json;
+use std::sync::LazyLock;
 
 /// Limits a hyperparameter must keep; hostile files ask for more (see the design's RELIABILITY, section 4).
 const MAX_LAYERS: u64 = 512;
@@ -30,6 +31,16 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("sliding_window", &["local_attention"]),
     ("sliding_window_pattern", &["global_attn_every_n_layers"]),
 ];
+
+/// What `Gemma3TextConfig` of transformers says where a `config.json` does not. Windows and bases of rotations are not said by
+/// folders of transformers 5 in the old way, and are here only where they mean the same.
+static GEMMA3: LazyLock<Json> = LazyLock::new(|| {
+    serde_json::json!({
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-6, "query_pre_attn_scalar": 256, "sliding_window": 4096, "hidden_size": 2304,
+        "num_hidden_layers": 26, "intermediate_size": 9216,
+    })
+});
 
 /// A fact as a file states it.
 #[derive(Clone, Copy)]
@@ -131,7 +142,9 @@ impl<'a> Facts<'a> {
         let json = self.json?;
         let aliases = ALIASES.iter().find(|(name, _)| *name == key).map_or(&[][..], |(_, others)| others);
         let mut names = std::iter::once(&key).chain(aliases);
-        names.find_map(|name| json.get(name).filter(|value| !value.is_null()))
+        let said = names.find_map(|name| json.get(name).filter(|value| !value.is_null()));
+        // Folders of Gemma 3 leave out what the class has by default.
+        said.or_else(|| if self.architecture.name == "gemma3" { GEMMA3.get(key) } else { None })
     }
 
     pub(super) fn find(&self, gguf: &str, json: &str) -> Option<Fact<'a>> {

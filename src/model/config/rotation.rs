@@ -87,6 +87,7 @@ fn nested_theta(facts: &Facts<'_>, layers: &str) -> Result<Option<f64>> {
     let all = facts.json("rope_parameters").and_then(Json::as_object);
     match parameters(facts, layers).or(all).and_then(|json| json.get("rope_theta")) {
         Some(json) => json.as_f64().map(Some).ok_or_else(|| facts.wrong("rope_theta is no number".into())),
+        None if facts.architecture.name == "gemma3" => Ok(Some(if layers == GLOBAL { 1e6 } else { LOCAL_THETA })),
         None => Ok(Some(10_000.0)),
     }
 }
@@ -120,16 +121,19 @@ fn unknown(kind: &str, file: &str) -> Error {
 }
 
 fn gguf_scaling(facts: &Facts<'_>, shape: &Shape) -> Result<Scaling> {
-    let factor = facts.find_float("rope.scaling.factor", "")?.unwrap_or(1.0);
+    // The oldest files say a linear factor under another name, and no type.
+    let old_factor = facts.find_float("rope.scale_linear", "")?;
+    let factor = facts.find_float("rope.scaling.factor", "")?.or(old_factor);
     let original = facts.find_uint("rope.scaling.original_context_length", "")?;
     let original_len = original.unwrap_or(u64::from(shape.context_len)) as f64;
     match facts.find_text("rope.scaling.type", "")? {
         // Its factors are tensors: see `decoder::angles`.
-        None | Some("none" | "longrope") => Ok(Scaling::None),
-        Some("linear") => Scaling::linear(factor),
+        Some("none" | "longrope") => Ok(Scaling::None),
+        None => factor.map_or(Ok(Scaling::None), Scaling::linear),
+        Some("linear") => Scaling::linear(factor.unwrap_or(1.0)),
         Some("yarn") => {
             let of = |key: &str| facts.find_float(key, "");
-            let plain = Yarn::new(factor, original_len);
+            let plain = Yarn::new(factor.unwrap_or(1.0), original_len);
             Scaling::yarn(Yarn {
                 beta_fast: of("rope.scaling.yarn_beta_fast")?.unwrap_or(plain.beta_fast),
                 beta_slow: of("rope.scaling.yarn_beta_slow")?.unwrap_or(plain.beta_slow),
@@ -189,10 +193,11 @@ fn json_scaling(facts: &Facts<'_>, shape: &Shape, json: &Map<String, Json>) -> R
                 beta_slow: numbers.or("beta_slow", plain.beta_slow)?,
                 magnitude: match (numbers.find("attention_factor")?, numbers.find("mscale")?) {
                     (Some(factor), _) => factor,
-                    (None, Some(mscale)) => {
+                    // DeepSeek's two weights count together or not at all.
+                    (None, Some(mscale)) if mscale != 0.0 && numbers.or("mscale_all_dim", 0.0)? != 0.0 => {
                         plain.magnitude_by(mscale) / plain.magnitude_by(numbers.or("mscale_all_dim", 0.0)?)
                     }
-                    (None, None) => plain.magnitude,
+                    (None, _) => plain.magnitude,
                 },
                 is_rounded: json.get("truncate").and_then(Json::as_bool).unwrap_or(true),
                 ..plain

@@ -7,12 +7,21 @@ use crate::format::Value;
 use crate::kernels::attention::NO_WINDOW;
 use serde_json::Value as Json;
 
+/// The window of a Gemma 2 whose file does not say it.
+const GEMMA2_WINDOW: u64 = 4096;
+
+/// Qwen's first layer with a window, where a `config.json` does not say it.
+const MAX_WINDOW_LAYERS: u64 = 28;
+
 /// What each layer sees: how many positions, or `NO_WINDOW`.
 pub(super) fn windows(facts: &Facts<'_>, rule: Windows, n: u32) -> Result<Vec<u32>> {
     // Read whatever the window: what it lists may be layers of other kinds.
     let has_window = windowed_layers(facts, rule, n)?;
-    let window = facts.find_uint("attention.sliding_window", "sliding_window")?.filter(|window| *window > 0);
-    let is_used = facts.find_bool("", "use_sliding_window")? != Some(false);
+    let said = facts.find_uint("attention.sliding_window", "sliding_window")?;
+    let window = said.or((facts.architecture.name == "gemma2").then_some(GEMMA2_WINDOW)).filter(|window| *window > 0);
+    // Qwen's configs have a window that most models do not use.
+    let by_default = facts.is_gguf() || rule != Windows::Upper;
+    let is_used = facts.find_bool("", "use_sliding_window")?.unwrap_or(by_default);
     let Some(window) = window.filter(|_| is_used) else { return Ok(vec![NO_WINDOW; n as usize]) };
     let window = u32::try_from(window).unwrap_or(NO_WINDOW);
     Ok(has_window.into_iter().map(|has_window| if has_window { window } else { NO_WINDOW }).collect())
@@ -46,7 +55,8 @@ fn windowed_layers(facts: &Facts<'_>, rule: Windows, n: u32) -> Result<Vec<bool>
         (Some(every), _) => Windows::AllBut(every),
         (None, rule) => rule,
     };
-    let first = facts.find_uint("", "max_window_layers")?.unwrap_or(0);
+    let first =
+        facts.find_uint("", "max_window_layers")?.unwrap_or(if facts.is_gguf() { 0 } else { MAX_WINDOW_LAYERS });
     Ok((0..n)
         .map(|i| match rule {
             Windows::All => true,

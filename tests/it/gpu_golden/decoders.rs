@@ -71,3 +71,13 @@ fn load(gpu: &Gpu, checkpoint: &Checkpoint, context_len: u32) -> Result<Decoder>
     decoder.set_sampling(gpu, &SamplingParams::default());
     Ok(decoder)
 }
+
+/// Gemma 3's folders of 4B and more nest the text model's config, leave out what the class has by default, and hold a vision tower.
+#[test]
+fn gemma3_beside_a_vision_tower() {
+    let Some(gpu) = crate::common::gpu::test_gpu() else { return };
+    let goldens = goldens();
+    let golden = goldens.iter().find(|golden| golden.name() == "gemma3").unwrap();
+    let by_default = ["rms_norm_eps", "rope_theta", "rope_local_base_freq", "sliding_window_pattern", "attention_bias"];
+    run(&gpu, golden, &golden.nested_folder("gemma3", &by_default)).unwrap();
+}

@@ -180,6 +180,7 @@ fn hostile_templates_fail_in_one_sentence() {
         "{% extends 'chat' %}".to_owned(),
         "{{ messages.__class__.__mro__ }}".to_owned(),
         "{{ messages[0].content.append('x') }}".to_owned(),
+        format!("{{{{ raw }}}}{}", doubled("{{ ns.s }}")),
         "{% generation %}".to_owned(),
         "{% endgeneration %}".to_owned(),
         "{% generation".to_owned(),

@@ -82,6 +82,11 @@ fn templates_are_compiled_up_to_their_limits() {
         let error = ChatTemplate::new(&too_much, "edge").unwrap_err().to_string();
         assert!(error.contains("edge") && error.contains(wanted), "{wanted}: {error}");
     }
+    // Neither a variable of that name nor a mark inside brackets ends the counting.
+    for start in ["{{ raw }}{{ ", "{{ {'a': {}} + ", "{{ [{'a': {'b': 1}}] + "] {
+        let error = ChatTemplate::new(&format!("{start}{}1 }}}}", "-".repeat(300)), "edge").unwrap_err().to_string();
+        assert!(error.contains("200 operators"), "{start}: {error}");
+    }
     // What stands in comments and raw texts is no expression.
     for quiet in ["{# {{ ----", "{% raw %}{{ ----"] {
         let end = if quiet.starts_with("{#") { "#}" } else { "{% endraw %}" };
