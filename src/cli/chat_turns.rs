@@ -59,6 +59,16 @@ impl Turns {
         self.system.iter().map(|text| message("system", text)).chain(self.messages.iter().cloned()).collect()
     }
 
+    /// Drops the oldest turns, a question with its answer each, while the conversation `is_long`; the last question stays.
+    fn forget_while(&mut self, is_long: impl Fn(&[Message]) -> bool) -> usize {
+        let mut n = 0;
+        while self.messages.len() > 2 && is_long(&self.conversation()) {
+            self.messages.drain(..2);
+            n += 1;
+        }
+        n
+    }
+
     /// Changes one setting; the error is a sentence for the user.
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let mut sampling = self.options.sampling;
@@ -155,24 +165,23 @@ fn turn(chat: &Chat<'_>, session: &mut Session, turns: &mut Turns, text: &str) -
     }
 }
 
-/// The prompt of the conversation. Where the context is full and may be shifted, the oldest turns go, a question with its
-/// answer, until half of it is free: the next turns are then read behind what is cached.
+/// The prompt of the conversation. Where the context is full and may be shifted, the oldest turns go until half of it is free: the
+/// next turns are then read behind what is cached.
 fn prompt(chat: &Chat<'_>, session: &Session, turns: &mut Turns) -> anyhow::Result<Vec<u32>> {
-    let mut prompt = chat.prompt(session, &turns.conversation())?;
+    let prompt = chat.prompt(session, &turns.conversation())?;
     let context_len = session.info().context_len;
     if turns.options.overflow != Overflow::Shift || chat.raw || prompt.len() < context_len {
         return Ok(prompt);
     }
-    let mut n_forgotten = 0;
-    while prompt.len() > context_len / 2 && turns.messages.len() > 2 {
-        turns.messages.drain(..2);
-        n_forgotten += 1;
-        prompt = chat.prompt(session, &turns.conversation())?;
+    // Without a template there are no turns, and tokens go instead.
+    let is_long = |turns: &[Message]| session.chat_prompt(turns).is_ok_and(|prompt| prompt.len() > context_len / 2);
+    match turns.forget_while(is_long) {
+        0 => Ok(prompt),
+        n => {
+            chat.context.note(&format!("note: the context was full: the oldest {n} turns are forgotten"));
+            chat.prompt(session, &turns.conversation())
+        }
     }
-    if n_forgotten > 0 {
-        chat.context.note(&format!("note: the context was full: the oldest {n_forgotten} turns are forgotten"));
-    }
-    Ok(prompt)
 }
 
 #[cfg(test)]
@@ -202,6 +211,23 @@ mod tests {
         assert_eq!(turns.options.sampling.temperature, 0.25);
         assert_eq!(turns.options.max_tokens, Some(7));
         assert_eq!(turns.conversation(), [message("system", "be brief")]);
+    }
+
+    #[test]
+    fn the_oldest_turns_are_forgotten_whole() {
+        let conversation = |n: usize| {
+            let roles = ["user", "assistant"].iter().cycle();
+            let messages = roles.zip(0..n).map(|(role, i)| message(role, &i.to_string())).collect();
+            Turns { system: Some("be brief".to_string()), messages, ..turns() }
+        };
+        let longer_than = |n: usize| move |turns: &[Message]| turns.len() > n;
+        let mut turns = conversation(7);
+        assert_eq!(turns.forget_while(longer_than(8)), 0);
+        assert_eq!(turns.forget_while(longer_than(4)), 2);
+        assert_eq!(turns.conversation()[..2], [message("system", "be brief"), message("user", "4")]);
+        // What is asked now is never forgotten.
+        assert_eq!(turns.forget_while(longer_than(0)), 1);
+        assert_eq!(turns.messages, [message("user", "6")]);
     }
 
     #[test]

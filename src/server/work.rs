@@ -31,8 +31,7 @@ pub(crate) enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// What a generation tells the request that waits for it. Pieces are small and come no faster than tokens, and the
-/// request's deadline ends them, so the channel needs no bound.
+/// What a generation tells the request that waits for it. At most one context's worth, so the channel needs no bound.
 pub(crate) enum Event {
     /// The prompt is accepted: what follows is the answer.
     Started {
@@ -140,7 +139,7 @@ impl Run {
         self.tell(Event::Failed(ApiError::from(error)));
     }
 
-    /// The prompt as ids; none when the request was refused.
+    /// The prompt as ids, with the answer's length cut to the context's; none when the request was refused.
     pub(crate) fn accept(
         &self,
         session: &Session,
@@ -150,10 +149,9 @@ impl Run {
         let ids = prompt.ids(session)?;
         match check_prompt(&ids, session.info(), options.overflow) {
             Ok(()) => {
-                if options.overflow == Overflow::Shift {
-                    // Nobody stops an answer that shifts and never ends: what fits one context is enough.
-                    options.max_tokens.get_or_insert(session.info().context_len);
-                }
+                // An answer that shifts need never end, and nobody here would stop it.
+                let most = session.info().context_len;
+                options.max_tokens = Some(options.max_tokens.map_or(most, |wanted| wanted.min(most)));
                 self.tell(Event::Started { prompt_tokens: ids.len() });
                 Ok(Some(ids))
             }

@@ -411,6 +411,27 @@ fn gpu_a_prompt_longer_than_the_context_is_refused() {
     assert!(last_error(&output).contains('8'), "{}", last_error(&output));
 }
 
+#[test]
+fn gpu_a_text_longer_than_the_context_loses_what_is_said() {
+    if !has_gpu() {
+        return;
+    }
+    let ids: Vec<u32> = (1..=40).collect();
+    let list = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let args = ["chat", "random:15m", "--ctx", "32", "--temp", "0", "--json", "--ids", &list, "-n"];
+    let output = run(&[&args[..], &["4", "--overflow", "truncate-middle"]].concat());
+    let cut: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(cut["prompt_tokens"], value!([&ids[..8], &ids[20..]].concat()));
+    assert_eq!((&cut["dropped_tokens"], cut["tokens"].as_array().unwrap().len()), (&value!(12), 4));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("12 tokens were left out"), "{said}");
+    let shifted = json(&[&args[..], &["50", "--overflow", "shift"]].concat());
+    assert_eq!(shifted["tokens"].as_array().unwrap().len(), 50);
+    assert_eq!(shifted["dropped_tokens"], 60, "five blocks of half of what is not kept");
+    assert_eq!(code(&[&args[..], &["4", "--overflow", "error"]].concat()), Some(1));
+    assert_eq!(code(&[&args[..], &["4", "--overflow", "wrap"]].concat()), Some(2));
+}
+
 #[cfg(unix)]
 #[test]
 fn gpu_ctrl_c_stops_the_answer() {

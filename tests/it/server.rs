@@ -77,6 +77,7 @@ fn fields_out_of_range_are_refused_by_name() {
         ("seed", r#""seed":18446744073709551616"#),
         ("tools", r#""tools":[{"type":"function"}]"#),
         ("response_format", r#""response_format":{"type":"json_object"}"#),
+        ("overflow", r#""overflow":"wrap""#),
     ];
     for (param, field) in cases {
         let messages = r#""messages":[{"role":"user","content":"hi"}],"#;
@@ -360,6 +361,31 @@ fn gpu_models_are_found_by_name_and_kind() {
     assert_eq!(long.json()["error"]["code"], "context_length_exceeded");
     let ids = server.post("/v1/completions", completion("", json!({"prompt": [4_000_000_000_u32]})));
     assert_refused("an id beyond the vocabulary", &ids, 400);
+}
+
+#[test]
+fn gpu_a_long_prompt_is_cut_where_the_server_or_the_request_says() {
+    for parallel in ["1", "2"] {
+        let Some(server) = loaded(&["--ctx", "32", "--overflow", "truncate-middle", "--parallel", parallel]) else {
+            return;
+        };
+        let long = |extra| server.post("/v1/completions", completion(&"once upon a time ".repeat(40), extra));
+        let cut = long(json!({"max_tokens": 4})).json();
+        let usage = &cut["usage"];
+        assert_eq!(usage["completion_tokens"], 4);
+        assert_eq!(usage["dropped_tokens"].as_u64().unwrap(), usage["prompt_tokens"].as_u64().unwrap() - 28);
+        let stream = json!({"max_tokens": 4, "stream": true, "stream_options": {"include_usage": true}});
+        let events = long(stream).events();
+        let last: Value = serde_json::from_str(&events[events.len() - 2]).unwrap();
+        assert_eq!(&last["usage"], usage);
+        let refused = long(json!({"overflow": "error"}));
+        assert_refused("a long prompt", &refused, 400);
+        assert_eq!(refused.json()["error"]["code"], "context_length_exceeded");
+        let shifted = long(json!({"overflow": "shift"})).json();
+        assert!(shifted["usage"]["dropped_tokens"].as_u64().unwrap() % 12 == 0, "{shifted}");
+        let short = server.post("/v1/completions", completion("Once", json!({"max_tokens": 2}))).json();
+        assert!(short["usage"]["dropped_tokens"].is_null(), "{short}");
+    }
 }
 
 #[test]

@@ -141,6 +141,39 @@ test("leaving the loop cancels, and the model answers again", async () => {
   await page.context().close();
 });
 
+test("a conversation forks, and a long one says what it lost", async () => {
+  const page = await blankPage();
+  const result = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const model = await load("builtin:stories", { parallel: 2, contextLength: 64 });
+    const greedy = { temperature: 0, maxTokens: 5 };
+    const first = await model.generate({ prompt: "Once upon a time there was a cat", raw: true }, greedy);
+    const shared = [...first.prompt_tokens, ...first.tokens];
+    const fork = await model.fork();
+    const prompts = [7, 9].map((id) => [...shared, id, id + 1]);
+    const ways = [await model.generate({ ids: prompts[0] }, greedy), await fork.generate({ ids: prompts[1] }, greedy)];
+    await model.dispose();
+    const long = Array.from({ length: 100 }, (_, i) => i + 3);
+    const { prompt_tokens, dropped_tokens } = await fork.generate({ ids: long }, { ...greedy, overflow: "truncate-middle" });
+    await fork.dispose();
+    const afterwards = await fork.generate({ ids: [1] }).catch((error) => error.name);
+    const single = await load("builtin:stories");
+    await single.generate({ ids: [1] }, greedy);
+    const noRoom = await single.fork().catch((error) => `${error.name}: ${error.message}`);
+    const fresh = [];
+    for (const ids of prompts) fresh.push(await single.generate({ ids }, greedy));
+    await single.dispose();
+    return { ways, fresh, n: prompt_tokens.length, dropped_tokens, afterwards, noRoom };
+  });
+  assert.deepEqual(result.ways.map(({ tokens }) => tokens), result.fresh.map(({ tokens }) => tokens));
+  // The token that was chosen and not run, and two of the turn.
+  assert.deepEqual(result.ways.map(({ timings }) => timings.prefill_tokens), [3, 3]);
+  assert.deepEqual([result.n, result.dropped_tokens], [59, 41]);
+  assert.equal(result.afterwards, "Cancelled");
+  assert.match(result.noRoom, /^Invalid: .*`parallel` of 2/);
+  await page.context().close();
+});
+
 test("pipelines and errors have the shapes that others know", async () => {
   const page = await blankPage();
   const result = await page.evaluate(async () => {
