@@ -119,7 +119,7 @@ pub(crate) struct Chat<'a> {
     /// No template: the last message is continued as it stands.
     pub(crate) raw: bool,
     /// What the template is to know besides the messages.
-    template: ChatOptions,
+    pub(crate) template: ChatOptions,
 }
 
 impl Chat<'_> {

@@ -174,7 +174,9 @@ fn prompt(chat: &Chat<'_>, session: &Session, turns: &mut Turns) -> anyhow::Resu
         return Ok(prompt);
     }
     // Without a template there are no turns, and tokens go instead.
-    let is_long = |turns: &[Message]| session.chat_prompt(turns).is_ok_and(|prompt| prompt.len() > context_len / 2);
+    let is_long = |turns: &[Message]| {
+        session.chat_prompt(turns, &chat.template).is_ok_and(|prompt| prompt.len() > context_len / 2)
+    };
     match turns.forget_while(is_long) {
         0 => Ok(prompt),
         n => {
