@@ -26,6 +26,7 @@ pub enum Config {
 }
 
 /// An opened model.
+#[derive(Clone)]
 pub struct Checkpoint {
     pub(super) name: String,
     pub(super) config: Config,
@@ -118,6 +119,11 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The same tensors as a GGUF file with these keys and no side files would have them.
+    pub(crate) fn described_by(&self, metadata: &Metadata) -> Self {
+        Self { config: Config::Gguf(metadata.clone()), side: BTreeMap::new(), ..self.clone() }
+    }
+
     /// The free-form texts of a safetensors header; empty for other files.
     pub fn safetensors_metadata(&self) -> &HashMap<String, String> {
         &self.safetensors_metadata
@@ -193,7 +199,7 @@ impl Checkpoint {
             file.read(tensor.offset + first * row_bytes, n_bytes).await
         };
         if tensor.view == View::Transposed {
-            let (rows, value_bytes) = (tensor.rows(), tensor.dtype.block_bytes());
+            let (rows, value_bytes) = (tensor.rows(), filed.block_bytes());
             let stored = read(0, tensor.cols(), rows * value_bytes as u64).await?;
             return Ok(columns_as_rows(&stored, value_bytes, rows as usize, first_row as usize, n_rows as usize));
         }

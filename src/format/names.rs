@@ -268,6 +268,12 @@ impl Family {
     }
 }
 
+/// Whether a folder's tensor, by the name that it has there, is part of a layer.
+pub(crate) fn is_in_layer(name: &str) -> bool {
+    let bare = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
+    LAYERS.iter().any(|prefix| bare.starts_with(prefix))
+}
+
 fn look_up(table: &[(&str, &'static str)], stem: &str) -> Option<&'static str> {
     table.iter().find(|(theirs, _)| *theirs == stem).map(|&(_, ours)| ours)
 }
