@@ -203,8 +203,17 @@ impl Checkpoint {
             let stored = read(0, tensor.cols(), rows * value_bytes as u64).await?;
             return Ok(columns_as_rows(&stored, value_bytes, rows as usize, first_row as usize, n_rows as usize));
         }
+        let runs = tensor.view.runs(first_row, n_rows);
+        if let View::Interleaved { .. } = tensor.view {
+            // Neighbours in a head, or in the next one: they are read at once.
+            let start = runs.iter().map(|(first, _)| *first).min().unwrap_or(0);
+            let end = runs.iter().map(|(first, n)| first + n).max().unwrap_or(0);
+            let stored = read(start, end - start, row_bytes).await?;
+            let row = |row: u64| &stored[((row - start) * row_bytes) as usize..][..row_bytes as usize];
+            return Ok(runs.iter().flat_map(|(first, n)| (*first..first + n).flat_map(row)).copied().collect());
+        }
         let mut bytes = Vec::new();
-        for (first, n) in tensor.view.runs(first_row, n_rows) {
+        for (first, n) in runs {
             let run = read(first, n, row_bytes).await?;
             if bytes.is_empty() { bytes = run } else { bytes.extend(run) }
         }

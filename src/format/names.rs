@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn keeps_unknown_names_and_drops_buffers() {
-        assert_eq!(gguf_name("bert.qa_outputs.weight").as_deref(), Some("bert.qa_outputs.weight"));
+        assert_eq!(gguf_name("bert.seq_relationship.weight").as_deref(), Some("bert.seq_relationship.weight"));
         assert_eq!(
             gguf_name("model.layers.x.mlp.up_proj.weight").as_deref(),
             Some("model.layers.x.mlp.up_proj.weight")

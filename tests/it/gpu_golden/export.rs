@@ -4,7 +4,7 @@
 use super::{Outcome, decoders, encoders};
 use crate::common::gpu::{block_on, open_bytes, test_gpu};
 use crate::common::hashed::Golden;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use trice::export::Export;
 use trice::format::mix::Mix;
@@ -80,6 +80,40 @@ fn what_no_file_says_is_refused_by_name() {
             Ok(_) => panic!("{name} was written"),
         }
     }
+}
+
+/// What the goldens happen not to have: it must be refused as well, not written as something else.
+#[test]
+fn unusual_facts_are_refused_by_name() {
+    let unusual = [
+        ("bert, mean pooling", "hidden_act", json!("gelu_new"), "no key says its activation"),
+        ("llama", "hidden_act", json!("gelu"), "no key says its activation"),
+        ("gemma2", "final_logit_softcapping", Json::Null, "no key says its bound of the logits"),
+        ("phi", "layer_types", json!(["full_attention", "linear_attention"]), "layers of type linear_attention"),
+        ("mistral", "partial_rotary_factor", json!(0.8), "rotating 16 of 20 values"),
+        ("llama, yarn", "rope_scaling", json!({"type": "yarn", "factor": 4.0, "truncate": false}), "its rope scaling"),
+        ("roberta", "pad_token_id", json!(60), "more than 61 were wanted"),
+    ];
+    for (name, key, fact, wanted) in unusual {
+        let mut golden = all_goldens().into_iter().find(|golden| golden.name() == name).unwrap();
+        exported(&golden).unwrap();
+        golden.0["config"][key] = fact;
+        match exported(&golden) {
+            Err(error) => assert!(error.to_string().contains(wanted), "{name}: {error}"),
+            Ok(_) => panic!("{name} with its own {key} was written"),
+        }
+    }
+}
+
+/// A layer's tensor without a name in GGUF is refused, one outside the layers left out.
+#[test]
+fn unknown_tensors_of_layers_are_refused() {
+    let mut golden = all_goldens().into_iter().find(|golden| golden.name() == "llama").unwrap();
+    golden.0["tensors"]["score.weight"] = json!([2, 60]);
+    exported(&golden).unwrap();
+    golden.0["tensors"]["model.layers.0.self_attn.sinks"] = json!([5]);
+    let error = exported(&golden).err().unwrap().to_string();
+    assert!(error.contains("no name for its tensor model.layers.0.self_attn.sinks"), "{error}");
 }
 
 /// Whether a key says what is so without it.
