@@ -88,16 +88,22 @@ async fn weighed(
 fn print(context: &Context, report: &Report<'_>) -> anyhow::Result<()> {
     let Report { file, mix, file_bytes, bits_per_weight, written, .. } = report;
     if let Some((_, dtype)) = written.fell_back.first() {
-        let names: Vec<&str> = written.fell_back.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
-        let n = written.fell_back.len();
-        let more = if n > NAMED { ", …" } else { "" };
-        let names = names.join(", ");
-        context
-            .note(&format!("{n} matrices have rows of no whole blocks and became {dtype} or the like: {names}{more}"));
+        let (n, names) = (written.fell_back.len(), named(written.fell_back.iter().map(|(name, _)| name)));
+        context.note(&format!("{n} matrices have rows of no whole blocks and became {dtype} or the like: {names}"));
+    }
+    if !written.left_out.is_empty() {
+        let (n, names) = (written.left_out.len(), named(written.left_out.iter()));
+        context.note(&format!("{n} tensors are used by nothing in such a file and were left out: {names}"));
     }
     let bytes = human_bytes(*file_bytes);
     context
         .print(&format!("{file}: {mix}, {bytes}, {bits_per_weight:.2} bits per weight, {} weights", written.n_params))
+}
+
+/// The first few names.
+fn named<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    names.take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ") + more
 }
 
 /// Writing over what is being read would lose both.

@@ -27,6 +27,7 @@ pub enum Config {
 }
 
 /// An opened model.
+#[derive(Clone)]
 pub struct Checkpoint {
     pub(super) name: String,
     pub(super) config: Config,
@@ -123,6 +124,11 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The same tensors as a GGUF file with these keys and no side files would have them.
+    pub(crate) fn described_by(&self, metadata: &Metadata) -> Self {
+        Self { config: Config::Gguf(metadata.clone()), side: BTreeMap::new(), ..self.clone() }
+    }
+
     /// The free-form texts of a safetensors header; empty for other files.
     pub fn safetensors_metadata(&self) -> &HashMap<String, String> {
         &self.safetensors_metadata
@@ -208,15 +214,17 @@ impl Checkpoint {
             *self.transposed.borrow_mut() = Some((tensor.name.clone(), stored.clone()));
             return Ok(columns_as_rows(&stored, value_bytes, rows as usize, first_row as usize, n_rows as usize));
         }
-        if let View::Interleaved { len } = tensor.view {
-            let start = first_row / len * len;
-            let end = (first_row + n_rows).next_multiple_of(len).min(tensor.rows());
+        let runs = tensor.view.runs(first_row, n_rows);
+        if let View::Interleaved { .. } = tensor.view {
+            // Neighbours in a head, or in the next one: they are read at once.
+            let start = runs.iter().map(|(first, _)| *first).min().unwrap_or(0);
+            let end = runs.iter().map(|(first, n)| first + n).max().unwrap_or(0);
             let stored = read(start, end - start, row_bytes).await?;
             let row = |row: u64| &stored[((row - start) * row_bytes) as usize..][..row_bytes as usize];
-            return Ok(tensor.view.runs(first_row, n_rows).into_iter().flat_map(|(at, _)| row(at).to_vec()).collect());
+            return Ok(runs.iter().flat_map(|(first, n)| (*first..first + n).flat_map(row)).copied().collect());
         }
         let mut bytes = Vec::new();
-        for (first, n) in tensor.view.runs(first_row, n_rows) {
+        for (first, n) in runs {
             let run = read(first, n, row_bytes).await?;
             if bytes.is_empty() { bytes = run } else { bytes.extend(run) }
         }

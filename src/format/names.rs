@@ -269,6 +269,12 @@ impl Family {
     }
 }
 
+/// Whether a folder's tensor, by the name that it has there, is part of a layer.
+pub(crate) fn is_in_layer(name: &str) -> bool {
+    let bare = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
+    LAYERS.iter().any(|prefix| bare.starts_with(prefix))
+}
+
 fn look_up(table: &[(&str, &'static str)], stem: &str) -> Option<&'static str> {
     table.iter().find(|(theirs, _)| *theirs == stem).map(|&(_, ours)| ours)
 }
@@ -333,7 +339,7 @@ mod tests {
 
     #[test]
     fn keeps_unknown_names_and_drops_buffers() {
-        assert_eq!(gguf_name("bert.qa_outputs.weight").as_deref(), Some("bert.qa_outputs.weight"));
+        assert_eq!(gguf_name("bert.seq_relationship.weight").as_deref(), Some("seq_relationship.weight"));
         assert_eq!(
             gguf_name("model.layers.x.mlp.up_proj.weight").as_deref(),
             Some("model.layers.x.mlp.up_proj.weight")

@@ -3,7 +3,7 @@
 use super::gguf_vocab::{self, SPACE, key, token_type};
 use super::pre_tokenizers::{DIGIT, GPT2, PreTokenizer};
 use super::precheck::{self, Role, Vocabulary, list};
-use super::tokenizer::Tokenizer;
+use super::tokenizer::{Tokenizer, folder_file, side_json};
 use crate::error::{Error, Result};
 use crate::format::{Checkpoint, Value};
 use serde_json::Value as Json;
@@ -16,13 +16,11 @@ type Keys = Vec<(String, Value)>;
 /// `Unsupported` for a tokenizer that GGUF's keys cannot describe.
 pub async fn gguf_keys(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Result<Keys> {
     let name = checkpoint.name();
-    let Some(bytes) = checkpoint.side_text("tokenizer.json").await? else {
-        return Err(Error::unsupported(format!("writing the tokenizer of {name} to GGUF: it has no tokenizer.json")));
-    };
-    let file = precheck::parse("tokenizer.json", &bytes)?;
-    let tokens = precheck::check("tokenizer.json", &file)?;
+    let config = side_json(checkpoint, "tokenizer_config.json").await?;
+    let (file_name, file) = folder_file(checkpoint, config.as_ref()).await?;
+    let tokens = precheck::check(file_name, &file)?;
     let mut keys = match file["model"]["type"].as_str() {
-        Some("WordPiece") => word_piece(name, &file, &tokens)?,
+        Some("WordPiece") => word_piece(&file, &tokens),
         Some("BPE") if file["model"]["byte_fallback"] == true => sentence_piece(&file, &tokens),
         Some("BPE") => byte_level(name, &file, &tokens)?,
         other => {
@@ -77,10 +75,7 @@ fn texts_and_kinds(tokens: &Vocabulary, spell: impl Fn(&str) -> (String, i64)) -
     tokens.iter().enumerate().map(entry).unzip()
 }
 
-fn word_piece(name: &str, file: &Json, tokens: &Vocabulary) -> Result<Keys> {
-    if file["normalizer"]["lowercase"] != true {
-        return Err(Error::unsupported(format!("writing the tokenizer of {name} to GGUF: it keeps upper case")));
-    }
+fn word_piece(file: &Json, tokens: &Vocabulary) -> Keys {
     // GGUF marks the beginning of a word where WordPiece marks its continuation.
     let (texts, kinds) = texts_and_kinds(tokens, |text| {
         let text = match text.strip_prefix("##") {
@@ -90,7 +85,11 @@ fn word_piece(name: &str, file: &Json, tokens: &Vocabulary) -> Result<Keys> {
         };
         (text, token_type::NORMAL)
     });
-    Ok(vocabulary("bert", texts, kinds))
+    let mut keys = vocabulary("bert", texts, kinds);
+    if file["normalizer"]["lowercase"] != true {
+        keys.push((key::LOWER_CASE.to_owned(), Value::Bool(false)));
+    }
+    keys
 }
 
 /// Merges by their rank; a token's score is how early it is made.

@@ -64,35 +64,23 @@ impl Tokenizer {
             Config::Gguf(metadata) => return Self::from_gguf(checkpoint.name(), metadata),
             Config::HuggingFace(config) => config,
         };
-        let side_json = async |name: &str| -> Result<Option<Value>> {
-            let bytes = checkpoint.side_text(name).await?;
-            bytes.map(|bytes| precheck::parse(name, &bytes)).transpose()
-        };
-        let tokenizer_config = side_json("tokenizer_config.json").await?;
-        let special_tokens_map = side_json("special_tokens_map.json").await?;
-        let generation_config = side_json("generation_config.json").await?;
+        let tokenizer_config = side_json(checkpoint, "tokenizer_config.json").await?;
+        let special_tokens_map = side_json(checkpoint, "special_tokens_map.json").await?;
+        let generation_config = side_json(checkpoint, "generation_config.json").await?;
         let side = SideFiles {
             tokenizer_config: tokenizer_config.as_ref(),
             special_tokens_map: special_tokens_map.as_ref(),
             generation_config: generation_config.as_ref(),
             config: Some(config),
         };
-        if let Some(bytes) = checkpoint.side_text("tokenizer.json").await? {
-            return Self::from_json("tokenizer.json", &bytes, &side);
-        }
-        match checkpoint.side_text("vocab.txt").await? {
-            Some(bytes) => Self::from_vocab_txt("vocab.txt", &String::from_utf8_lossy(&bytes), &side),
-            None => Err(Error::format(checkpoint.name(), "it has no tokenizer.json and no vocab.txt")),
-        }
+        let (name, file) = folder_file(checkpoint, side.tokenizer_config).await?;
+        Self::from_file(name, file, &side)
     }
 
     /// Reads a `tokenizer.json`; `name` is what to call it in messages. Truncation, padding and dropout that the file
     /// asks for are ignored.
     pub fn from_json(name: &str, bytes: &[u8], side: &SideFiles<'_>) -> Result<Self> {
-        let file = precheck::parse(name, bytes)?;
-        let tokens = precheck::check(name, &file)?;
-        let marks = Marks::read(name, &file, &tokens, side)?;
-        Self::build(name, file, tokens, marks)
+        Self::from_file(name, precheck::parse(name, bytes)?, side)
     }
 
     /// Builds the tokenizer of a GGUF file from its own vocabulary; `name` is what to call it in messages.
@@ -105,9 +93,10 @@ impl Tokenizer {
 
     /// Builds the WordPiece tokenizer of an older BERT folder from its `vocab.txt`, one token per line.
     pub fn from_vocab_txt(name: &str, vocab: &str, side: &SideFiles<'_>) -> Result<Self> {
-        let lower_case = side.tokenizer_config.and_then(|file| file.get("do_lower_case")).and_then(Value::as_bool);
-        let words = vocab.lines().map(str::to_owned).collect::<Vec<_>>();
-        let file = gguf_vocab::word_piece(name, &words, lower_case.unwrap_or(true))?;
+        Self::from_file(name, vocab_txt(name, vocab, side.tokenizer_config)?, side)
+    }
+
+    fn from_file(name: &str, file: Value, side: &SideFiles<'_>) -> Result<Self> {
         let tokens = precheck::check(name, &file)?;
         let marks = Marks::read(name, &file, &tokens, side)?;
         Self::build(name, file, tokens, marks)
@@ -277,6 +266,35 @@ impl Tokenizer {
     pub(super) fn strips_first_space(&self) -> bool {
         self.strips_first_space
     }
+}
+
+/// A folder's `tokenizer.json`, or one that says what its `vocab.txt` does; and the name of the file that was read.
+pub(super) async fn folder_file(
+    checkpoint: &Checkpoint,
+    tokenizer_config: Option<&Value>,
+) -> Result<(&'static str, Value)> {
+    let name = "tokenizer.json";
+    if let Some(bytes) = checkpoint.side_text(name).await? {
+        return Ok((name, precheck::parse(name, &bytes)?));
+    }
+    let name = "vocab.txt";
+    match checkpoint.side_text(name).await? {
+        Some(bytes) => Ok((name, vocab_txt(name, &String::from_utf8_lossy(&bytes), tokenizer_config)?)),
+        None => Err(Error::format(checkpoint.name(), "it has no tokenizer.json and no vocab.txt")),
+    }
+}
+
+/// One token per line, as a `tokenizer.json` says it.
+fn vocab_txt(name: &str, vocab: &str, tokenizer_config: Option<&Value>) -> Result<Value> {
+    let lower_case = tokenizer_config.and_then(|file| file.get("do_lower_case")).and_then(Value::as_bool);
+    let words = vocab.lines().map(str::to_owned).collect::<Vec<_>>();
+    gguf_vocab::word_piece(name, &words, lower_case.unwrap_or(true))
+}
+
+/// A JSON file beside the weights, where there is one.
+pub(super) async fn side_json(checkpoint: &Checkpoint, name: &str) -> Result<Option<Value>> {
+    let bytes = checkpoint.side_text(name).await?;
+    bytes.map(|bytes| precheck::parse(name, &bytes)).transpose()
 }
 
 fn ids(spans: Vec<Span>) -> Vec<u32> {

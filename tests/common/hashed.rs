@@ -53,7 +53,13 @@ impl Golden {
 
     /// `config.json` and `model.safetensors`.
     pub fn folder(&self) -> Checkpoint {
+        self.folder_beside(&[])
+    }
+
+    /// The same with more files beside them.
+    pub fn folder_beside(&self, files: &[(&str, &str)]) -> Checkpoint {
         let mut side = BTreeMap::from([("config.json".to_owned(), self.0["config"].to_string())]);
+        side.extend(files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())));
         for (file, json) in self.0.get("side").and_then(Value::as_object).into_iter().flatten() {
             side.insert(file.clone(), json.to_string());
         }

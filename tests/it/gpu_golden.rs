@@ -22,6 +22,7 @@ macro_rules! test_families {
 
 mod decoders;
 mod encoders;
+mod export;
 mod lora;
 mod table;
 

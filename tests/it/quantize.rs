@@ -2,18 +2,20 @@
 
 use crate::common::gguf_writer::GgufWriter;
 use crate::common::gpu::{block_on, open_bytes, test_gpu};
+use crate::common::hashed::{Golden, read_goldens};
 use crate::common::reference::{check, noise, rms_norm};
 use crate::common::shared;
 use crate::program::{folder_with, has_gpu, json, last_error, run, shared_model, stdout};
 use serde_json::{Value as Json, json as value};
 use std::fs;
-use trice::export::{Written, write_gguf};
+use trice::export::{Export, Written, write_gguf};
 use trice::format::gguf::Writer;
 use trice::format::mix::Mix;
 use trice::format::view::View;
 use trice::format::{Checkpoint, Config, DType, Metadata, TensorInfo, Value, blocks};
 use trice::hub::{self, HubOptions, ModelName};
 use trice::measure::calibrate;
+use trice::text::Tokenizer;
 use trice::{Error, LoadOptions, Result, Session};
 
 const DOWN: &str = "blk.0.ffn_down.weight";
@@ -170,6 +172,55 @@ fn the_command_says_what_it_wrote_and_what_it_does_not_write() {
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["in.gguf", "out.gguf"]);
+}
+
+fn golden(name: &str, goldens: &str) -> Golden {
+    read_goldens(goldens).into_iter().find(|golden| golden.name() == name).unwrap()
+}
+
+/// GPT-2's matrices are stored the other way round: their rows are gathered before they are rounded.
+#[test]
+fn matrices_that_are_stored_transposed_are_rounded() {
+    let golden = golden("gpt2", include_str!("../golden/decoders.json"));
+    let name = "blk.1.ffn_up.weight";
+    let (_, plain) = rows(&golden.folder(), name);
+    let wanted = blocks::quantize(DType::F16, bytemuck::cast_slice(&plain), None).unwrap();
+    let loaded = golden.folder().load_as(&Mix::from_name("F16").unwrap()).unwrap();
+    assert_eq!(rows(&loaded, name), (DType::F16, wanted));
+}
+
+/// Older BERTs have their words in `vocab.txt` alone.
+#[test]
+fn a_list_of_words_becomes_the_tokenizer_of_a_file() {
+    let golden = golden("bert, mean pooling", include_str!("../golden/encoders.json"));
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The", "cat", "##s", "!", ",", "c", "##a", "##t"];
+    let mut vocab: Vec<String> = words.map(str::to_owned).to_vec();
+    vocab.extend((vocab.len()..60).map(|i| format!("word{i}")));
+    let text = "The cats, the CAT!";
+    let mut texts = Vec::new();
+    for lower_case in [true, false] {
+        let config = value!({"do_lower_case": lower_case}).to_string();
+        let folder = || golden.folder_beside(&[("vocab.txt", &vocab.join("\n")), ("tokenizer_config.json", &config)]);
+        let file = open_bytes("out.gguf", written(folder(), "F32").unwrap().0);
+        let ids = |checkpoint: &Checkpoint| {
+            block_on(Tokenizer::from_checkpoint(checkpoint)).unwrap().encode_document(text).unwrap()
+        };
+        assert_eq!(ids(&file), ids(&folder()));
+        texts.push(ids(&file));
+    }
+    assert_eq!(texts[0], [2, 5, 7, 8, 10, 5, 7, 9, 3]);
+    assert_eq!(texts[1], [2, 6, 7, 8, 10, 5, 1, 9, 3]);
+    let error = written(golden.folder(), "F32").unwrap_err().to_string();
+    assert!(error.contains("no tokenizer.json and no vocab.txt"), "{error}");
+}
+
+/// A pooler without a head is what no file uses.
+#[test]
+fn tensors_that_no_file_uses_are_named() {
+    let golden = golden("bert, mean pooling", include_str!("../golden/encoders.json"));
+    let export = block_on(Export::new(golden.folder())).unwrap();
+    let report = block_on(export.write(&Mix::from_name("F32").unwrap(), Vec::new(), "out.gguf", &mut |_, _| Ok(())));
+    assert_eq!(report.unwrap().left_out, ["cls.bias", "cls.weight"]);
 }
 
 #[test]
