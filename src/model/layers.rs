@@ -3,7 +3,7 @@
 use super::config::{NormType, Shape};
 use crate::error::{Error, Result};
 use crate::format::planes::{RowOrder, STEP};
-use crate::format::{Checkpoint, TensorInfo};
+use crate::format::{Checkpoint, TensorInfo, is_in_layer};
 use crate::gpu::tensor::{Columns, Matrix, expect};
 use crate::gpu::{Buffer, Gpu, Line, Uploads};
 use crate::kernels::attention::{HeadNorm, Qkv, Rope, kv_store, rope_append};
@@ -37,19 +37,6 @@ pub struct Loader<'a> {
 
 /// Columns of a step at most: those of an encoder's largest batch.
 const MOST_COLUMNS: u32 = 1024;
-
-/// What the names of a layer's tensors begin with: GGUF's, then Hugging Face's that have no translation.
-const IN_LAYERS: [&str; 9] = [
-    "blk.",
-    "model.layers.",
-    "encoder.layer.",
-    "encoder.layers.",
-    "transformer.layer.",
-    "layers.",
-    "h.",
-    "transformer.h.",
-    "gpt_neox.layers.",
-];
 
 impl<'a> Loader<'a> {
     /// A loader with nothing laid out.
@@ -166,7 +153,7 @@ impl<'a> Loader<'a> {
     /// Refuses a model with tensors in its layers that were not laid out: more layers than it says, or parts that this
     /// forward pass lacks. Without them it would write garbage.
     pub fn check_complete(&self) -> Result<()> {
-        let is_part = |name: &str| IN_LAYERS.iter().any(|prefix| name.starts_with(prefix)) || name.contains(".lora_");
+        let is_part = |name: &str| name.starts_with("blk.") || is_in_layer(name) || name.contains(".lora_");
         match self.checkpoint.tensors().find(|info| is_part(&info.name) && !self.laid_out.contains(&info.name)) {
             Some(info) => {
                 let (file, name) = (self.checkpoint.name(), &info.name);
