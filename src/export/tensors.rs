@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::view::View;
-use crate::format::{Checkpoint, DType, TensorInfo, is_in_layer};
+use crate::format::{Checkpoint, DType, TensorInfo, is_in_layer, joined};
 use std::collections::BTreeMap;
 
 /// What GGUF calls the tensors outside the layers that architectures written by Trice have.
@@ -66,8 +66,8 @@ pub(super) struct FolderLayout {
 enum Place {
     /// It is the file's tensor of this name.
     Alone(String),
-    /// It is a row of the file's tensor of this name: the norm of this head.
-    Row(String, u64),
+    /// It is this of the parts, by rows, of the file's tensor of this name: the norm of a head; q, k or v.
+    Among(String, u64),
     Nowhere,
 }
 
@@ -92,17 +92,17 @@ impl Layout {
 
 impl FolderLayout {
     fn parts(&self, checkpoint: &Checkpoint) -> Result<(Vec<Part>, Vec<String>)> {
-        let (mut parts, mut rows, mut left_out) = (Vec::new(), BTreeMap::<_, BTreeMap<_, _>>::new(), Vec::new());
+        let (mut parts, mut stacks, mut left_out) = (Vec::new(), BTreeMap::<_, BTreeMap<_, _>>::new(), Vec::new());
         for tensor in checkpoint.tensors() {
             match self.place(checkpoint, tensor)? {
                 Place::Alone(name) => parts.push(self.part(checkpoint, name, tensor)?),
-                Place::Row(name, row) => {
-                    rows.entry(name).or_default().insert(row, tensor.clone());
+                Place::Among(name, at) => {
+                    stacks.entry(name).or_default().insert(at, tensor.clone());
                 }
                 Place::Nowhere => left_out.push(tensor.name.clone()),
             }
         }
-        parts.extend(rows.into_iter().map(|(name, rows)| self.stacked(name, rows.into_values().collect())));
+        parts.extend(stacks.into_iter().map(|(name, stack)| self.stacked(name, stack.into_values().collect())));
         parts.extend(self.given.iter().map(given));
         Ok((parts, left_out))
     }
@@ -110,8 +110,8 @@ impl FolderLayout {
     fn place(&self, checkpoint: &Checkpoint, tensor: &TensorInfo) -> Result<Place> {
         let name = &tensor.name;
         if name.starts_with("blk.") {
-            return Ok(match head_of(name) {
-                Some((name, head)) => Place::Row(name, head),
+            return Ok(match joined(tensor).or_else(|| head_of(name)) {
+                Some((name, at)) => Place::Among(name, at),
                 None => Place::Alone(name.clone()),
             });
         }
@@ -137,13 +137,9 @@ impl FolderLayout {
         let is_rotated = info.name.contains(".attn_q.") || info.name.contains(".attn_k.");
         if let Some(len) = self.interleaved.filter(|_| is_rotated) {
             source.view = View::Interleaved { len };
-        }
-        if info.name.ends_with(".bias") {
-            // Read value by value where views are of rows.
-            let n = tensor.rows() * tensor.cols();
-            info.shape = vec![n];
-            if source.view != View::AsFiled {
-                source.shape = vec![n, 1];
+            if info.name.ends_with(".bias") {
+                // Views are of rows.
+                source.shape = vec![tensor.cols(), 1];
             }
         }
         let mut first_row = 0;
@@ -161,11 +157,13 @@ impl FolderLayout {
         Ok(Part { info, values: Values::Read { tensors: vec![source], first_row, offset } })
     }
 
-    /// Vectors of one length as the rows of a matrix.
+    /// Rows of all `tensors`, which are of one type and width.
     fn stacked(&self, name: String, tensors: Vec<TensorInfo>) -> Part {
-        let n_bytes = tensors.iter().map(|tensor| tensor.n_bytes).sum();
-        let shape = vec![tensors.len() as u64, tensors[0].cols()];
-        let info = TensorInfo { shape, n_bytes, ..in_memory(name, Vec::new()) };
+        let (n_bytes, n_rows) =
+            (tensors.iter().map(|tensor| tensor.n_bytes).sum(), tensors.iter().map(TensorInfo::rows).sum());
+        let (cols, dtype) = (tensors[0].cols(), tensors[0].dtype);
+        let shape = if name.ends_with(".bias") { vec![n_rows] } else { vec![n_rows, cols] };
+        let info = TensorInfo { n_bytes, dtype, ..in_memory(name, shape) };
         let offset = self.offset(&info.name);
         Part { info, values: Values::Read { tensors, first_row: 0, offset } }
     }
@@ -179,7 +177,7 @@ fn given((name, values): &(String, Vec<f32>)) -> Part {
     Part { info: in_memory(name.clone(), vec![values.len() as u64]), values: Values::Given(values.clone()) }
 }
 
-/// A tensor of 32-bit floats.
+/// A tensor of 32-bit floats that stands in no file.
 fn in_memory(name: String, shape: Vec<u64>) -> TensorInfo {
     let n_bytes = 4 * shape.iter().product::<u64>();
     TensorInfo { name, dtype: DType::F32, shape, file: 0, offset: 0, n_bytes, view: View::AsFiled }

@@ -16,7 +16,7 @@ pub mod safetensors;
 pub mod view;
 
 pub use checkpoint::{Checkpoint, Config};
-pub(crate) use names::is_in_layer;
+pub(crate) use names::{is_in_layer, joined};
 
 /// How a tensor's weights are stored in a file. Rows (the innermost dimension) are whole numbers of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -269,6 +269,13 @@ impl Family {
     }
 }
 
+/// What GGUF calls the tensor that `tensor` is a part of, and which part: q, k and v of rows that hold all three.
+pub(crate) fn joined(tensor: &TensorInfo) -> Option<(String, u64)> {
+    let View::Blocks { at, .. } = tensor.view else { return None };
+    let part = ["attn_q", "attn_k", "attn_v"][..].get(at as usize)?;
+    Some((tensor.name.replace(part, "attn_qkv"), at))
+}
+
 /// Whether a folder's tensor, by the name that it has there, is part of a layer.
 pub(crate) fn is_in_layer(name: &str) -> bool {
     let bare = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);

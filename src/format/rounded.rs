@@ -2,12 +2,18 @@
 //! whole in memory.
 
 use super::mix::{Mix, layer_of};
-use super::{Checkpoint, DType, TensorInfo, blocks};
+use super::{Checkpoint, DType, TensorInfo, blocks, joined};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 /// Weights that are worth a thread.
 const LEAST_PER_THREAD: usize = 1 << 16;
+
+/// The type of a matrix of a file of `mix`; parts of what is one matrix there have one.
+fn dtype_in(mix: &Mix, tensor: &TensorInfo, n_layers: u64) -> DType {
+    let joined = joined(tensor).map(|(name, _)| name);
+    mix.dtype_of(joined.as_deref().unwrap_or(&tensor.name), tensor.cols(), n_layers)
+}
 
 impl Checkpoint {
     /// The same model with the matrices that are floats in the types of `mix`.
@@ -17,7 +23,7 @@ impl Checkpoint {
     pub fn load_as(self, mix: &Mix) -> Result<Self> {
         let n_layers = self.n_layers();
         self.rounded(|tensor| match Mix::rounds(tensor) && tensor.dtype.is_float() {
-            true => mix.dtype_of(&tensor.name, tensor.cols(), n_layers),
+            true => dtype_in(mix, tensor, n_layers),
             false => tensor.dtype,
         })
     }
@@ -29,7 +35,7 @@ impl Checkpoint {
     pub fn in_mix(self, mix: &Mix) -> Result<Self> {
         let n_layers = self.n_layers();
         self.rounded(|tensor| match Mix::rounds(tensor) {
-            true => mix.dtype_of(&tensor.name, tensor.cols(), n_layers),
+            true => dtype_in(mix, tensor, n_layers),
             false => DType::F32,
         })
     }

@@ -189,6 +189,21 @@ fn matrices_that_are_stored_transposed_are_rounded() {
     assert_eq!(rows(&loaded, name), (DType::F16, wanted));
 }
 
+/// GPT-NeoX's q, k and v are one matrix of a file, of one type, though mixes favour v.
+#[test]
+fn parts_of_a_matrix_are_rounded_alike() {
+    let golden = golden("gpt_neox, parallel", include_str!("../golden/decoders.json"));
+    let mix = Mix::from_name("Q4_K_M").unwrap();
+    let loaded = golden.folder().load_as(&mix).unwrap();
+    let mut file = Vec::new();
+    let export = block_on(Export::new(golden.folder())).unwrap();
+    block_on(export.write(&mix, &mut file, "out.gguf", &mut |_, _| Ok(()))).unwrap();
+    let parts = ["attn_q", "attn_k", "attn_v"].map(|part| rows(&loaded, &format!("blk.1.{part}.weight")));
+    let (dtype, joined) = rows(&open_bytes("out.gguf", file), "blk.1.attn_qkv.weight");
+    assert!(parts.iter().all(|part| part.0 == dtype), "{dtype:?}");
+    assert_eq!(joined, parts.map(|part| part.1).concat());
+}
+
 /// Older BERTs have their words in `vocab.txt` alone.
 #[test]
 fn a_list_of_words_becomes_the_tokenizer_of_a_file() {
