@@ -119,7 +119,9 @@ fn unknown_tensors_of_layers_are_refused() {
 /// Whether a key says what is so without it.
 fn says_nothing(key: &str, value: &Json, all: &Json) -> bool {
     let has_scaling = all.as_object().unwrap().keys().any(|key| key.ends_with("rope.scaling.type"));
-    value == "none" || value == 0 || key.ends_with("rope.scaling.original_context_length") && !has_scaling
+    // Written for every StableLM and read for none: its norms say it.
+    let is_ignored = key == "stablelm.use_parallel_residual";
+    is_ignored || value == "none" || value == 0 || key.ends_with("rope.scaling.original_context_length") && !has_scaling
 }
 
 fn is_same(wanted: &Json, found: Option<&Value>) -> bool {
