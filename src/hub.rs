@@ -19,6 +19,8 @@ mod download;
 #[cfg(not(target_arch = "wasm32"))]
 mod local;
 
+pub use listing::PEFT_CONFIG;
+pub(crate) use listing::PEFT_WEIGHTS;
 pub use name::ModelName;
 
 /// The folder for what is kept between runs: downloads, tunings.

@@ -6,13 +6,9 @@ use super::names::Family;
 use super::view::View;
 use super::{Checkpoint, Config, TensorInfo, gguf, safetensors};
 use crate::error::{Error, Result};
-use crate::hub::ModelFiles;
+use crate::hub::{ModelFiles, PEFT_CONFIG, PEFT_WEIGHTS};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-
-/// The names of PEFT's settings and weights in a folder.
-pub const PEFT_CONFIG: &str = "adapter_config.json";
-pub(crate) const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What one adapter adds to one matrix.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,12 @@
 
 use super::{HubOptions, RemoteFile, RemoteModel};
 use crate::error::{Error, Result};
-use crate::format::adapter::{PEFT_CONFIG, PEFT_WEIGHTS};
 use crate::source::{FetchRequest, fetch, http};
 use serde::Deserialize;
+
+/// The names of PEFT's settings and weights in the folder of an adapter.
+pub const PEFT_CONFIG: &str = "adapter_config.json";
+pub(crate) const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Bytes of a repository's listing.
 const MAX_LISTING_BYTES: usize = 16 << 20;

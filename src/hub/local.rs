@@ -1,9 +1,8 @@
 //! Models on disk.
 
 use super::ModelFiles;
-use super::listing::{SIDE_FILES, is_safetensors_shard, shards};
+use super::listing::{PEFT_CONFIG, PEFT_WEIGHTS, SIDE_FILES, is_safetensors_shard, shards};
 use crate::error::{Error, Result};
-use crate::format::adapter::{PEFT_CONFIG, PEFT_WEIGHTS};
 use crate::source::{FileSource, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
