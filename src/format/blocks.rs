@@ -183,14 +183,14 @@ fn check_importance(dtype: DType, weights: &[f32], importance: &[f32]) -> Result
 }
 
 /// How much each weight of a block counts, about 1 at most: as its column does, and large weights more than small ones. No column
-/// counts nothing, since what no calibration text touched may still be used. Perplexities chose the root: with squares as they
-/// are, small weights count too little.
+/// counts nothing, since what no calibration text touched may still be used. Perplexities chose both roots (docs/QUANTIZATION.md):
+/// with squares as they are, small weights and quiet columns count too little.
 fn importance_of(block: &[f32], columns: Option<&[f32]>) -> Vec<f32> {
     const LEAST: f32 = 1e-5;
     let (range, most) = (range_of(block), columns.map_or(1.0, range_of));
     let squares: Vec<f32> = block.iter().map(|x| (x / range).powi(2)).collect();
     let mean = squares.iter().sum::<f32>() / block.len() as f32;
-    let column = |i: usize| columns.map_or(1.0, |columns| columns[i] / most);
+    let column = |i: usize| columns.map_or(1.0, |columns| (columns[i] / most).sqrt());
     let weigh = |(i, square): (usize, &f32)| (column(i) + LEAST) * ((square + mean).sqrt() + LEAST);
     squares.iter().enumerate().map(weigh).collect()
 }
