@@ -12,6 +12,10 @@ use std::process::{Command, ExitCode, Stdio};
 /// GPU tests carry this in their module's name, so that they can be run again on another driver.
 const GPU_TESTS: &str = "gpu_";
 
+/// Of those, what is about the host or about memory: files that are written from folders, cuts of texts, matrices of a gigabyte. The
+/// kernels that they run are other tests' matter, and software drivers are slow.
+const ONE_DRIVER_TESTS: [&str; 3] = ["gpu_golden::export", "gpu_context", "gpu_wide"];
+
 /// Sets the machine up and runs everything. A kind of test that fails does not keep the next from running.
 pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
     shell::heading("Setting the machine up");
@@ -71,6 +75,7 @@ fn gpu_tests(driver: &Driver, report: &mut Report) -> Result<()> {
     let mut command = cargo();
     driver.apply(&mut command);
     command.args(["test", "--package", "trice", "--test", "it", "--", "--show-output", GPU_TESTS]);
+    command.args(ONE_DRIVER_TESTS.iter().flat_map(|name| ["--skip", name]));
     let ran = run_cargo_tests(&mut command, "the same kernels and models on another driver")?;
     report.add(&driver.name, ran.tally(|_| true));
     Ok(())
