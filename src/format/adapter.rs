@@ -50,6 +50,14 @@ impl Checkpoint {
         }
     }
 
+    /// Whether its files are an adapter, which is no model by itself.
+    pub fn is_adapter(&self) -> bool {
+        match &self.config {
+            Config::Gguf(metadata) => metadata.string("general.type") == Some("adapter"),
+            Config::HuggingFace(config) => config.is_null() && self.side.contains_key(PEFT_CONFIG),
+        }
+    }
+
     /// What adapters add to a matrix.
     pub fn adapted(&self, name: &str) -> impl Iterator<Item = &Adapted> {
         self.adapters.iter().filter(move |adapted| adapted.of == name)

@@ -103,6 +103,11 @@ impl<'a> Facts<'a> {
     /// Names the architecture of `checkpoint`; `Unsupported` where it is none of the table's.
     pub(super) fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
         let (file, config) = (checkpoint.name(), checkpoint.config());
+        if checkpoint.is_adapter() {
+            return Err(Error::unsupported(format!(
+                "{file} by itself: it is an adapter, to be laid on its model (--lora)"
+            )));
+        }
         let (key, json) = match config {
             Config::Gguf(_) => ("general.architecture", None),
             // The text model of one that also sees.

@@ -105,6 +105,12 @@ fn what_is_no_adapter_of_the_model_is_refused() {
     );
     let error = block_on(folder.adapt(settings, 1.0)).unwrap_err().to_string();
     assert!(error.contains("DoRA"), "{error}");
+    // An adapter is no model.
+    for files in [golden.adapter_folder(), golden.adapter_gguf().unwrap()] {
+        let checkpoint = block_on(Checkpoint::open(files)).unwrap();
+        let error = trice::model::config::kind(&checkpoint).unwrap_err().to_string();
+        assert!(error.contains("it is an adapter"), "{error}");
+    }
     // The embedding's adapters do not run, and are not forgotten.
     let mut model = golden.gguf().unwrap();
     let rows = model.tensor("token_embd.weight").unwrap().rows();
