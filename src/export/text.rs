@@ -6,7 +6,7 @@ use crate::text::{ChatTemplate, Tokenizer, gguf_keys};
 
 /// A text that most ways to split words take apart differently.
 const PROBE: &str =
-    "Once upon a time, there were 1234 naïve cats; they'd DANCE...\n\n  Wasn't it 3.5% \u{1F600} 猫?\t<end>";
+    "Once upon a time, there were 1234 naïve cats; they'd DANCE...\n\n  Wasn't it 3.5% \u{1F600} 猫?\te\u{301} <end>";
 
 /// The tokenizer and the chat template. What they cannot say shows in a text that the new tokenizer splits otherwise.
 pub(super) async fn text_keys(checkpoint: &Checkpoint, others: &Metadata) -> Result<Vec<(String, Value)>> {

@@ -138,7 +138,8 @@ pub fn rope_append(heads: &Heads, rope: Rope, has_norm: bool) -> Work {
 }
 
 /// `attention`: for every pair of a column and a position it sees, and every head, a product with k, a softmax, a product
-/// with v. Each position's k and v are read once, however many columns and heads see them.
+/// with v. Each position's k and v are read once, however many columns and heads see them. A window is not reckoned with: of
+/// layers that have one this is more than they do.
 pub fn attention(heads: &Heads, has_spans: bool) -> Work {
     let q = values(heads.n_heads, heads);
     let span = if has_spans { 2 * WORD } else { 0 };

@@ -84,13 +84,13 @@ impl<'a> Loader<'a> {
     }
 
     fn low_buffer(&mut self) -> Result<Buffer> {
-        if self.low.is_none() {
-            let ranks = self.checkpoint.tensors().filter(|info| info.name.contains(".lora_a."));
-            let most = ranks.map(TensorInfo::rows).max().unwrap_or(0).next_multiple_of(STEP as u64);
-            self.low = Some(self.gpu.buffer("what adapters take their turns in", u64::from(MOST_COLUMNS) * most * 4)?);
+        if let Some(low) = &self.low {
+            return Ok(low.clone());
         }
-        // Just made where there was none.
-        self.low.clone().ok_or_else(|| Error::invalid("an adapter without room"))
+        let ranks = self.checkpoint.tensors().filter(|info| info.name.contains(".lora_a."));
+        let most = ranks.map(TensorInfo::rows).max().unwrap_or(0).next_multiple_of(STEP as u64);
+        let low = self.gpu.buffer("what adapters take their turns in", u64::from(MOST_COLUMNS) * most * 4)?;
+        Ok(self.low.insert(low).clone())
     }
 
     /// Whether the checkpoint has a tensor.

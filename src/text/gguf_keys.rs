@@ -117,8 +117,11 @@ fn byte_level(name: &str, file: &Json, tokens: &Vocabulary) -> Result<Keys> {
     let merges = list(file["model"].get("merges")).iter().map(|merge| merge_texts(merge).join(" ")).collect();
     let mut patterns = Vec::new();
     collect_patterns(&file["pre_tokenizer"], &mut patterns);
-    let Some(pre) = PreTokenizer::name_of(&patterns) else {
-        let what = format!("writing the tokenizer of {name} to GGUF: it splits words by {patterns:?}");
+    let nfc = file["normalizer"]["type"] == "NFC";
+    let ignore_merges = file["model"]["ignore_merges"] == true;
+    let Some(pre) = PreTokenizer::name_of(&patterns, nfc, ignore_merges) else {
+        let more = format!("NFC: {nfc}, ignore_merges: {ignore_merges}");
+        let what = format!("writing the tokenizer of {name} to GGUF: it splits words by {patterns:?} ({more})");
         return Err(Error::unsupported(what));
     };
     let mut keys = vocabulary("gpt2", texts, kinds);

@@ -140,9 +140,11 @@ impl PreTokenizer {
         NAMES.iter().find(|(names, _)| names.contains(&name)).map(|(_, rule)| *rule)
     }
 
-    /// The first name under which a vocabulary is split by these patterns.
-    pub(super) fn name_of(patterns: &[String]) -> Option<&'static str> {
-        NAMES.iter().find(|(_, rule)| rule.patterns == patterns).map(|(names, _)| names[0])
+    /// The first name under which a vocabulary is split by these patterns, composes text first or not, and takes words that are
+    /// tokens for those whatever the merges say, or not.
+    pub(super) fn name_of(patterns: &[String], nfc: bool, ignore_merges: bool) -> Option<&'static str> {
+        let is_it = |rule: &Self| rule.patterns == patterns && rule.nfc == nfc && rule.ignore_merges == ignore_merges;
+        NAMES.iter().find(|(_, rule)| is_it(rule)).map(|(names, _)| names[0])
     }
 
     /// All names, for messages.
@@ -150,5 +152,21 @@ impl PreTokenizer {
         let mut names: Vec<_> = NAMES.iter().flat_map(|(names, _)| *names).copied().collect();
         names.sort_unstable();
         names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LLAMA3, PreTokenizer, QWEN2};
+
+    #[test]
+    fn a_name_says_all_of_its_rule() {
+        let name_of = |pattern: &str, nfc, ignore| PreTokenizer::name_of(&[pattern.to_owned()], nfc, ignore);
+        for (pattern, nfc, ignore_merges) in [(LLAMA3, false, true), (LLAMA3, false, false), (QWEN2, true, false)] {
+            let name = name_of(pattern, nfc, ignore_merges).unwrap();
+            let rule = PreTokenizer::named(name).unwrap();
+            assert_eq!((rule.patterns, rule.nfc, rule.ignore_merges), (&[pattern][..], nfc, ignore_merges), "{name}");
+        }
+        assert_eq!(name_of(QWEN2, true, true), None);
     }
 }

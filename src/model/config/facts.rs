@@ -32,8 +32,8 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("sliding_window_pattern", &["global_attn_every_n_layers"]),
 ];
 
-/// What `Gemma3TextConfig` of transformers says where a `config.json` does not. Windows and bases of rotations are not said by
-/// folders of transformers 5 in the old way, and are here only where they mean the same.
+/// What `Gemma3TextConfig` of transformers says where a `config.json` does not; its bases of rotations stand in `rotation.rs`, since
+/// there are two ways to say them.
 static GEMMA3: LazyLock<Json> = LazyLock::new(|| {
     serde_json::json!({
         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072,
