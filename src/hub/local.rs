@@ -5,7 +5,7 @@ use super::listing::{PEFT_CONFIG, PEFT_WEIGHTS, SIDE_FILES, is_safetensors_shard
 use crate::error::{Error, Result};
 use crate::source::{FileSource, Source};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 /// Opens a GGUF file (all parts of a split one), a safetensors file, or a folder.
@@ -80,6 +80,13 @@ fn file_names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Whether it reads as `owner/repository`.
+fn is_like_a_repository(path: &Path) -> bool {
+    let has_two_names =
+        path.components().count() == 2 && path.components().all(|part| matches!(part, Component::Normal(_)));
+    has_two_names && path.extension().is_none_or(|extension| extension != "gguf")
+}
+
 /// Names the nearest file in the folder that exists, or the hub's spelling where the name looks like a repository.
 fn not_found(path: &Path) -> std::io::Error {
     let mut folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -94,7 +101,7 @@ fn not_found(path: &Path) -> std::io::Error {
     let mut words = "no such file".to_owned();
     if let Some(nearest) = nearest.filter(|name| strsim::jaro_winkler(name, &wanted) > 0.6) {
         words.push_str(&format!("; did you mean {}", folder.join(nearest).display()));
-    } else if path.is_relative() && path.components().count() == 2 && path.extension().is_none_or(|e| e != "gguf") {
+    } else if is_like_a_repository(path) {
         words.push_str(&format!("; for a model of the hub write hf:{}", path.display()));
     }
     std::io::Error::new(std::io::ErrorKind::NotFound, words)
