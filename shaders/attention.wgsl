@@ -9,8 +9,9 @@
 #import score
 // y[column][head] = softmax(q·Kᵀ·scale)·V over the column's span, as in flash attention (arXiv 2205.14135): K and V are read once for
 // ROWS queries, which are neighbouring heads of one kv head (arXiv 2305.13245), then columns that share a slot. A team takes n_lanes
-// positions at a time: first a lane is a position (scores), then a lane is some values of the head (V). A long span is split every
-// SPLIT positions, unless that is 0; its parts go to y as sums, maxima and totals, for attention_merge.
+// positions at a time: first a lane is a position (scores), then a lane is some values of the head (V), in SETS of lanes that take
+// positions by turns where a head has fewer quads than a team has lanes. A long span is split every SPLIT positions, unless that is
+// 0; its parts go to y as sums, maxima and totals, for attention_merge.
 struct Params {
     n_kv_heads: u32,
     group: u32,       // query heads per kv head
@@ -67,6 +68,9 @@ fn main(
     inv: Invocation,
 ) {
     let first = linear_group(group, n_groups) * ITEMS;
+    // Lanes past the last set take its positions again, for nobody.
+    let own_set = select(0u, min(lane(inv) / QUADS, SETS - 1u), SETS > 1u);
+    let first_quad = select(lane(inv), lane(inv) % QUADS, SETS > 1u);
     let tiles = n_tiles(params.group, ROWS);
     let n_items = tiles * params.n_kv_heads * params.n_splits;
     for (var i = team(inv); i < ITEMS; i += n_teams(inv)) {
@@ -149,14 +153,21 @@ fn main(
                 publish(inv, e);
                 let n = min(n_lanes(inv), end - block);
                 let first_cell = cell(block);
-                for (var j = 0u; j < n; j++) {
-                    let v_row = row + cell_after(first_cell, j);
-                    let weight = hear(e, j) * v_scale(v_row);
-                    let v_base = v_row * QUADS;
+                // AHEAD positions of each set at a time: their loads wait for nobody. Past the last one weights are 0.
+                for (var j = 0u; j < n; j += AHEAD * SETS) {
+                    #repeat a AHEAD
+                    let j_$a = j + $au * SETS + own_set;
+                    let v_row_$a = row + cell_after(first_cell, min(j_$a, n - 1u));
                     #repeat s SLICES
-                    let v_$s = unpack_quad(v[v_base + min(lane(inv) + $su * n_lanes(inv), QUADS - 1u)]);
+                    let v_$a_$s = unpack_quad(v[v_row_$a * QUADS + min(first_quad + $su * n_lanes(inv), QUADS - 1u)]);
+                    #end
+                    #end
+                    #repeat a AHEAD
+                    let weight_$a = hear(e, j_$a) * v_scale(v_row_$a);
+                    #repeat s SLICES
                     #repeat r ROWS
-                    sum_$r_$s += weight[$r] * v_$s;
+                    sum_$r_$s += weight_$a[$r] * v_$a_$s;
+                    #end
                     #end
                     #end
                 }
@@ -166,6 +177,7 @@ fn main(
         total = team_sum4(inv, total);
         #repeat r ROWS
         #repeat s SLICES
+        if (SETS > 1u) { sum_$r_$s = strided_sum4(inv, select(vec4<f32>(0.0), sum_$r_$s, lane(inv) < SETS * QUADS), QUADS); }
         if (column_$r < state.n_tokens && lane(inv) + $su * n_lanes(inv) < QUADS) {
             let d = lane(inv) + $su * n_lanes(inv);
             if (SPLIT == 0u) {

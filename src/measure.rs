@@ -4,12 +4,14 @@
 mod batch;
 pub mod bench;
 pub mod calibrate;
+pub mod check;
 mod plan;
 pub mod profile;
 pub mod roofs;
 
 pub use bench::{BenchOptions, BenchReport, BenchTest, Spread, bench_decoder, bench_encoder};
 pub use calibrate::{Importance, calibrate};
+pub use check::{Checked, check};
 pub use profile::{ProfileOptions, ProfileReport, profile_decoder, profile_encoder};
 pub use roofs::Roofs;
 

@@ -3,6 +3,12 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Columns of a prefill chunk on most devices.
+pub const NARROW_CHUNK: u32 = 128;
+
+/// The same where fewer leave the device idle.
+pub const WIDE_CHUNK: u32 = 512;
+
 /// A choice for every point where shaders differ in speed only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -17,6 +23,8 @@ pub struct Choices {
     pub share: Share,
     /// What register tiles of more than two columns compute with.
     pub math: Math,
+    /// Columns of a prefill chunk, `NARROW_CHUNK` or `WIDE_CHUNK`.
+    pub chunk: u32,
     /// Whether a column's sums must come out the same in company as alone: what a device's measurement does not decide.
     #[serde(skip)]
     pub alike: bool,
@@ -26,6 +34,9 @@ pub struct Choices {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OneColumn {
+    /// The lanes of a team share the granules of one quad of rows, in workgroups of eight teams.
+    #[serde(rename = "team-1")]
+    Team1,
     /// The lanes of a team share the granules of two quads of rows.
     #[serde(rename = "team-2")]
     Team2,
@@ -41,6 +52,13 @@ pub enum OneColumn {
     /// The same in workgroups of 64.
     #[serde(rename = "tile-64")]
     Tile64,
+}
+
+impl OneColumn {
+    /// Whether lanes share a quad of rows: one column's sums then come in another order than those of several.
+    pub fn is_team(self) -> bool {
+        matches!(self, Self::Team1 | Self::Team2 | Self::Team8)
+    }
 }
 
 /// How lanes of a subgroup hear what their neighbours loaded.
@@ -95,6 +113,7 @@ impl Default for Choices {
             tile_threads: 64,
             share: Share::Broadcast,
             math: Math::F32,
+            chunk: NARROW_CHUNK,
             alike: false,
         }
     }
@@ -104,31 +123,38 @@ impl std::fmt::Display for Choices {
     /// As `--variant` takes them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let one_column = match self.one_column {
+            OneColumn::Team1 => "team-1",
             OneColumn::Team2 => "team-2",
             OneColumn::Team8 => "team-8",
             OneColumn::Tile16 => "tile-16",
             OneColumn::Tile32 => "tile-32",
             OneColumn::Tile64 => "tile-64",
         };
-        let Self { tile_columns, tile_threads, share, math, .. } = self;
+        let Self { tile_columns, tile_threads, share, math, chunk, .. } = self;
         let (share, math) = (share.slot(), math.slot());
         write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads} ")?;
-        write!(f, "share={share} math={math}")
+        write!(f, "share={share} math={math} chunk={chunk}")
     }
 }
 
 impl Choices {
+    /// Whether only many columns and many parts at once keep the device busy.
+    pub fn is_wide(&self) -> bool {
+        self.chunk > NARROW_CHUNK
+    }
+
     /// Takes `NAME=CHOICE`, such as `one-column=tile-32`.
     ///
     /// # Errors
     /// `Invalid` with the names and choices there are.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let invalid = || {
-            let known = "one-column=team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64, \
-                         share=broadcast|shuffle, math=f32|f16|int8";
+            let known = "one-column=team-1|team-2|team-8|tile-16|tile-32|tile-64, tile-columns=4|8|16, tile-threads=32|64, \
+                         share=broadcast|shuffle, math=f32|f16|int8, chunk=128|512";
             Error::invalid(format!("a variant of {known} wanted, found {assignment:?}"))
         };
         match assignment.split_once('=').ok_or_else(invalid)? {
+            ("one-column", "team-1") => self.one_column = OneColumn::Team1,
             ("one-column", "team-2") => self.one_column = OneColumn::Team2,
             ("one-column", "team-8") => self.one_column = OneColumn::Team8,
             ("one-column", "tile-16") => self.one_column = OneColumn::Tile16,
@@ -141,6 +167,7 @@ impl Choices {
             ("math", "f32") => self.math = Math::F32,
             ("math", "f16") => self.math = Math::F16,
             ("math", "int8") => self.math = Math::Int8,
+            ("chunk", value @ ("128" | "512")) => self.chunk = value.parse().map_err(|_| invalid())?,
             _ => return Err(invalid()),
         }
         Ok(())
@@ -158,11 +185,13 @@ mod tests {
         choices.set("tile-columns=16").unwrap();
         choices.set("share=shuffle").unwrap();
         choices.set("math=int8").unwrap();
+        choices.set("chunk=512").unwrap();
         let wanted = Choices {
             one_column: OneColumn::Tile32,
             tile_columns: 16,
             share: Share::Shuffle,
             math: Math::Int8,
+            chunk: WIDE_CHUNK,
             ..Choices::default()
         };
         assert_eq!(choices, wanted);

@@ -1,11 +1,11 @@
 //! Attention and what leads to it: `rope_append.wgsl` (rotate, append to the cache) and `attention.wgsl`.
 
-use super::{ColumnsAre, Pass, VectorOffset, WORKGROUP, cost};
+use super::{ColumnsAre, Pass, VectorOffset, WORKGROUP, cost, items_for_teams};
 use crate::error::Result;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Gpu, Grid, Share};
+use crate::gpu::{Buffer, Choices, Gpu, Grid, Share};
 
 /// Norms and rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
@@ -47,14 +47,20 @@ pub static ATTENTION_MERGE: Kernel = Kernel {
     bindings: &[Access::Read, Access::Read, Access::ReadWrite],
 };
 
-/// Items of a workgroup of `attention`: a few queries of one kv head over one part of their span.
-const ITEMS: u32 = 4;
+/// Items of a workgroup of `attention` at most: a few queries of one kv head over one part of their span.
+const MAX_ITEMS: u32 = 4;
 
-/// Heads of a workgroup of `rope_append`.
+/// Positions that a set of lanes of `attention` loads ahead at most.
+const MAX_AHEAD: u32 = 8;
+
+/// Heads of a workgroup of `rope_append` at most.
 const HEADS_PER_GROUP: u32 = 8;
 
-/// Positions of a part of a split span. Fixed, so that a query's sums do not depend on how long others are.
-pub const SPLIT: u32 = 512;
+/// Positions of a part of a split span. The same for all on a device, so that a query's sums do not depend on how long others are:
+/// few where only many parts at once fill it.
+pub fn split_len(choices: &Choices) -> u32 {
+    if choices.is_wide() { 64 } else { 512 }
+}
 
 params! {
     /// Params of `rope_append.wgsl`.
@@ -368,7 +374,10 @@ fn rope_variant(
 ) -> Variant {
     let variant = Variant::new().slot("columns", columns.slot()).slot("kv", kv);
     let variant = variant.slot("rope", rope.slot()).slot("head_norm", HeadNorm::slot(norm)).team(caps);
-    let variant = variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim);
+    let variant = variant
+        .size("WG", WORKGROUP)
+        .size("ITEMS", items_for_teams(caps, HEADS_PER_GROUP))
+        .size("HEAD_DIM", heads.head_dim);
     let over_all = norm.is_some_and(|norm| norm.over_all);
     variant.size("ROTATED", rope.rotated(heads.head_dim)).size("NORM_ALL", u32::from(over_all))
 }
@@ -388,9 +397,13 @@ fn attention_variant(
     let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
     let variant = Variant::new().slot("kv", heads.kv_type.slot()).slot("columns", columns.slot());
     let variant = variant.slot("span", span).slot("score", score).team(caps).share(caps, share);
-    let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", ITEMS);
+    let items = items_for_teams(caps, MAX_ITEMS);
+    let variant = variant.size("WG", WORKGROUP).size("HEAD_DIM", heads.head_dim).size("ITEMS", items);
     let variant = variant.size("ROWS", rows).size("LOADS", quads.div_ceil(caps.share_lanes()));
-    variant.size("SLICES", quads.div_ceil(lanes))
+    // Sets are added up by shuffles a power of two apart, and a few positions each make no more than a block.
+    let sets = if quads.is_power_of_two() { (lanes / quads).min(lanes / 4).max(1) } else { 1 };
+    let ahead = (lanes / sets).min(MAX_AHEAD);
+    variant.size("SLICES", quads.div_ceil(lanes)).size("SETS", sets).size("AHEAD", ahead)
 }
 
 /// Norms and rotates the q and k of `x` (columns of q, k, v) and puts all three where `qkv` says.
@@ -413,7 +426,11 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
         pad1: 0,
         pad2: 0,
     };
-    let grid = Grid::threads(x.n_columns, heads.qkv_rows() / heads.head_dim, HEADS_PER_GROUP);
+    let grid = Grid::threads(
+        x.n_columns,
+        heads.qkv_rows() / heads.head_dim,
+        items_for_teams(pass.rec.caps(), HEADS_PER_GROUP),
+    );
     let buffers = [pass.state, &x.buffer, pass.vectors, angles, &q.buffer, &cache.k, &cache.v];
     let variant = rope_variant(pass.rec.caps(), (heads, kv), rope, norm.as_ref(), pass.columns);
     let work = cost::rope_append(heads, rope, norm.is_some());
@@ -422,7 +439,7 @@ pub fn rope_append(pass: &mut Pass<'_>, qkv: &Qkv<'_>, x: &Columns) {
 
 fn store_variant(caps: &Caps, heads: &Heads, columns: ColumnsAre) -> Variant {
     let variant = Variant::new().slot("columns", columns.slot()).team(caps);
-    variant.size("WG", WORKGROUP).size("ITEMS", HEADS_PER_GROUP).size("HEAD_DIM", heads.head_dim)
+    variant.size("WG", WORKGROUP).size("ITEMS", items_for_teams(caps, HEADS_PER_GROUP)).size("HEAD_DIM", heads.head_dim)
 }
 
 /// Rounds the step's keys and values into the cache of bytes, where `qkv` has one.
@@ -434,7 +451,7 @@ pub fn kv_store(pass: &mut Pass<'_>, qkv: &Qkv<'_>) {
         context_len: heads.context_len,
         scales: cache.scales(heads),
     };
-    let grid = Grid::threads(staged.n_columns, heads.n_kv_heads, HEADS_PER_GROUP);
+    let grid = Grid::threads(staged.n_columns, heads.n_kv_heads, items_for_teams(pass.rec.caps(), HEADS_PER_GROUP));
     let buffers = [pass.state, &staged.kv.k, &staged.kv.v, &cache.k, &cache.v];
     let variant = store_variant(pass.rec.caps(), heads, pass.columns);
     pass.rec.dispatch(&KV_STORE, variant, params, &buffers, grid, cost::kv_store(heads));
@@ -472,7 +489,7 @@ impl Splits {
     /// Spans are whole.
     pub const NONE: Self = Self { n_splits: 1, parts: None };
 
-    /// Room for `n_columns` columns that see up to `n_splits` · `SPLIT` positions.
+    /// Room for `n_columns` columns that see up to `n_splits` parts.
     pub fn new(gpu: &Gpu, heads: &Heads, n_columns: u32, n_splits: u32) -> Result<Self> {
         if n_splits <= 1 {
             return Ok(Self::NONE);
@@ -519,18 +536,18 @@ pub fn attention(
         ColumnsAre::Sequence => heads.group() * q.n_columns,
         ColumnsAre::Slots => heads.group(),
     };
-    let split = if parts.is_some() { SPLIT } else { 0 };
-    let (share, caps) = (pass.rec.choices().share, pass.rec.caps());
-    let variant = attention_variant(share, caps, heads, (slot, scores.score.slot()), pass.columns, n_queries);
+    let (choices, caps) = (pass.rec.choices(), pass.rec.caps());
+    let split = if parts.is_some() { split_len(&choices) } else { 0 };
+    let variant = attention_variant(choices.share, caps, heads, (slot, scores.score.slot()), pass.columns, n_queries);
     let variant = variant.size("SPLIT", split).size("RING", u32::from(scores.window != NO_WINDOW));
-    let rows = variant.value("ROWS").unwrap_or(1);
+    let [rows, items] = ["ROWS", "ITEMS"].map(|size| variant.value(size).unwrap_or(1));
     let times = heads.n_kv_heads * n_splits;
     let grid = match pass.columns {
         ColumnsAre::Sequence => {
             let (n_columns, per_column) = (q.n_columns, heads.group());
-            Grid::Columns { n_columns, per_column, per_tile: rows, times, per_group: ITEMS }
+            Grid::Columns { n_columns, per_column, per_tile: rows, times, per_group: items }
         }
-        ColumnsAre::Slots => Grid::Fixed((q.n_columns * n_queries.div_ceil(rows) * times).div_ceil(ITEMS)),
+        ColumnsAre::Slots => Grid::Fixed((q.n_columns * n_queries.div_ceil(rows) * times).div_ceil(items)),
     };
     let to = parts.as_ref().unwrap_or(&y.buffer);
     let buffers = [pass.state, &q.buffer, &cache.k, &cache.v, spans, biases, to];
@@ -575,7 +592,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
             (("segment", "relative"), ColumnsAre::Sequence),
         ] {
             for n_queries in [1, 3, 8] {
-                for split in [0, SPLIT] {
+                for split in [0, split_len(&Choices::default())] {
                     let share = if split == 0 { Share::Broadcast } else { Share::Shuffle };
                     let variant = attention_variant(share, caps, &heads, span, columns, n_queries);
                     all.push((&ATTENTION, variant.size("SPLIT", split).size("RING", u32::from(n_queries == 3))));

@@ -1,7 +1,7 @@
 //! Work per column without weights: `norm.wgsl`, `gate.wgsl`, `pool.wgsl`.
 
 use super::matmul::Activation;
-use super::{Pass, VectorOffset, WORKGROUP, cost};
+use super::{Pass, VectorOffset, WORKGROUP, cost, items_for_teams};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Grid};
@@ -30,7 +30,7 @@ pub static POOL: Kernel = Kernel {
     bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
 
-/// Columns of a workgroup of `norm`, texts of one of `pool`.
+/// Columns of a workgroup of `norm` at most, texts of one of `pool`.
 const PER_GROUP: u32 = 8;
 
 params! {
@@ -103,7 +103,7 @@ pub struct NormWeights {
 fn norm_variant(caps: &Caps, kind: NormKind, has_residual: bool) -> Variant {
     let residual = if has_residual { "add" } else { "none" };
     let variant = Variant::new().slot("norm_kind", kind.slot()).slot("residual", residual);
-    variant.team(caps).size("WG", WORKGROUP).size("COLS", PER_GROUP)
+    variant.team(caps).size("WG", WORKGROUP).size("COLS", items_for_teams(caps, PER_GROUP))
 }
 
 /// y[column] = normalized x[column] + residual[column].
@@ -119,7 +119,8 @@ pub fn norm(pass: &mut Pass<'_>, weights: NormWeights, x: &Columns, residual: Op
     let added = residual.map_or(pass.vectors, |columns| &columns.buffer);
     let buffers = [pass.state, &x.buffer, pass.vectors, added, &y.buffer];
     let work = cost::norm(x.n_values, weights.kind != NormKind::Rms, residual.is_some());
-    pass.rec.dispatch(&NORM, variant, params, &buffers, Grid::threads(x.n_columns, 1, PER_GROUP), work);
+    let grid = Grid::threads(x.n_columns, 1, items_for_teams(pass.rec.caps(), PER_GROUP));
+    pass.rec.dispatch(&NORM, variant, params, &buffers, grid, work);
 }
 
 /// Functions of gates.
@@ -164,7 +165,11 @@ fn pool_variant(caps: &Caps, pooling: Pooling, scaling: Scaling) -> Variant {
         Pooling::Cls => "cls",
         Pooling::Last => "last",
     };
-    let variant = Variant::new().slot("pooling", slot).team(caps).size("WG", WORKGROUP).size("TEXTS", PER_GROUP);
+    let variant = Variant::new()
+        .slot("pooling", slot)
+        .team(caps)
+        .size("WG", WORKGROUP)
+        .size("TEXTS", items_for_teams(caps, PER_GROUP));
     variant.size("NORMALIZE", u32::from(scaling == Scaling::Unit))
 }
 
@@ -175,7 +180,8 @@ pub fn pool(pass: &mut Pass<'_>, pooling: Pooling, scaling: Scaling, texts: &Buf
     let variant = pool_variant(pass.rec.caps(), pooling, scaling);
     let buffers = [pass.state, texts, &x.buffer, &y.buffer];
     let work = cost::pool(y.n_values, pooling, scaling);
-    pass.rec.dispatch(&POOL, variant, params, &buffers, Grid::threads(y.n_columns, 1, PER_GROUP), work);
+    let grid = Grid::threads(y.n_columns, 1, items_for_teams(pass.rec.caps(), PER_GROUP));
+    pass.rec.dispatch(&POOL, variant, params, &buffers, grid, work);
 }
 
 /// Every variant these functions record.

@@ -52,6 +52,9 @@ pub static EMBED: Kernel = Kernel {
 /// Quads of rows of a workgroup of `matvec`: a tile of the weights.
 const QUADS_PER_GROUP: u32 = 8;
 
+/// Threads that a workgroup may have on every device.
+const MAX_THREADS: u32 = 256;
+
 /// Columns up to which sums are scaled instead of weights.
 const FEW_COLUMNS: u32 = 2;
 
@@ -240,8 +243,8 @@ pub enum Output<'a> {
 /// How a product is shared out among threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// `matvec.wgsl` with this many quads side by side.
-    Team { side: u32 },
+    /// `matvec.wgsl` with this many quads side by side, and threads.
+    Team { side: u32, threads: u32 },
     /// `matmul.wgsl` with this many columns and threads.
     Tile { columns: u32, threads: u32, math: TileMath, share: Share },
 }
@@ -270,6 +273,7 @@ impl Shape {
         let share = choices.share;
         let one_column = |threads| Self::Tile { columns: 1, threads, math: TileMath::Sums, share };
         match (n_columns, choices.one_column) {
+            (1, OneColumn::Team1) => Self::team(1, caps),
             (1, OneColumn::Team2) => Self::team(2, caps),
             (1, OneColumn::Team8) => Self::team(8, caps),
             (1, OneColumn::Tile16) => one_column(16),
@@ -289,8 +293,13 @@ impl Shape {
         }
     }
 
+    /// Threads for a team per `side` quads of a workgroup's, as far as every device has them.
     fn team(side: u32, caps: &Caps) -> Self {
-        Self::Team { side: if caps.subgroups { side.min(caps.min_lanes) } else { side } }
+        if !caps.subgroups {
+            return Self::Team { side, threads: WORKGROUP };
+        }
+        let threads = (QUADS_PER_GROUP / side * caps.min_lanes).clamp(WORKGROUP, MAX_THREADS);
+        Self::Team { side: side.min(caps.min_lanes), threads }
     }
 }
 
@@ -364,7 +373,7 @@ fn variant(caps: &Caps, weights: (DType, u32), shape: Shape, is_normed: bool, ha
     let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
-        Shape::Team { side } => variant.slot("math", "f32_sums").size("WG", WORKGROUP).size("SIDE", side),
+        Shape::Team { side, threads } => variant.slot("math", "f32_sums").size("WG", threads).size("SIDE", side),
         Shape::Tile { columns, threads, math, share } => {
             let variant = if math == TileMath::Many(Math::F16) { variant.in_f16() } else { variant };
             let variant = variant.slot("math", math.slot()).share(caps, share);
@@ -527,7 +536,7 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
     let f32 = TileMath::Many(Math::F32);
     let many = [(4, 64), (8, 64), (TILE_COLUMNS, 32)].map(|(c, t)| tile(c, t, f32, Share::Broadcast));
     let shuffled = [(1, TileMath::Sums), (8, f32)].map(|(c, math)| tile(c, 64, math, Share::Shuffle));
-    let teams = [2, 8].map(|side| Shape::team(side, caps));
+    let teams = [1, 2, 8].map(|side| Shape::team(side, caps));
     let in_int8 = (!dtype.is_float()).then(|| tile(8, 64, TileMath::Many(Math::Int8), Share::Broadcast));
     let in_f16 = caps.f16.then(|| tile(8, 64, TileMath::Many(Math::F16), Share::Broadcast));
     sums.into_iter().chain(many).chain(shuffled).chain(teams).chain(in_int8).chain(in_f16).collect()

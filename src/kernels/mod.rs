@@ -5,6 +5,7 @@ pub mod attention;
 pub mod cost;
 pub mod elementwise;
 pub mod matmul;
+pub(crate) mod probe;
 pub mod roof;
 pub mod sample;
 pub mod speculate;
@@ -15,6 +16,12 @@ use crate::gpu::{Buffer, Gpu, Recording};
 
 /// Threads of a workgroup, for kernels whose workgroups share nothing or little.
 const WORKGROUP: u32 = 64;
+
+/// Items of a workgroup whose teams take one each, `most` at most.
+fn items_for_teams(caps: &Caps, most: u32) -> u32 {
+    let lanes = if caps.subgroups { caps.min_lanes.clamp(1, WORKGROUP) } else { WORKGROUP };
+    (WORKGROUP / lanes).min(most)
+}
 
 /// What every kernel of a forward pass is recorded with.
 pub struct Pass<'a> {

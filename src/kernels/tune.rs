@@ -1,12 +1,10 @@
 //! Which of several right shaders are fastest on a device: each computes the same products, is checked against the CPU, and
 //! is timed. What is wrong is never chosen; what is fastest is kept under the device's name.
 
-use super::matmul::{Activation, Output, Product, TILE_COLUMNS, Wanted, multiply};
-use super::{ColumnsAre, Pass, Place, STATE_BYTES, write_state};
+use super::matmul::TILE_COLUMNS;
+use super::probe::Probe;
 use crate::error::{Error, Result};
-use crate::format::Checkpoint;
-use crate::format::planes::RowOrder;
-use crate::gpu::tensor::{Columns, Matrix};
+use crate::gpu::choices::{NARROW_CHUNK, WIDE_CHUNK};
 use crate::gpu::{Choices, DeviceInfo, Gpu, Math, OneColumn, Program, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,72 +72,16 @@ fn key(device: &DeviceInfo) -> String {
     format!("{name} | {driver} | {backend} | lanes {smallest} to {largest} | f16 {f16} | trice {version}")
 }
 
-/// Columns of a step with many.
+/// Columns of a step with many, on a device that they keep busy.
 const MANY: u32 = 4 * TILE_COLUMNS;
 
-/// Products of a model's layer, with what the CPU finds for their columns.
-struct Probe {
-    /// `(3072, 576)` and `(576, 576)`: wide and small, as in a model of 135M weights. Rows are equally long, so a candidate is
-    /// one shader: compiling is what takes the time.
-    layers: Vec<Layer>,
-}
+/// Seconds of the products with `NARROW_CHUNK` columns above which more are not worth a trial: the device is no fast one.
+const BUSY: f64 = 0.5e-3;
 
-struct Layer {
-    weights: Matrix,
-    x: Vec<f32>,
-    wanted: Vec<f64>,
-}
-
-impl Probe {
-    async fn new(gpu: &Gpu) -> Result<Self> {
-        let checkpoint = Checkpoint::random("135m:Q4_0")?;
-        let mut layers = Vec::new();
-        let tensors: [(&[&str], u32); 2] =
-            [(&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], 576), (&["blk.0.attn_output.weight"], 576)];
-        for (names, n_cols) in tensors {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let weights = Matrix::load(gpu, &checkpoint, &names, n_cols, RowOrder::AsFiled, &mut |_| Ok(())).await?;
-            let x: Vec<f32> = (0..n_cols).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect();
-            let mut wanted = Vec::new();
-            for name in &names {
-                let rows = checkpoint.read_f32(name).await?;
-                let product = |row: &[f32]| row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
-                wanted.extend(rows.chunks(n_cols as usize).map(product));
-            }
-            layers.push(Layer { weights, x, wanted });
-        }
-        Ok(Self { layers })
-    }
-
-    /// Seconds of all products with `n_columns` columns, or none where a result is wrong.
-    async fn time(&self, gpu: &Gpu, choices: Choices, n_columns: u32) -> Result<Option<f64>> {
-        let (state, vectors) = (gpu.uniform("probe state", STATE_BYTES), gpu.buffer("probe vectors", 16)?);
-        write_state(gpu, &state, Place::START, n_columns as usize);
-        let mut rec = gpu.recording_with(choices);
-        let mut results = Vec::new();
-        for layer in &self.layers {
-            let columns = |n_values| Columns::new(gpu, "probe", n_columns, n_values);
-            let (x, y) = (columns(layer.weights.n_cols)?, columns(layer.weights.n_rows)?);
-            x.write(gpu, &layer.x.repeat(n_columns as usize));
-            let output = Output::Plain { y: &y, activation: Activation::Identity, residual: None };
-            let weights = &layer.weights;
-            let product = Product { weights, x: &x, wanted: Wanted::All, norm: None, bias: None, output };
-            let columns = ColumnsAre::Sequence;
-            multiply(&mut Pass { rec: &mut rec, state: &state, columns, vectors: &vectors }, &product);
-            results.push(y);
-        }
-        let program = gpu.program(&rec, &mut |_, _| {}).await?;
-        gpu.submit(&program, None)?;
-        for (layer, y) in self.layers.iter().zip(&results) {
-            // All columns are the same: a wrong one anywhere shows.
-            let found = y.read(gpu, n_columns as usize).await?;
-            if found.iter().any(|column| !is_near(column, &layer.wanted, max_nmse(choices.math))) {
-                return Ok(None);
-            }
-        }
-        fastest(gpu, &program).await.map(Some)
-    }
-}
+/// Tensors of random weights that are multiplied: wide and small ones, `(3072, 576)` and `(576, 576)`, as in a model of 135M weights.
+/// Rows are equally long, so a candidate is one shader: compiling is what takes the time.
+const MODEL: &str = "135m:Q4_0";
+const TENSORS: [&[&str]; 2] = [&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], &["blk.0.attn_output.weight"]];
 
 /// Seconds of one run, the fastest of a few. A browser takes milliseconds to tell that work is done, more than the work: each
 /// run repeats the program until that is the smaller part, and what waiting for nothing takes is left out. A run that something
@@ -164,19 +106,13 @@ async fn fastest(gpu: &Gpu, program: &Program) -> Result<f64> {
     Ok(runs.into_iter().fold(f64::INFINITY, f64::min) / times as f64)
 }
 
-fn is_near(found: &[f32], wanted: &[f64], max_nmse: f64) -> bool {
-    let error: f64 = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
-    // NaN is not near.
-    error <= max_nmse * wanted.iter().map(|b| b * b).sum::<f64>()
-}
-
 /// Measures which shaders are fastest on `gpu`, in about a second at most.
 ///
 /// # Errors
 /// `Gpu` when every candidate for some product gives wrong results: nothing computed there could be trusted.
 pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
-    let probe = Probe::new(gpu).await?;
+    let probe = Probe::new(gpu, MODEL, &TENSORS).await?;
     let contest = Contest { gpu, probe, start: Instant::now() };
     let mut choices = Choices::default();
     if gpu.caps().subgroups {
@@ -185,15 +121,19 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     }
     // Those that differ most come first, for where there is time for few.
     let one = |one_column| Choices { one_column, ..choices };
-    let all = [OneColumn::Team2, OneColumn::Tile32, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64].map(one);
+    let all =
+        [OneColumn::Team2, OneColumn::Tile32, OneColumn::Team1, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64]
+            .map(one);
     choices = contest.best_of(1, None, &all).await?.0;
+    choices.chunk = contest.chunk(choices).await?;
+    let n_columns = if choices.is_wide() { WIDE_CHUNK } else { MANY };
     let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
     // Of about equals the widest: it reads weights least often.
     let all = [(16, 32), (8, 64), (4, 64), (8, 32)].map(many);
-    let in_f32 = contest.best_of(MANY, None, &all).await?;
+    let in_f32 = contest.best_of(n_columns, None, &all).await?;
     let shorter: &[Math] = if gpu.caps().f16 { &[Math::F16, Math::Int8] } else { &[Math::Int8] };
     let all: Vec<_> = shorter.iter().map(|math| Choices { math: *math, ..in_f32.0 }).collect();
-    Ok(contest.best_of(MANY, Some(in_f32), &all).await?.0)
+    Ok(contest.best_of(n_columns, Some(in_f32), &all).await?.0)
 }
 
 /// A candidate and its seconds.
@@ -224,10 +164,27 @@ impl Contest<'_> {
         best.ok_or(Error::Gpu { during: "choosing shaders", reason: wrong.into() })
     }
 
+    /// Columns of a chunk: many where they take less time each than few.
+    async fn chunk(&self, choices: Choices) -> Result<u32> {
+        let Some(few) = self.time(choices, NARROW_CHUNK).await?.filter(|seconds| *seconds < BUSY) else {
+            return Ok(NARROW_CHUNK);
+        };
+        let times = f64::from(WIDE_CHUNK / NARROW_CHUNK);
+        let many = self.time(choices, WIDE_CHUNK).await?;
+        Ok(if many.is_some_and(|seconds| seconds < MARGIN * times * few) { WIDE_CHUNK } else { NARROW_CHUNK })
+    }
+
+    /// Seconds of all products with `n_columns` columns, or none where a result is wrong.
+    async fn time_right(&self, candidate: Choices, n_columns: u32) -> Result<Option<f64>> {
+        let (program, nmse) = self.probe.run(self.gpu, candidate, n_columns).await?;
+        // NaN is not right.
+        if nmse <= max_nmse(candidate.math) { fastest(self.gpu, &program).await.map(Some) } else { Ok(None) }
+    }
+
     /// Seconds of a candidate, or none where it is wrong or the driver refuses it; an error where the device is gone.
     async fn time(&self, candidate: Choices, n_columns: u32) -> Result<Option<f64>> {
         let name = &self.gpu.info().name;
-        match self.probe.time(self.gpu, candidate, n_columns).await {
+        match self.time_right(candidate, n_columns).await {
             Ok(None) => tracing::warn!("{name}: wrong results with {candidate}: it is not used"),
             Err(error) => {
                 self.gpu.begin("choosing shaders")?;
@@ -251,12 +208,5 @@ mod tests {
         for text in ["", "{", "[]", r#"{"GPU": {"one-column": "magic"}}"#, r#"{"GPU": 3}"#] {
             assert_eq!(Tunings::from_json(text), Tunings::default(), "{text}");
         }
-    }
-
-    #[test]
-    fn wrong_or_missing_numbers_are_not_near() {
-        assert!(is_near(&[1.0, 2.0], &[1.0, 2.0], 1e-5));
-        assert!(!is_near(&[1.0, 2.1], &[1.0, 2.0], 1e-5));
-        assert!(!is_near(&[1.0, f32::NAN], &[1.0, 2.0], 1e-5));
     }
 }

@@ -2,9 +2,8 @@
 //! window sees. Which positions hold what is the session's business: rolling back is writing a smaller position.
 
 use super::config::{DecoderConfig, LayerConfig};
-use super::decoder::CHUNK;
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Choices, Gpu};
 use crate::kernels::attention::{Heads, KvBuffers, KvType, NO_WINDOW};
 use std::cell::Cell;
 
@@ -92,7 +91,8 @@ impl KvCache {
 /// Bytes of keys and values of one sequence of `config`'s model, in a context of `context_len`.
 pub fn planned_bytes(config: &DecoderConfig, context_len: u32, kv_type: KvType) -> u64 {
     let row = 2 * u64::from(config.shape.n_kv_heads) * kv_type.row_bytes(config.shape.head_dim);
-    config.layers.iter().map(|layer| u64::from(positions(layer, context_len, CHUNK)) * row).sum()
+    let step = Choices::default().chunk;
+    config.layers.iter().map(|layer| u64::from(positions(layer, context_len, step)) * row).sum()
 }
 
 /// Bytes of one layer's keys of one sequence, as many as of its values.

@@ -16,7 +16,7 @@ use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, Line, OneColumn, Program, ReadBack, Recording, Run};
-use crate::kernels::attention::{Heads, KvType, Rope, SPLIT, Splits, Staged};
+use crate::kernels::attention::{Heads, KvType, Rope, Splits, Staged, split_len};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
 use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write_state};
@@ -28,9 +28,6 @@ use std::ops::Range;
 
 pub use drafter::Drafter;
 pub use rounds::ROUND_COLUMNS;
-
-/// Columns of a prefill chunk.
-pub(super) const CHUNK: u32 = 128;
 
 /// Bytes that the logits of a scoring chunk may take.
 const SCORE_BYTES: u64 = 64 << 20;
@@ -108,6 +105,8 @@ pub struct Decoder {
     config: DecoderConfig,
     heads: Heads,
     n_slots: usize,
+    /// Columns of a prefill chunk.
+    chunk: u32,
     speculation: Speculation,
     layers: Vec<Layer>,
     output_norm: Norm,
@@ -144,7 +143,8 @@ impl Decoder {
             context_len,
             kv_type,
         };
-        let cache = KvCache::new(gpu, &heads, &config.layers, n_slots, CHUNK)?;
+        let chunk = gpu.choices().chunk;
+        let cache = KvCache::new(gpu, &heads, &config.layers, n_slots, chunk)?;
         let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
         let angles = angles(gpu, checkpoint, &shape, (rope, &config.rotations), context_len).await?;
         let mut loader = Loader::new(gpu, checkpoint);
@@ -180,11 +180,12 @@ impl Decoder {
             sampling: gpu.uniform("sampling", SAMPLING_BYTES),
             history: gpu.buffer("history", n_slots as u64 * (u64::from(context_len) + 1) * 4)?,
             logits: Columns::new(gpu, "logits", 1, shape.vocab_size)?,
-            scores: gpu.buffer("scores", u64::from(CHUNK) * 4)?,
+            scores: gpu.buffer("scores", u64::from(chunk) * 4)?,
             programs: None,
             config,
             heads,
             n_slots,
+            chunk,
             speculation,
         };
         weights.begin().await;
@@ -196,15 +197,16 @@ impl Decoder {
     /// Records the programs and begins to compile them.
     fn compile(&mut self, compiler: &mut Compiler<'_>) -> Result<()> {
         let gpu = compiler.gpu();
-        let many = Scratch::new(gpu, &self.config, &self.heads, CHUNK)?;
+        let many = Scratch::new(gpu, &self.config, &self.heads, self.chunk)?;
         let mut one = Scratch::new(gpu, &self.config, &self.heads, 1)?;
         let decode = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
-        let mut steps = vec![Step { n_positions: SPLIT as usize, program: compiler.program(&decode)? }];
-        for n_splits in split_counts(self.heads.context_len) {
+        let split_len = split_len(&gpu.choices());
+        let mut steps = vec![Step { n_positions: split_len as usize, program: compiler.program(&decode)? }];
+        for n_splits in split_counts(self.heads.context_len, split_len) {
             one.splits = Splits::new(gpu, &self.heads, 1, n_splits)?;
             let recording = self.record(gpu, |decoder, pass| decoder.decode_step(pass, &one));
             let program = compiler.program(&recording)?;
-            steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+            steps.push(Step { n_positions: (n_splits * split_len) as usize, program });
         }
         let chunk = self.record(gpu, |decoder, pass| decoder.forward(pass, &many));
         let chunk_head = self.record(gpu, |decoder, pass| decoder.head(pass, &many));
@@ -244,7 +246,7 @@ impl Decoder {
 
     /// Columns of a prefill chunk.
     pub fn chunk_len(&self) -> usize {
-        CHUNK as usize
+        self.chunk as usize
     }
 
     /// An empty recording. Where tokens may be run together, of several sequences or with drafts, one alone takes the same
@@ -254,7 +256,7 @@ impl Decoder {
         let are_alone = self.n_slots == 1 && self.speculation == Speculation::None;
         if !are_alone {
             choices.alike = true;
-            if matches!(choices.one_column, OneColumn::Team2 | OneColumn::Team8) {
+            if choices.one_column.is_team() {
                 choices.one_column = OneColumn::Tile32;
             }
         }
@@ -410,7 +412,7 @@ impl Decoder {
     /// Columns of a scoring chunk: as many as keep its logits in bounds.
     fn score_columns(&self) -> u32 {
         let fit = SCORE_BYTES / (u64::from(self.config.shape.vocab_size.next_multiple_of(STEP as u32)) * 4);
-        (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, CHUNK)
+        (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, self.chunk)
     }
 
     /// −ln p of every token of `ids` after the first, given those before it.
@@ -453,8 +455,8 @@ fn fitting(steps: &[Step], n_positions: usize) -> Result<&Program> {
 
 /// Parts of attention in the decode steps for contexts longer than one part: few enough steps to record them all, and never
 /// more than four times the parts that a context needs.
-fn split_counts(context_len: u32) -> Vec<u32> {
-    let most = context_len.div_ceil(SPLIT);
+fn split_counts(context_len: u32, split_len: u32) -> Vec<u32> {
+    let most = context_len.div_ceil(split_len);
     let counts = std::iter::successors(Some(4u32), |n| n.checked_mul(4)).take_while(|n| *n < most);
     if most > 1 { counts.chain([most]).collect() } else { Vec::new() }
 }

@@ -11,7 +11,7 @@ use super::loading::Loading;
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, Cost, Extent, Gpu, Line, Program};
+use crate::gpu::{Buffer, Choices, Compiler, Cost, Extent, Gpu, Line, Program};
 use crate::kernels::attention::{FAR, Heads, KvBuffers, KvType, Rope};
 use crate::kernels::elementwise::{Pooling, Scaling};
 use crate::kernels::matmul::{Ids, Store, embed};
@@ -21,7 +21,9 @@ use layer::Layer;
 use std::collections::HashMap;
 
 /// Numbers of tokens that programs are recorded for; a batch takes the smallest that holds it.
-const BUCKETS: [u32; 3] = [64, 256, 1024];
+fn buckets(choices: &Choices) -> &'static [u32] {
+    if choices.is_wide() { &[64, 256, 1024, 4096] } else { &[64, 256, 1024] }
+}
 
 /// Texts of a batch at most.
 pub const MAX_TEXTS: usize = 64;
@@ -134,6 +136,7 @@ pub struct Encoder {
     /// First and one-past-last column of each column's text, and of each text or token asked about.
     spans: Buffer,
     texts: Buffer,
+    buckets: &'static [u32],
     runs: HashMap<(u32, Output), Run>,
 }
 
@@ -164,7 +167,8 @@ impl Encoder {
         let head = Head::load(&mut loader, &config, &words)?;
         loader.check_complete()?;
         let (vectors, mut weights) = loader.finish()?;
-        let most = BUCKETS[BUCKETS.len() - 1];
+        let buckets = buckets(&gpu.choices());
+        let most = buckets[buckets.len() - 1];
         let rope = config.layers.iter().map(|layer| layer.rope).find(|rope| *rope != Rope::None);
         let angles = angles(gpu, checkpoint, &shape, (rope, &config.rotations), most).await?;
         let relative = relative_biases(gpu, checkpoint, shape.n_heads).await?;
@@ -188,6 +192,7 @@ impl Encoder {
             type_ids: gpu.buffer("type ids", most * 4)?,
             spans: gpu.buffer("spans", most * 8)?,
             texts: gpu.buffer("texts", most * 8)?,
+            buckets,
             runs: HashMap::new(),
             config,
         };
@@ -198,8 +203,8 @@ impl Encoder {
         };
         weights.begin().await;
         let mut compiler = gpu.compiler();
-        let run = model.record(&mut compiler, BUCKETS[0], first)?;
-        model.runs.insert((BUCKETS[0], first), run);
+        let run = model.record(&mut compiler, buckets[0], first)?;
+        model.runs.insert((buckets[0], first), run);
         Ok(Loading { model, weights, compiler })
     }
 
@@ -240,7 +245,7 @@ impl Encoder {
 
     /// Tokens of a batch at most.
     pub fn batch_len(&self) -> usize {
-        BUCKETS[BUCKETS.len() - 1] as usize
+        self.buckets[self.buckets.len() - 1] as usize
     }
 
     /// Runs `batch`, at most `MAX_TEXTS` texts and `batch_len` ids in all: a row per text, or per token asked about.
@@ -257,7 +262,7 @@ impl Encoder {
     /// Writes `batch` to the device and returns what will run it.
     pub(crate) async fn stage(&mut self, gpu: &Gpu, batch: &[Text<'_>], output: Output) -> Result<&Run> {
         let n_tokens: usize = batch.iter().map(|text| text.ids.len()).sum();
-        let Some(bucket) = BUCKETS.into_iter().find(|bucket| n_tokens <= *bucket as usize) else {
+        let Some(bucket) = self.buckets.iter().copied().find(|bucket| n_tokens <= *bucket as usize) else {
             let available = self.batch_len() as u64;
             return Err(Error::Limit { what: "tokens of a batch".into(), needed: n_tokens as u64, available });
         };

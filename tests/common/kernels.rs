@@ -38,6 +38,7 @@ pub fn devices_and_choices(all: &[Choices]) -> Vec<Rc<Gpu>> {
 pub fn one_column() -> Vec<Choices> {
     let choices = Choices::default();
     [
+        (OneColumn::Team1, Share::Shuffle),
         (OneColumn::Team2, Share::Broadcast),
         (OneColumn::Team8, Share::Shuffle),
         (OneColumn::Tile16, Share::Broadcast),

@@ -7,10 +7,11 @@ use crate::common::kernels::{
     poisoned, run, run_with_state, upload, upload_ids,
 };
 use crate::common::reference::{self, check, noise};
-use trice::gpu::{Buffer, Gpu};
+use trice::gpu::choices::{NARROW_CHUNK, WIDE_CHUNK};
+use trice::gpu::{Buffer, Choices, Gpu};
 use trice::kernels::attention::{
-    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, SPLIT, Score, Scores, Span, Splits, Staged, attention,
-    kv_store, rope_append,
+    HeadNorm, Heads, KvBuffers, KvType, NO_WINDOW, Qkv, Rope, Score, Scores, Span, Splits, Staged, attention, kv_store,
+    rope_append, split_len,
 };
 use trice::kernels::elementwise::{NormKind, NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Output, Product, multiply};
@@ -250,8 +251,10 @@ fn attend(gpu: &Gpu, what: Attend, limit: f64) {
 /// A long span in parts, and columns that see fewer positions than there are parts.
 #[test]
 fn split_attention_equals_whole_attention() {
-    for gpu in devices() {
-        let context = 3 * SPLIT;
+    let chunks = [NARROW_CHUNK, WIDE_CHUNK].map(|chunk| Choices { chunk, ..Choices::default() });
+    for gpu in devices_and_choices(&chunks) {
+        let split_len = split_len(&gpu.choices());
+        let context = 3 * split_len;
         let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 64, context_len: context, kv_type: KvType::F16 };
         let n_words = (context * 64 / 2) as usize;
         let halves = |seed| -> Vec<u32> {
@@ -265,7 +268,7 @@ fn split_attention_equals_whole_attention() {
         };
         let cache = KvBuffers { k: upload_ids(&gpu, &halves(41)), v: upload_ids(&gpu, &halves(42)) };
         let vectors = upload(&gpu, &[0.0; 4]);
-        for (position, n_tokens) in [(2 * SPLIT + 17, 1u32), (SPLIT - 3, 7), (5, 1)] {
+        for (position, n_tokens) in [(2 * split_len + 17, 1u32), (split_len - 3, 7), (5, 1)] {
             let capacity = if n_tokens == 1 { 1 } else { 8 };
             let q = columns(&gpu, capacity, 192, &noise(43, 192 * n_tokens as usize));
             let results = [1u32, 4].map(|n_splits| {

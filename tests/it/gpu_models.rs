@@ -181,14 +181,17 @@ fn the_built_in_models_give_their_references() {
 /// Shaders differ in speed only: each, forced in turn, with subgroups and without, writes the same greedy tokens.
 #[test]
 fn every_variant_gives_the_same_tokens() {
+    // With the prompt past the first part of attention on a device that only many fill.
+    const N: usize = 60;
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let cases = json(&models.join("stories.reference.json"));
     let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
     for variants in [
-        ["one-column=team-2", "tile-columns=8", "share=broadcast"],
-        ["one-column=team-8", "tile-columns=8", "share=shuffle"],
-        ["one-column=tile-16", "tile-columns=4", "share=shuffle"],
-        ["one-column=tile-64", "tile-columns=16", "share=broadcast"],
+        ["one-column=team-1", "tile-columns=8", "share=broadcast", "chunk=512"],
+        ["one-column=team-2", "tile-columns=8", "share=broadcast", "chunk=128"],
+        ["one-column=team-8", "tile-columns=8", "share=shuffle", "chunk=128"],
+        ["one-column=tile-16", "tile-columns=4", "share=shuffle", "chunk=512"],
+        ["one-column=tile-64", "tile-columns=16", "share=broadcast", "chunk=128"],
     ] {
         let mut choices = Choices::default();
         variants.iter().for_each(|assignment| choices.set(assignment).unwrap());
@@ -199,10 +202,10 @@ fn every_variant_gives_the_same_tokens() {
             let checkpoint = open_bytes("stories.gguf", std::fs::read(models.join("stories.gguf")).unwrap());
             let mut session = block_on(Session::load(&gpu, &checkpoint, &options, &mut |_| {})).unwrap();
             let case = &cases["cases"][0];
-            let request = GenerateOptions { max_tokens: Some(40), ..GenerateOptions::default() };
+            let request = GenerateOptions { max_tokens: Some(N), ..GenerateOptions::default() };
             let prompt = ids(&case["prompt_ids"]);
             let answer = block_on(session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(()))).unwrap();
-            assert_eq!(answer.tokens, ids(&case["greedy_ids"])[..40], "{choices} with subgroups: {has_subgroups}");
+            assert_eq!(answer.tokens, ids(&case["greedy_ids"])[..N], "{choices} with subgroups: {has_subgroups}");
         }
     }
 }

@@ -6,9 +6,10 @@ use crate::common::kernels::{
     upload_ids,
 };
 use crate::common::reference::{self, check, noise};
+use trice::gpu::choices::{NARROW_CHUNK, WIDE_CHUNK};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
 use trice::kernels::attention::{
-    Heads, KvBuffers, KvType, Qkv, Rope, SPLIT, Scores, Span, Splits, attention, rope_append,
+    Heads, KvBuffers, KvType, Qkv, Rope, Scores, Span, Splits, attention, rope_append, split_len,
 };
 use trice::kernels::matmul::{Ids, Output, Product, RmsPrologue, Store, embed, multiply};
 use trice::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
@@ -129,13 +130,15 @@ fn attend(gpu: &Gpu, kv_type: KvType, rope: Rope, limit: f64) {
 /// The same column gives the same bits alone and beside longer ones, in whole spans and in parts.
 #[test]
 fn attention_beside_others_equals_attention_alone() {
-    for gpu in devices() {
-        let context = 3 * SPLIT;
+    let chunks = [NARROW_CHUNK, WIDE_CHUNK].map(|chunk| Choices { chunk, ..Choices::default() });
+    for gpu in devices_and_choices(&chunks) {
+        let split_len = split_len(&gpu.choices());
+        let context = 3 * split_len;
         let heads = Heads { n_heads: 6, n_kv_heads: 2, head_dim: 64, context_len: context, kv_type: KvType::F32 };
         let n = (3 * 2 * context * 64) as usize;
         let cache = KvBuffers { k: upload(&gpu, &noise(41, n)), v: upload(&gpu, &noise(42, n)) };
         let vectors = upload(&gpu, &[0.0; 4]);
-        let places = [place(1, 2 * SPLIT as usize + 17), place(2, 5), place(0, SPLIT as usize)];
+        let places = [place(1, 2 * split_len as usize + 17), place(2, 5), place(0, split_len as usize)];
         let values = noise(43, 3 * 384);
         let (q, y) = (columns(&gpu, 4, 384, &values), poisoned(&gpu, 4, 384));
         let splits = Splits::new(&gpu, &heads, 4, 3).unwrap();
@@ -146,7 +149,7 @@ fn attention_beside_others_equals_attention_alone() {
         for (column, at) in places.into_iter().enumerate() {
             let q = columns(&gpu, 1, 384, &values[column * 384..(column + 1) * 384]);
             // As many parts as its own position needs: what a step alone takes.
-            let splits = Splits::new(&gpu, &heads, 1, (at.position as u32 + 1).div_ceil(SPLIT)).unwrap();
+            let splits = Splits::new(&gpu, &heads, 1, (at.position as u32 + 1).div_ceil(split_len)).unwrap();
             let y = poisoned(&gpu, 1, 384);
             run_sequence(&gpu, &vectors, at, 1, |pass| {
                 attention(pass, &heads, &Scores::plain(&heads, Span::Causal), &q, &cache, &splits, &y);

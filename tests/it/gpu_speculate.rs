@@ -12,7 +12,7 @@ use std::rc::Rc;
 use trice::Error;
 use trice::format::{Checkpoint, DType};
 use trice::gpu::{Buffer, Choices, Gpu, OneColumn};
-use trice::kernels::attention::SPLIT;
+use trice::kernels::attention::split_len;
 use trice::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use trice::kernels::speculate::{History, Lookup, accept, adopt, lookup};
 use trice::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Progress, STATE_BYTES, write_state};
@@ -285,7 +285,7 @@ fn trained_models_answer_with_drafts_as_without() {
 #[test]
 fn drafts_stop_where_the_context_and_the_answer_end() {
     let Some(gpu) = raw_gpu().map(Rc::new) else { return };
-    let context = SPLIT as usize + 40;
+    let context = split_len(&gpu.choices()) as usize + 40;
     let mut session = load(&gpu, &looping().uint("llama.context_length", context as u32).open());
     let endless = GenerateOptions { ignore_end: true, ..GenerateOptions::default() };
     let drafted = answer(&mut session, &PROMPT, &endless);

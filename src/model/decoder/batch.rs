@@ -4,7 +4,7 @@ use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
 use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Compiler, CopyWithin, Gpu, ReadBack};
-use crate::kernels::attention::{SPLIT, Splits};
+use crate::kernels::attention::{Splits, split_len};
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
 use crate::text::SamplingParams;
@@ -64,6 +64,7 @@ impl Decoder {
             return Ok(None);
         }
         let gpu = compiler.gpu();
+        let split_len = split_len(&gpu.choices());
         let state = gpu.uniform("state of slots", STATE_BYTES);
         let mut batches =
             Batches { state, sampling: gpu.uniform("sampling of slots", SAMPLING_BYTES), widths: Vec::new() };
@@ -71,14 +72,14 @@ impl Decoder {
             let mut scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
             let logits = Columns::new(gpu, "logits of slots", n_columns, self.config.shape.vocab_size)?;
             let mut steps = Vec::new();
-            for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len)) {
+            for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len, split_len)) {
                 scratch.splits = Splits::new(gpu, &self.heads, n_columns, n_splits)?;
                 let mut rec = self.recording(gpu);
                 let (state, columns) = (&batches.state, ColumnsAre::Slots);
                 let mut pass = Pass { rec: &mut rec, state, columns, vectors: &self.vectors };
                 self.slots_step(&mut pass, &scratch, &logits, &batches.sampling);
                 let program = compiler.program(&rec)?;
-                steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+                steps.push(Step { n_positions: (n_splits * split_len) as usize, program });
             }
             batches.widths.push(Width { n_columns: n_columns as usize, steps });
         }

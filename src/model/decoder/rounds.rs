@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Compiler, Program, Run};
 use crate::kernels::Pass;
-use crate::kernels::attention::{SPLIT, Splits};
+use crate::kernels::attention::{Splits, split_len};
 use crate::kernels::sample::sample;
 use crate::kernels::speculate::{Lookup, accept, lookup};
 
@@ -73,13 +73,14 @@ impl Decoder {
         body: impl Fn(&mut Pass<'_>, &Scratch),
     ) -> Result<Vec<Step>> {
         let gpu = compiler.gpu();
+        let split_len = split_len(&gpu.choices());
         let mut scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
         let mut steps = Vec::new();
-        for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len)) {
+        for n_splits in std::iter::once(1).chain(split_counts(self.heads.context_len, split_len)) {
             scratch.splits = Splits::new(gpu, &self.heads, n_columns, n_splits)?;
             let recording = self.record(gpu, |_, pass| body(pass, &scratch));
             let program = compiler.program(&recording)?;
-            steps.push(Step { n_positions: (n_splits * SPLIT) as usize, program });
+            steps.push(Step { n_positions: (n_splits * split_len) as usize, program });
         }
         Ok(steps)
     }
