@@ -126,6 +126,14 @@ impl Engine {
         to_js(&report).map_err(to_js_error)
     }
 
+    /// Multiplies weights of every type on the device and compares with the CPU; `on_type({done, total})` is called before each
+    /// type and at the end. Resolves to what `trice devices --check --json` lists as `checks`.
+    #[wasm_bindgen(js_name = selfTest)]
+    pub async fn self_test(&self, on_type: Function) -> Result<JsValue, JsValue> {
+        let checks = measure::check(&self.gpu, &mut reporting(&on_type)).await.map_err(to_js_error)?;
+        to_js(&checks).map_err(to_js_error)
+    }
+
     /// Stops what is running at its next step; a generation then resolves with what it has.
     pub fn cancel(&self) {
         self.cancel.borrow().cancel();
@@ -235,11 +243,7 @@ impl Engine {
 
     async fn bench_model(&self, options: JsValue, on_run: &Function) -> Result<BenchReport> {
         let request: BenchRequest = from_js("options", options)?;
-        let mut report = |done: usize, total: usize| {
-            if let Ok(event) = to_js(&RunEvent { done, total }) {
-                call(on_run, &event);
-            }
-        };
+        let mut report = reporting(on_run);
         self.with_model(async |model, _| match model {
             Model::Decoder(session) => {
                 let options = request.bench_options(session.info().context_len / 2);
@@ -251,6 +255,15 @@ impl Engine {
             }
         })
         .await
+    }
+}
+
+/// Calls `on_step({done, total})`.
+fn reporting(on_step: &Function) -> impl FnMut(usize, usize) {
+    move |done, total| {
+        if let Ok(event) = to_js(&RunEvent { done, total }) {
+            call(on_step, &event);
+        }
     }
 }
 

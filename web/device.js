@@ -1,8 +1,9 @@
 // What computes: the device panel, and the words for browsers without WebGPU.
 
 import { byId, el } from "./dom.js";
+import { selfTest } from "./engine.js";
 import { slots } from "./slots.js";
-import { formatBinary, formatBytes, formatNumber, t } from "./strings.js";
+import { formatBinary, formatBytes, formatNumber, sentence, t } from "./strings.js";
 import { currentTab } from "./tabs.js";
 
 /** Why nothing can be computed here: no WebGPU, no adapter, or null where it can. @returns {Promise<"webgpu" | "adapter" | null>} */
@@ -65,7 +66,35 @@ export function drawDevice() {
   byId("device-words").textContent = modelInUse()?.device.name || t("device");
 }
 
+/** Runs the engine's self-test on the device in use and says what came of it. */
+async function checkDevice() {
+  const [button, words] = [byId("self-test"), byId("self-test-result")];
+  button.disabled = true;
+  words.hidden = false;
+  try {
+    /** @param {{done: number, total: number}} at */
+    const onProgress = ({ done, total }) => (words.textContent = t("self_test_at", { done: String(done), total: String(total) }));
+    words.textContent = verdict(await selfTest({ onProgress }));
+  } catch (error) {
+    words.textContent = sentence(error);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** @param {import("./engine.d.ts").Checked[]} checks */
+function verdict(checks) {
+  const wrong = checks.filter((checked) => !checked.is_right);
+  if (wrong.length > 0) {
+    const names = wrong.map(({ dtype, math, n_columns }) => `${dtype} × ${n_columns} (${math})`).join(", ");
+    return t("self_test_wrong", { n: String(wrong.length), all: String(checks.length), names });
+  }
+  const worst = Math.max(...checks.map(({ nmse }) => nmse ?? 0));
+  return t("self_test_right", { n: String(checks.length), worst: worst.toExponential(1) });
+}
+
 export function startDevice() {
+  byId("self-test").addEventListener("click", checkDevice);
   byId("open-device").addEventListener("click", () => {
     const rows = facts().flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
     byId("device-facts").replaceChildren(...rows);

@@ -207,3 +207,23 @@ export function pipeline(task: Task, model?: Model | ModelSource, options?: Load
 
 /** The adapters the browser offers; empty where there is none. */
 export function devices(): Promise<DeviceInfo[]>;
+
+/** Products of one type of weights beside the CPU's. */
+export type Checked = {
+  /** `Q4_K`, … */
+  dtype: string;
+  /** What they were computed with. */
+  math: "f32" | "f16" | "int8";
+  /** Columns that the weights were multiplied by. */
+  n_columns: number;
+  /** Squared error over the squares of the CPU's products; null where it is no number. */
+  nmse: number | null;
+  is_right: boolean;
+};
+
+/** Multiplies weights of every type on the device and compares with the CPU, in seconds. */
+export function selfTest(options?: {
+  /** A part of an adapter's name. */
+  device?: string;
+  onProgress?: (progress: { done: number; total: number }) => void;
+}): Promise<Checked[]>;

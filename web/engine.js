@@ -166,6 +166,17 @@ export async function devices() {
   }
 }
 
+/** @type {typeof api.selfTest} */
+export async function selfTest({ device, onProgress } = {}) {
+  const connection = new Connection();
+  try {
+    await connection.call("open", { device }).result;
+    return await connection.call("selfTest", {}, onProgress).result;
+  } finally {
+    connection.close();
+  }
+}
+
 /** @param {api.Model | api.ModelSource | undefined} model @returns {model is api.Model} */
 function isModel(model) {
   return model instanceof WorkerModel;

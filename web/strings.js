@@ -118,6 +118,10 @@ const STRINGS = {
     model_in_use: "Model",
     parameters: "{n} weights, {size} on the GPU, context {context}",
     copy_device: "Copy for a bug report",
+    self_test: "Check its results",
+    self_test_at: "Checking: {done} of {total} types of weights",
+    self_test_right: "All {n} products are right; the largest error is {worst}.",
+    self_test_wrong: "{n} of {all} products are wrong: {names}. Another browser or driver may help.",
 
     no_webgpu: "This browser does not offer WebGPU",
     no_webgpu_why: "Trice computes on your graphics processor, and a page reaches it through WebGPU only.",
@@ -259,6 +263,10 @@ const STRINGS = {
     model_in_use: "模型",
     parameters: "{n} 个权重，GPU 上 {size}，上下文 {context}",
     copy_device: "复制以便报告问题",
+    self_test: "检查计算结果",
+    self_test_at: "检查中：权重类型 {done} / {total}",
+    self_test_right: "全部 {n} 个乘积正确；最大误差 {worst}。",
+    self_test_wrong: "{all} 个乘积中有 {n} 个错误：{names}。换浏览器或驱动或许有用。",
 
     no_webgpu: "此浏览器没有 WebGPU",
     no_webgpu_why: "Trice 在你的图形处理器上计算，而网页只能通过 WebGPU 使用它。",

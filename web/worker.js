@@ -48,6 +48,7 @@ const methods = {
   classify: ({ texts, options }) => engine.classify(texts, options),
   embed: ({ texts, options }) => engine.embed(texts, options),
   bench: (options, emit) => engine.bench(options, emit),
+  selfTest: (_, emit) => engine.selfTest(emit),
 };
 
 /** What a person waits for. Shaders are tuned after the first of these, never before: the first answer comes soonest. */

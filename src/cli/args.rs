@@ -361,6 +361,9 @@ pub(crate) struct DevicesArgs {
     /// Only list them
     #[arg(long)]
     pub(crate) no_measure: bool,
+    /// Also multiply weights of every type on each and compare with the CPU
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 const BENCH_EXAMPLES: &str = "\

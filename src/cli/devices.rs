@@ -3,11 +3,11 @@
 use super::args::DevicesArgs;
 use super::context::{Context, Output, human_bytes};
 use super::progress::Bar;
-use super::tuned::fastest;
+use super::tuned::{fastest, open_gpu};
 use serde::Serialize;
-use trice::gpu::{Choices, DeviceInfo, Gpu};
-use trice::measure::Roofs;
+use trice::gpu::{Choices, DeviceInfo, Gpu, Math};
 use trice::measure::roofs::Roof;
+use trice::measure::{Checked, Roofs, check};
 
 /// What `devices --json` prints.
 #[derive(Serialize)]
@@ -23,6 +23,9 @@ struct Device {
     roofs: Option<Roofs>,
     /// The shaders that are fastest on it.
     choices: Option<Choices>,
+    /// What it makes of every type of weights, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Checked>>,
 }
 
 pub(crate) fn run(context: &Context, args: &DevicesArgs) -> anyhow::Result<()> {
@@ -36,14 +39,24 @@ pub(crate) fn run(context: &Context, args: &DevicesArgs) -> anyhow::Result<()> {
     let device = |info: DeviceInfo| {
         bar.count("Measuring", info.index as u64, n);
         let (roofs, choices) = if args.no_measure { (None, None) } else { pollster::block_on(measure(&info)) };
-        Device { info, roofs, choices }
+        let checks = if args.check { Some(pollster::block_on(checked(&info))?) } else { None };
+        anyhow::Ok(Device { info, roofs, choices, checks })
     };
-    let devices: Vec<Device> = infos.into_iter().map(device).collect();
+    let devices = infos.into_iter().map(device).collect::<anyhow::Result<Vec<Device>>>()?;
     drop(bar);
+    let wrong = devices.iter().find(|device| device.checks.iter().flatten().any(|checked| !checked.is_right));
+    let wrong = wrong.map(|device| device.info.name.clone());
     match context.output {
-        Output::Json => context.print_json(&Devices { devices }),
-        Output::Text => devices.iter().try_for_each(|device| print(context, device)),
+        Output::Json => context.print_json(&Devices { devices })?,
+        Output::Text => devices.iter().try_for_each(|device| print(context, device))?,
     }
+    wrong.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} computes wrong products; another driver may help")))
+}
+
+/// What an adapter, with the shaders that it would run models with, makes of every type of weights.
+async fn checked(info: &DeviceInfo) -> anyhow::Result<Vec<Checked>> {
+    let gpu = open_gpu(Some(&info.index.to_string()), &[]).await?;
+    Ok(check(&gpu, &mut |_, _| {}).await?)
 }
 
 /// The roofs of an adapter and its fastest shaders; one that does not open has none and says why.
@@ -75,7 +88,24 @@ fn print(context: &Context, device: &Device) -> anyhow::Result<()> {
     if let Some(choices) = device.choices {
         context.print(&format!("   fastest shaders   {choices}"))?;
     }
+    device.checks.as_ref().map_or(Ok(()), |checks| print_checks(context, checks))?;
     device.roofs.as_ref().map_or(Ok(()), |roofs| print_roofs(context, roofs))
+}
+
+/// The largest error of each kind of product, and a line for every wrong one.
+fn print_checks(context: &Context, checks: &[Checked]) -> anyhow::Result<()> {
+    for math in [Math::F32, Math::F16] {
+        let of_it = || checks.iter().filter(|checked| checked.math == math);
+        let n = of_it().filter(|checked| checked.is_right).count();
+        let Some(worst) = of_it().filter_map(|checked| checked.nmse).reduce(f64::max) else { continue };
+        let right = format!("{n} of {} right, NMSE to {worst:.1e}", of_it().count());
+        context.print(&format!("   products in {}   {right}", math.name()))?;
+    }
+    let wrong = checks.iter().filter(|checked| !checked.is_right);
+    wrong.into_iter().try_for_each(|Checked { dtype, math, n_columns, nmse, .. }| {
+        let nmse = nmse.map_or("no numbers".to_owned(), |nmse| format!("NMSE {nmse:.1e}"));
+        context.print(&format!("   wrong             {dtype} by {n_columns} columns in {}: {nmse}", math.name()))
+    })
 }
 
 /// A line for every figure there is, and one for every failure.

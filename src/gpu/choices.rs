@@ -84,8 +84,8 @@ pub enum Math {
 }
 
 impl Math {
-    /// The file of the `math` slot, and as `--variant` takes it.
-    pub(crate) fn slot(self) -> &'static str {
+    /// As `--variant` takes it, and the file of the `math` slot.
+    pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
@@ -131,7 +131,7 @@ impl std::fmt::Display for Choices {
             OneColumn::Tile64 => "tile-64",
         };
         let Self { tile_columns, tile_threads, share, math, chunk, .. } = self;
-        let (share, math) = (share.slot(), math.slot());
+        let (share, math) = (share.slot(), math.name());
         write!(f, "one-column={one_column} tile-columns={tile_columns} tile-threads={tile_threads} ")?;
         write!(f, "share={share} math={math} chunk={chunk}")
     }

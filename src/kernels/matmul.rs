@@ -263,7 +263,7 @@ impl TileMath {
     fn slot(self) -> &'static str {
         match self {
             Self::Sums => "f32_sums",
-            Self::Many(math) => math.slot(),
+            Self::Many(math) => math.name(),
         }
     }
 }

@@ -75,13 +75,21 @@ fn key(device: &DeviceInfo) -> String {
 /// Columns of a step with many, on a device that they keep busy.
 const MANY: u32 = 4 * TILE_COLUMNS;
 
-/// Seconds of the products with `NARROW_CHUNK` columns above which more are not worth a trial: the device is no fast one.
+/// Seconds of small products with one tile of columns, and with `NARROW_CHUNK`, above which more columns are not worth a trial: the
+/// device is no fast one, and a longer chunk would keep it from the screen.
+const QUICK: f64 = 0.3e-3;
 const BUSY: f64 = 0.5e-3;
 
-/// Tensors of random weights that are multiplied: wide and small ones, `(3072, 576)` and `(576, 576)`, as in a model of 135M weights.
-/// Rows are equally long, so a candidate is one shader: compiling is what takes the time.
-const MODEL: &str = "135m:Q4_0";
-const TENSORS: [&[&str]; 2] = [&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], &["blk.0.attn_output.weight"]];
+/// A random model and those of its tensors that are multiplied, wide and small ones. Rows are equally long, so a candidate is one
+/// shader: compiling is what takes the time.
+type Probed = (&'static str, &'static [&'static [&'static str]]);
+
+/// `(3072, 576)` and `(576, 576)`, of a model of 135M weights.
+const SMALL: Probed =
+    ("135m:Q4_0", &[&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], &["blk.0.attn_output.weight"]]);
+
+/// `(8192, 2048)` and `(2048, 2048)`, of one of a billion: what keeps a wide device busy.
+const LARGE: Probed = ("1b:Q4_0", &[&["blk.0.ffn_gate.weight"], &["blk.0.attn_output.weight"]]);
 
 /// Seconds of one run, the fastest of a few. A browser takes milliseconds to tell that work is done, more than the work: each
 /// run repeats the program until that is the smaller part, and what waiting for nothing takes is left out. A run that something
@@ -112,12 +120,15 @@ async fn fastest(gpu: &Gpu, program: &Program) -> Result<f64> {
 /// `Gpu` when every candidate for some product gives wrong results: nothing computed there could be trusted.
 pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
-    let probe = Probe::new(gpu, MODEL, &TENSORS).await?;
-    let contest = Contest { gpu, probe, start: Instant::now() };
-    let mut choices = Choices::default();
-    if gpu.caps().subgroups {
-        let all = [Share::Broadcast, Share::Shuffle].map(|share| Choices { share, ..choices });
-        choices = contest.best_of(choices.tile_columns, None, &all).await?.0;
+    let mut contest = Contest::new(gpu, SMALL).await?;
+    let shares: &[Share] = if gpu.caps().subgroups { &[Share::Broadcast, Share::Shuffle] } else { &[Share::Broadcast] };
+    let all: Vec<_> = shares.iter().map(|share| Choices { share: *share, ..Choices::default() }).collect();
+    let (mut choices, seconds) = contest.best_of(Choices::default().tile_columns, None, &all).await?;
+    if seconds < QUICK {
+        choices.chunk = contest.chunk(choices).await?;
+    }
+    if choices.is_wide() {
+        contest = Contest::new(gpu, LARGE).await?;
     }
     // Those that differ most come first, for where there is time for few.
     let one = |one_column| Choices { one_column, ..choices };
@@ -125,7 +136,6 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
         [OneColumn::Team2, OneColumn::Tile32, OneColumn::Team1, OneColumn::Team8, OneColumn::Tile16, OneColumn::Tile64]
             .map(one);
     choices = contest.best_of(1, None, &all).await?.0;
-    choices.chunk = contest.chunk(choices).await?;
     let n_columns = if choices.is_wide() { WIDE_CHUNK } else { MANY };
     let many = |(tile_columns, tile_threads)| Choices { tile_columns, tile_threads, ..choices };
     // Of about equals the widest: it reads weights least often.
@@ -146,7 +156,12 @@ struct Contest<'a> {
     start: Instant,
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
+    async fn new(gpu: &'a Gpu, (model, tensors): Probed) -> Result<Self> {
+        let probe = Probe::new(gpu, model, tensors).await?;
+        Ok(Self { gpu, probe, start: Instant::now() })
+    }
+
     /// The fastest with `n_columns` columns, of what is `known` and of `all`: of two at least, of more while there is time.
     async fn best_of(&self, n_columns: u32, known: Option<Timed>, all: &[Choices]) -> Result<Timed> {
         let at_least = if known.is_some() { 0 } else { 2 };
