@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 /// Seconds after which no further candidate is tried, beyond the first two of most questions: what was measured so far decides. A
-/// driver that compiles slowly would make a person wait.
+/// driver that compiles slowly would make a person wait. A wide device is given more: it has more to gain.
 const BUDGET: f64 = 0.8;
+const WIDE_BUDGET: f64 = 2.0;
 
 /// Seconds that a timed run takes at least.
 const LONG_ENOUGH: f64 = 0.003;
@@ -88,8 +89,8 @@ type Probed = (&'static str, &'static [&'static [&'static str]]);
 const SMALL: Probed =
     ("135m:Q4_0", &[&["blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"], &["blk.0.attn_output.weight"]]);
 
-/// `(8192, 2048)` and `(2048, 2048)`, of one of a billion: what keeps a wide device busy.
-const LARGE: Probed = ("1b:Q4_0", &[&["blk.0.ffn_gate.weight"], &["blk.0.attn_output.weight"]]);
+/// `(2048, 2048)` twice, of one of a billion: as few rows as a model has that is worth a wide device.
+const LARGE: Probed = ("1b:Q4_0", &[&["blk.0.attn_q.weight"], &["blk.0.attn_output.weight"]]);
 
 /// Seconds of one run, the fastest of a few. A browser takes milliseconds to tell that work is done, more than the work: each
 /// run repeats the program until that is the smaller part, and what waiting for nothing takes is left out. A run that something
@@ -114,13 +115,13 @@ async fn fastest(gpu: &Gpu, program: &Program) -> Result<f64> {
     Ok(runs.into_iter().fold(f64::INFINITY, f64::min) / times as f64)
 }
 
-/// Measures which shaders are fastest on `gpu`, in about a second at most.
+/// Measures which shaders are fastest on `gpu`, in about a second, or a few on one that is worth it.
 ///
 /// # Errors
 /// `Gpu` when every candidate for some product gives wrong results: nothing computed there could be trusted.
 pub async fn tune(gpu: &Gpu) -> Result<Choices> {
     gpu.begin("choosing shaders")?;
-    let mut contest = Contest::new(gpu, SMALL).await?;
+    let mut contest = Contest::new(gpu, SMALL, BUDGET).await?;
     let shares: &[Share] = if gpu.caps().subgroups { &[Share::Broadcast, Share::Shuffle] } else { &[Share::Broadcast] };
     let all: Vec<_> = shares.iter().map(|share| Choices { share: *share, ..Choices::default() }).collect();
     let (mut choices, seconds) = contest.best_of(Choices::default().tile_columns, None, &all).await?;
@@ -128,7 +129,7 @@ pub async fn tune(gpu: &Gpu) -> Result<Choices> {
         choices.chunk = contest.chunk(choices).await?;
     }
     if choices.is_wide() {
-        contest = Contest::new(gpu, LARGE).await?;
+        contest = Contest::new(gpu, LARGE, WIDE_BUDGET).await?;
     }
     // Those that differ most come first, for where there is time for few.
     let one = |one_column| Choices { one_column, ..choices };
@@ -153,13 +154,14 @@ type Timed = (Choices, f64);
 struct Contest<'a> {
     gpu: &'a Gpu,
     probe: Probe,
+    budget: f64,
     start: Instant,
 }
 
 impl<'a> Contest<'a> {
-    async fn new(gpu: &'a Gpu, (model, tensors): Probed) -> Result<Self> {
+    async fn new(gpu: &'a Gpu, (model, tensors): Probed, budget: f64) -> Result<Self> {
         let probe = Probe::new(gpu, model, tensors).await?;
-        Ok(Self { gpu, probe, start: Instant::now() })
+        Ok(Self { gpu, probe, budget, start: Instant::now() })
     }
 
     /// The fastest with `n_columns` columns, of what is `known` and of `all`: of two at least, of more while there is time.
@@ -167,7 +169,7 @@ impl<'a> Contest<'a> {
         let at_least = if known.is_some() { 0 } else { 2 };
         let mut best = known;
         for (i, candidate) in all.iter().enumerate() {
-            if i >= at_least && best.is_some() && self.start.elapsed().as_secs_f64() > BUDGET {
+            if i >= at_least && best.is_some() && self.start.elapsed().as_secs_f64() > self.budget {
                 break;
             }
             let Some(seconds) = self.time(*candidate, n_columns).await? else { continue };

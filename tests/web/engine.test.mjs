@@ -55,6 +55,25 @@ test("MiniLM from its files gives the reference's vectors", async (t) => {
   await page.context().close();
 });
 
+test("products of every type of weights are the CPU's", async (t) => {
+  const page = await blankPage();
+  const { checks, steps } = await page.evaluate(async () => {
+    const { selfTest } = await import(new URL("web/engine.js", location.href).href);
+    /** @type {{done: number, total: number}[]} */
+    const steps = [];
+    return { checks: await selfTest({ onProgress: (/** @type {any} */ step) => steps.push(step) }), steps };
+  });
+  const types = new Set(checks.map((/** @type {any} */ checked) => checked.dtype));
+  assert.equal(types.size, 16, [...types].join(" "));
+  assert.deepEqual(steps.at(-1), { done: 16, total: 16 });
+  for (const { dtype, math, n_columns, nmse, is_right } of checks) {
+    assert.ok(nmse <= (math === "f32" ? 1e-6 : 1e-5) && is_right, `${dtype} by ${n_columns} columns in ${math}: ${nmse}`);
+  }
+  const worst = Math.max(...checks.map((/** @type {any} */ checked) => checked.nmse));
+  t.diagnostic(`${checks.length} products of ${types.size} types, NMSE to ${worst.toExponential(1)}`);
+  await page.context().close();
+});
+
 test("a browser without subgroups gives the same tokens", async () => {
   const [, , { prompt, greedy_ids }] = builtinReference("stories").cases;
   for (const has of [true, false]) {
