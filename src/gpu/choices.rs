@@ -30,7 +30,7 @@ pub struct Choices {
     pub alike: bool,
 }
 
-/// How a product with one column is shared out.
+/// How a product with one column is shared out, and one with several that must come out as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OneColumn {
@@ -52,13 +52,6 @@ pub enum OneColumn {
     /// The same in workgroups of 64.
     #[serde(rename = "tile-64")]
     Tile64,
-}
-
-impl OneColumn {
-    /// Whether lanes share a quad of rows: one column's sums then come in another order than those of several.
-    pub fn is_team(self) -> bool {
-        matches!(self, Self::Team1 | Self::Team2 | Self::Team8)
-    }
 }
 
 /// How lanes of a subgroup hear what their neighbours loaded.

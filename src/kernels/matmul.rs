@@ -29,7 +29,7 @@ const fn kernel(name: &'static str, source: &'static str, bindings: &'static [Ac
     Kernel { name, source, params: ProductParams::LAYOUT, bindings }
 }
 
-/// One column: a team of lanes owns a quad of rows at a time.
+/// Few columns: a team of lanes owns a quad of rows at a time.
 pub static MATVEC: Kernel = kernel("matvec", include_str!("../../shaders/matvec.wgsl"), BINDINGS);
 
 /// Columns in tiles: a thread owns a quad of rows × a few columns.
@@ -243,8 +243,8 @@ pub enum Output<'a> {
 /// How a product is shared out among threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// `matvec.wgsl` with this many quads side by side, and threads.
-    Team { side: u32, threads: u32 },
+    /// `matvec.wgsl` with this many columns, quads side by side, and threads.
+    Team { columns: u32, side: u32, threads: u32 },
     /// `matmul.wgsl` with this many columns and threads.
     Tile { columns: u32, threads: u32, math: TileMath, share: Share },
 }
@@ -271,18 +271,18 @@ impl TileMath {
 impl Shape {
     fn new(n_columns: u32, dtype: DType, choices: Choices, caps: &Caps) -> Self {
         let share = choices.share;
+        // Columns that must come out as they do alone add up in the same order.
+        let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
         let one_column = |threads| Self::Tile { columns: 1, threads, math: TileMath::Sums, share };
         match (n_columns, choices.one_column) {
-            (1, OneColumn::Team1) => Self::team(1, caps),
-            (1, OneColumn::Team2) => Self::team(2, caps),
-            (1, OneColumn::Team8) => Self::team(8, caps),
+            (_, OneColumn::Team1) if n_columns == 1 || is_alike => Self::team(n_columns, 1, caps),
+            (_, OneColumn::Team2) if n_columns == 1 || is_alike => Self::team(n_columns, 2, caps),
+            (_, OneColumn::Team8) if n_columns == 1 || is_alike => Self::team(n_columns, 8, caps),
             (1, OneColumn::Tile16) => one_column(16),
             (1, OneColumn::Tile32) => one_column(32),
             (1, OneColumn::Tile64) => one_column(64),
             _ => {
                 let columns = choices.tile_columns.min(n_columns);
-                // Columns that must come out as they do alone add up in the same order.
-                let is_alike = choices.alike && n_columns <= MAX_SLOTS as u32;
                 let math = match choices.math {
                     _ if columns <= FEW_COLUMNS || is_alike => TileMath::Sums,
                     Math::Int8 if dtype.is_float() => TileMath::Many(Math::F32),
@@ -294,12 +294,12 @@ impl Shape {
     }
 
     /// Threads for a team per `side` quads of a workgroup's, as far as every device has them.
-    fn team(side: u32, caps: &Caps) -> Self {
+    fn team(columns: u32, side: u32, caps: &Caps) -> Self {
         if !caps.subgroups {
-            return Self::Team { side, threads: WORKGROUP };
+            return Self::Team { columns, side, threads: WORKGROUP };
         }
         let threads = (QUADS_PER_GROUP / side * caps.min_lanes).clamp(WORKGROUP, MAX_THREADS);
-        Self::Team { side: side.min(caps.min_lanes), threads }
+        Self::Team { columns, side: side.min(caps.min_lanes), threads }
     }
 }
 
@@ -373,7 +373,10 @@ fn variant(caps: &Caps, weights: (DType, u32), shape: Shape, is_normed: bool, ha
     let variant = variant.slot("prologue", if is_normed { "rms_norm" } else { "none" });
     let variant = variant.slot("bias", if has_bias { "add" } else { "none" }).team(caps);
     match shape {
-        Shape::Team { side, threads } => variant.slot("math", "f32_sums").size("WG", threads).size("SIDE", side),
+        Shape::Team { columns, side, threads } => {
+            let variant = variant.slot("math", "f32_sums").size("WG", threads);
+            variant.size("COLS", columns).size("SIDE", side)
+        }
         Shape::Tile { columns, threads, math, share } => {
             let variant = if math == TileMath::Many(Math::F16) { variant.in_f16() } else { variant };
             let variant = variant.slot("math", math.slot()).share(caps, share);
@@ -439,7 +442,10 @@ pub fn multiply(pass: &mut Pass<'_>, product: &Product<'_>) {
         }
         let quads = part.n_rows.div_ceil(4);
         let grid = match shape {
-            Shape::Team { .. } => Grid::Fixed(quads.div_ceil(QUADS_PER_GROUP)),
+            Shape::Team { columns, .. } => {
+                let times = quads.div_ceil(QUADS_PER_GROUP);
+                Grid::Columns { n_columns, per_column: 1, per_tile: columns, times, per_group: 1 }
+            }
             Shape::Tile { columns, threads, .. } => {
                 assert!(n_columns.is_multiple_of(columns), "columns come in whole tiles of {columns}");
                 let times = quads.div_ceil(threads);
@@ -536,7 +542,7 @@ fn shapes(caps: &Caps, dtype: DType) -> Vec<Shape> {
     let f32 = TileMath::Many(Math::F32);
     let many = [(4, 64), (8, 64), (TILE_COLUMNS, 32)].map(|(c, t)| tile(c, t, f32, Share::Broadcast));
     let shuffled = [(1, TileMath::Sums), (8, f32)].map(|(c, math)| tile(c, 64, math, Share::Shuffle));
-    let teams = [1, 2, 8].map(|side| Shape::team(side, caps));
+    let teams = [(1, 1), (1, 2), (1, 8), (8, 1), (4, 2), (2, 8)].map(|(c, side)| Shape::team(c, side, caps));
     let in_int8 = (!dtype.is_float()).then(|| tile(8, 64, TileMath::Many(Math::Int8), Share::Broadcast));
     let in_f16 = caps.f16.then(|| tile(8, 64, TileMath::Many(Math::F16), Share::Broadcast));
     sums.into_iter().chain(many).chain(shuffled).chain(teams).chain(in_int8).chain(in_f16).collect()

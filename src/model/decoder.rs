@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, CopyOut, Gpu, Line, OneColumn, Program, ReadBack, Recording, Run};
+use crate::gpu::{Buffer, Choices, Compiler, CopyOut, Gpu, Line, Program, ReadBack, Recording, Run};
 use crate::kernels::attention::{Heads, KvType, Rope, Splits, Staged, split_len};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
@@ -252,15 +252,8 @@ impl Decoder {
     /// An empty recording. Where tokens may be run together, of several sequences or with drafts, one alone takes the same
     /// sums in the same order.
     fn recording(&self, gpu: &Gpu) -> Recording {
-        let mut choices = gpu.choices();
-        let are_alone = self.n_slots == 1 && self.speculation == Speculation::None;
-        if !are_alone {
-            choices.alike = true;
-            if choices.one_column.is_team() {
-                choices.one_column = OneColumn::Tile32;
-            }
-        }
-        Recording::new(gpu.caps(), choices)
+        let alike = self.n_slots > 1 || self.speculation != Speculation::None;
+        Recording::new(gpu.caps(), Choices { alike, ..gpu.choices() })
     }
 
     fn record(&self, gpu: &Gpu, body: impl FnOnce(&Self, &mut Pass<'_>)) -> Recording {

@@ -159,12 +159,12 @@ fn attention_beside_others_equals_attention_alone() {
     }
 }
 
-/// Normed tiles of 2, 4 and 8 columns, some of them idle: the bits of a tile of one column.
+/// Normed products of 2, 4 and 8 columns, some of them idle: the bits of one column alone.
 #[test]
 fn products_beside_others_equal_products_alone() {
     let alike = |one_column| Choices { one_column, alike: true, ..Choices::default() };
-    let tiles = [OneColumn::Tile16, OneColumn::Tile64].map(alike);
-    for gpu in devices_and_choices(&tiles) {
+    let ways = [OneColumn::Tile16, OneColumn::Tile64, OneColumn::Team1, OneColumn::Team2, OneColumn::Team8].map(alike);
+    for gpu in devices_and_choices(&ways) {
         let (n_rows, n_cols) = (37usize, 96usize);
         let weights = f32_matrix(&gpu, n_rows, n_cols, &noise(51, n_rows * n_cols));
         let (values, vectors) = (noise(52, 8 * n_cols), upload(&gpu, &noise(53, n_cols)));
