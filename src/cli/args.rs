@@ -99,6 +99,7 @@ Examples:
   trice chat model.gguf -p Hello --json --logprobs 5
   trice chat model.gguf -p \"$(cat letter.txt) Correct the spelling.\" --speculate lookup   an answer that repeats its text
   trice chat large.gguf --draft small.gguf      a small model of the same family guesses ahead
+  trice chat model.gguf -p \"Name three rivers\" --schema rivers.json    JSON that this schema holds for, and nothing else
 
 Ctrl-C stops the answer; a second Ctrl-C leaves.";
 
@@ -138,8 +139,14 @@ pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     /// End the answer before this text; may be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["schema", "grammar"])]
     pub(crate) stop: Vec<String>,
+    /// The answer is JSON that the schema in this file holds for
+    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    pub(crate) schema: Option<PathBuf>,
+    /// The answer is a text of the grammar in this file, in Lark's syntax, beginning with the rule `start`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grammar: Option<PathBuf>,
     /// Also report the K most probable tokens of each step (with --json)
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) logprobs: Option<u8>,

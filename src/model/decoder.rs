@@ -4,6 +4,7 @@
 mod batch;
 mod drafter;
 mod layer;
+mod masks;
 mod rounds;
 
 use super::angles::angles;
@@ -23,7 +24,9 @@ use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write
 use crate::text::SamplingParams;
 use batch::Batches;
 use layer::{Layer, norm_style};
+use masks::Masks;
 use rounds::Rounds;
+use std::cell::OnceCell;
 use std::ops::Range;
 
 pub use drafter::Drafter;
@@ -69,6 +72,8 @@ struct Programs {
     rounds: Option<Rounds>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
+    /// What leaves the logits only some tokens; compiled when first asked for.
+    masks: OnceCell<Masks>,
 }
 
 /// A decode step for contexts of up to `n_positions`: attention is split into as many parts as those may need.
@@ -217,6 +222,7 @@ impl Decoder {
             chunk_head: compiler.program(&chunk_head)?,
             sample: compiler.program(&sampler)?,
             score: None,
+            masks: OnceCell::new(),
         });
         Ok(())
     }
@@ -386,8 +392,10 @@ impl Decoder {
         gpu.submit_runs(runs, &[progress, self.history_copy(first, n, to, PROGRESS_BYTES as usize / 4)])
     }
 
-    /// A decode step that stops at the logits of the token at `position`.
-    pub fn decode_to_logits(&self, gpu: &Gpu, position: usize) -> Result<()> {
+    /// A decode step that stops at the logits of the token at `next`.
+    pub fn decode_to_logits(&self, gpu: &Gpu, next: impl Into<Place>) -> Result<()> {
+        let Place { slot, position } = next.into();
+        self.cache.wrote(slot, position, position + 1);
         gpu.submit_runs(&[self.step(position)?.without_last()], &[])
     }
 

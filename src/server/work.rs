@@ -147,7 +147,8 @@ impl Run {
         options: &mut GenerateOptions,
     ) -> trice::Result<Option<Vec<u32>>> {
         let ids = prompt.ids(session)?;
-        match check_prompt(&ids, session.info(), options.overflow) {
+        let checked = check_prompt(&ids, session.info(), options.overflow);
+        match checked.and_then(|()| check_grammar(session, options)) {
             Ok(()) => {
                 // An answer that shifts need never end, and nobody here would stop it.
                 let most = session.info().context_len;
@@ -212,6 +213,12 @@ fn check_prompt(ids: &[u32], model: &ModelInfo, overflow: Overflow) -> Result<()
         return Err(ApiError::context_length(ids.len(), model.context_len));
     }
     Ok(())
+}
+
+/// Refuses a grammar while the answer can still have a status of its own.
+fn check_grammar(session: &Session, options: &GenerateOptions) -> Result<(), ApiError> {
+    let checked = session.check_grammar(options);
+    checked.map_err(|error| ApiError::invalid("response_format", error.to_string()))
 }
 
 impl Prompt {

@@ -10,6 +10,7 @@ mod gpu_batch;
 mod gpu_context;
 mod gpu_faults;
 mod gpu_golden;
+mod gpu_grammar;
 mod gpu_kernels;
 mod gpu_loading;
 mod gpu_measure;
