@@ -11,6 +11,7 @@ mod gpu_flights;
 mod overflow;
 mod request;
 mod run;
+mod score;
 mod slots;
 mod speculate;
 
@@ -246,30 +247,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// -ln p summed over the tokens of `ids` after the first; `ids` begins with the begin token and fits the context.
-    pub async fn nll(&mut self, ids: &[u32]) -> Result<f64> {
-        self.check_ids(ids)?;
-        if ids.len() > self.info.context_len {
-            return Err(self.too_long(ids.len()));
-        }
-        self.forget();
-        let scores = self.decoder.score(&self.gpu, ids).await?;
-        let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
-        if sum.is_finite() { Ok(sum) } else { Err(not_numbers("scoring a text")) }
-    }
-
-    /// Logits `(vocab_size)` of the token after `prompt`.
-    pub async fn next_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
-        self.check_prompt(prompt)?;
-        self.forget();
-        for (i, chunk) in prompt.chunks(self.decoder.chunk_len()).enumerate() {
-            self.decoder.prefill(&self.gpu, i * self.decoder.chunk_len(), chunk)?;
-        }
-        self.decoder.prefill_head(&self.gpu)?;
-        let logits = self.decoder.logits(&self.gpu).await?;
-        if logits.iter().any(|logit| !logit.is_finite()) { Err(not_numbers("computing logits")) } else { Ok(logits) }
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {

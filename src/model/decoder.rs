@@ -421,8 +421,9 @@ impl Decoder {
         (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, CHUNK)
     }
 
-    /// −ln p of every token of `ids` after the first, given those before it.
-    pub async fn score(&mut self, gpu: &Gpu, ids: &[u32]) -> Result<Vec<f32>> {
+    /// −ln p of every token of `ids` behind position `first`, given those before it. The cache of the first slot holds the ids before
+    /// `first`, and afterwards all but the last.
+    pub async fn score(&mut self, gpu: &Gpu, ids: &[u32], first: usize) -> Result<Vec<f32>> {
         let n_columns = self.score_columns();
         if self.programs()?.score.is_none() {
             let scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
@@ -437,11 +438,13 @@ impl Decoder {
                 programs.score = Some(program);
             }
         }
-        gpu.write(&self.history, 0, bytemuck::cast_slice(ids));
-        let mut scores = Vec::with_capacity(ids.len());
-        while scores.len() + 1 < ids.len() {
-            let n = (n_columns as usize).min(ids.len() - 1 - scores.len());
-            self.set_state(gpu, scores.len(), n);
+        gpu.write(&self.history, self.history_offset(first.into()), bytemuck::cast_slice(&ids[first..]));
+        let n_scores = ids.len().saturating_sub(first + 1);
+        self.cache.wrote(0, first, first + n_scores);
+        let mut scores = Vec::with_capacity(n_scores);
+        while scores.len() < n_scores {
+            let n = (n_columns as usize).min(n_scores - scores.len());
+            self.set_state(gpu, first + scores.len(), n);
             if let Some(program) = &self.programs()?.score {
                 gpu.submit(program, None)?;
             }

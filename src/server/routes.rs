@@ -132,7 +132,7 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         multi_label: fields.bool("multi_label")?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
-    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
+    let (model, facts) = app.any_model(fields.string("model")?, Kind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
     let classified = received.await.map_err(|_| ApiError::engine_gone())??;

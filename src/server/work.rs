@@ -9,8 +9,10 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
 use trice::session::{
-    FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs, TokenLogprob,
+    Cancel, FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs,
+    TokenLogprob,
 };
+use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::{ChatOptions, Message};
 
@@ -100,6 +102,9 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
         (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
             encoder.set_cancel(cancel);
             answer(classify(encoder, &texts, &options).await, reply)
+        }
+        (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
+            answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
         }
         (_, work) => {
             work.fail(&ApiError::invalid("model", "this model does not do that"));
@@ -263,6 +268,25 @@ async fn classify(encoder: &mut TextEncoder, texts: &[String], options: &Classif
     let tokens = count_tokens(encoder, texts)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let labels = encoder.classify(&texts, options).await?;
+    Ok(Classified { labels, tokens })
+}
+
+async fn classify_by_likelihood(
+    session: &mut Session,
+    texts: &[String],
+    options: &ClassifyOptions,
+    cancel: &Cancel,
+) -> trice::Result<Classified> {
+    let mut tokens = 0;
+    for text in texts {
+        tokens += session.tokenizer().encode_text(text)?.len();
+    }
+    let mut classifier = LikelihoodClassifier::new(session, options).await?;
+    let mut labels = Vec::with_capacity(texts.len());
+    for text in texts {
+        cancel.check()?;
+        labels.push(classifier.classify(text).await?);
+    }
     Ok(Classified { labels, tokens })
 }
 

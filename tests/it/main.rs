@@ -7,6 +7,8 @@ mod cli;
 mod common;
 mod format;
 mod gpu_batch;
+mod gpu_chat_tasks;
+mod gpu_choices;
 mod gpu_context;
 mod gpu_faults;
 mod gpu_golden;
