@@ -78,7 +78,7 @@ async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Res
     let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
     let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
     let (events, received) = mpsc::unbounded_channel();
-    let cancel = submit(app, model, Work::Generate { prompt, options, events })?;
+    let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
     match delivery {
         Delivery::Whole => answer.whole().await,

@@ -18,7 +18,7 @@ use trice::text::{ChatOptions, Message};
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
-    Generate { prompt: Prompt, options: GenerateOptions, events: mpsc::UnboundedSender<Event> },
+    Generate { prompt: Prompt, options: Box<GenerateOptions>, events: mpsc::UnboundedSender<Event> },
     Embed { texts: Vec<String>, reply: oneshot::Sender<Result<Embedded, ApiError>> },
     Classify { texts: Vec<String>, options: ClassifyOptions, reply: oneshot::Sender<Result<Classified, ApiError>> },
 }
@@ -92,7 +92,7 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
     match (model, work) {
         (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
             let run = Run::new(events, deadline);
-            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..options }).await;
+            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..*options }).await;
             result.inspect_err(|error| run.fail(error))
         }
         (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
