@@ -34,13 +34,4 @@ impl Grammar {
         let schema = serde_json::from_str(text);
         schema.map(Self::JsonSchema).map_err(|error| Error::format(name, format!("a JSON schema wanted: {error}")))
     }
-
-    /// What it is called in messages.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::JsonSchema(_) => "JSON schema",
-            Self::Regex(_) => "regular expression",
-            Self::Lark(_) => "grammar",
-        }
-    }
 }

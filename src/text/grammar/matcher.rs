@@ -58,7 +58,7 @@ impl Grammars {
     /// # Errors
     /// `Invalid` for a grammar that the library refuses, with its reason.
     pub fn constraint(&self, grammar: &Grammar) -> Result<Constraint> {
-        let (kind, n_tokens) = (grammar.kind(), self.n_tokens);
+        let (kind, n_tokens) = (kind(grammar), self.n_tokens);
         let init = GrammarInit::Serialized(library_grammar(grammar));
         match self.factory.create_parser_from_init_default(init) {
             Ok(parser) => Ok(Constraint { matcher: Matcher::new(Ok(parser)), kind, n_tokens }),
@@ -94,6 +94,15 @@ impl Constraint {
 
     fn refusal(&self, error: &impl Display) -> Error {
         Error::invalid(format!("no token goes on with the {}: {}", self.kind, words_of(error)))
+    }
+}
+
+/// What a grammar is called in messages.
+fn kind(grammar: &Grammar) -> &'static str {
+    match grammar {
+        Grammar::JsonSchema(_) => "JSON schema",
+        Grammar::Regex(_) => "regular expression",
+        Grammar::Lark(_) => "grammar",
     }
 }
 
