@@ -11,6 +11,7 @@ mod gpu_flights;
 mod overflow;
 mod request;
 mod run;
+mod score;
 mod slots;
 mod speculate;
 
@@ -21,6 +22,7 @@ use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
+use crate::text::grammar::{Constraint, Grammars};
 use crate::text::{ChatOptions, ChatTemplate, SamplingParams, Tokenizer};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
@@ -28,7 +30,7 @@ use flights::FLIGHTS;
 use run::Run;
 use serde::Serialize;
 use speculate::{Draft, Paces};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Instant, SystemTime};
@@ -58,6 +60,8 @@ pub struct Session {
     paces: Cell<Paces>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    /// Grammars over its vocabulary, from the first request that has one.
+    grammars: OnceCell<Grammars>,
     info: ModelInfo,
     /// What each slot of the cache holds, by position. A `Batch` shares the session with its answers, hence the cell.
     cached: RefCell<Vec<Vec<u32>>>,
@@ -137,6 +141,7 @@ impl Session {
             paces: Cell::default(),
             tokenizer,
             template,
+            grammars: OnceCell::new(),
             info,
             cached,
             last_slot: Cell::new(0),
@@ -205,7 +210,7 @@ impl Session {
     /// Generates after `prompt`, handing pieces out as they come; `ControlFlow::Break` from the callback cancels.
     ///
     /// # Errors
-    /// `Invalid` for an empty prompt or parameters out of range, `Limit` for a prompt that fills the context where `overflow` says
+    /// `Invalid` for an empty prompt, parameters out of range or a grammar that cannot be followed, `Limit` for a prompt that fills the context where `overflow` says
     /// that this is an error.
     pub async fn generate(
         &mut self,
@@ -231,42 +236,17 @@ impl Session {
             if run.answer.finish.is_some() {
                 break;
             }
-            match options.logprobs {
-                None => {
-                    run.push(self.sampled(run.next()).await?, None)?;
-                    self.decode(run, self.drafts(run)).await?;
-                }
-                Some(top) => self.decode_with_logprobs(run, top).await?,
+            if options.is_stepwise() {
+                self.decode_stepwise(run, options.logprobs).await?;
+            } else {
+                run.push(self.sampled(run.next()).await?, None)?;
+                self.decode(run, self.drafts(run)).await?;
             }
             if run.is_full() {
                 self.shift(run);
             }
         }
         Ok(())
-    }
-
-    /// -ln p summed over the tokens of `ids` after the first; `ids` begins with the begin token and fits the context.
-    pub async fn nll(&mut self, ids: &[u32]) -> Result<f64> {
-        self.check_ids(ids)?;
-        if ids.len() > self.info.context_len {
-            return Err(self.too_long(ids.len()));
-        }
-        self.forget();
-        let scores = self.decoder.score(&self.gpu, ids).await?;
-        let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
-        if sum.is_finite() { Ok(sum) } else { Err(not_numbers("scoring a text")) }
-    }
-
-    /// Logits `(vocab_size)` of the token after `prompt`.
-    pub async fn next_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
-        self.check_prompt(prompt)?;
-        self.forget();
-        for (i, chunk) in prompt.chunks(self.decoder.chunk_len()).enumerate() {
-            self.decoder.prefill(&self.gpu, i * self.decoder.chunk_len(), chunk)?;
-        }
-        self.decoder.prefill_head(&self.gpu)?;
-        let logits = self.decoder.logits(&self.gpu).await?;
-        if logits.iter().any(|logit| !logit.is_finite()) { Err(not_numbers("computing logits")) } else { Ok(logits) }
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
@@ -321,18 +301,51 @@ impl Session {
         Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// The decode loop with every step's logits read back: slower, exact. Begins at the logits of what was read.
-    async fn decode_with_logprobs(&self, run: &mut Run<'_>, top: usize) -> Result<()> {
+    /// The decode loop where the host has something to do between any two tokens: it says which may come, or reads the logits
+    /// back. Begins at the logits of what was read.
+    async fn decode_stepwise(&self, run: &mut Run<'_>, top: Option<usize>) -> Result<()> {
         loop {
+            // The device computes the logits meanwhile.
+            if let Some(allowed) = run.answer.allowed()? {
+                self.decoder.mask_logits(&self.gpu, &allowed).await?;
+            }
             // Read before sampling: the penalty changes them.
-            let logits = self.decoder.logits(&self.gpu).await?;
+            let logits = match top {
+                Some(_) => Some(self.decoder.logits(&self.gpu).await?),
+                None => None,
+            };
             let id = checked_token(self.sampled(run.next()).await?)?;
-            run.push(id, Some(step_logprobs(&logits, id, top)))?;
+            run.push(id, logits.zip(top).map(|(logits, top)| step_logprobs(&logits, id, top)))?;
             if run.answer.finish.is_some() || run.is_full() {
                 return Ok(());
             }
-            self.decoder.decode_to_logits(&self.gpu, run.next().position)?;
+            self.decoder.decode_to_logits(&self.gpu, run.next())?;
         }
+    }
+
+    /// Refuses what `generate` would refuse of the options' grammar.
+    ///
+    /// # Errors
+    /// `Invalid` for a grammar that cannot be followed, or beside options that leave an answer unfinished.
+    pub fn check_grammar(&self, options: &GenerateOptions) -> Result<()> {
+        self.constraint(options).map(drop)
+    }
+
+    /// What the options' grammar makes of an answer.
+    fn constraint(&self, options: &GenerateOptions) -> Result<Option<Constraint>> {
+        let Some(grammar) = &options.grammar else { return Ok(None) };
+        if options.stop.iter().any(|stop| !stop.is_empty()) || options.ignore_end {
+            let what = "stop texts and ignore_end beside a grammar: it says itself where an answer ends";
+            return Err(Error::invalid(what));
+        }
+        let grammars = match self.grammars.get() {
+            Some(grammars) => grammars,
+            None => {
+                let made = Grammars::new(&self.tokenizer, self.info.vocab_size)?;
+                self.grammars.get_or_init(|| made)
+            }
+        };
+        grammars.constraint(grammar).map(Some)
     }
 }
 

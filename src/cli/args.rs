@@ -54,6 +54,14 @@ pub(crate) enum Command {
     Classify(ClassifyArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
+    /// Say in a few sentences what a text says
+    #[command(before_help = DOCUMENTS_HELP, after_help = SUMMARIZE_EXAMPLES)]
+    Summarize(TaskArgs),
+    /// Translate a text
+    Translate(TranslateArgs),
+    /// List what a text says of what: triples of head, relation and tail
+    #[command(before_help = DOCUMENTS_HELP, after_help = RELATIONS_EXAMPLES)]
+    Relations(TaskArgs),
     /// Measure how well a model predicts a text
     Perplexity(PerplexityArgs),
     /// Show what is in a model file and what it needs
@@ -99,6 +107,7 @@ Examples:
   trice chat model.gguf -p Hello --json --logprobs 5
   trice chat model.gguf -p \"$(cat letter.txt) Correct the spelling.\" --speculate lookup   an answer that repeats its text
   trice chat large.gguf --draft small.gguf      a small model of the same family guesses ahead
+  trice chat model.gguf -p \"Name three rivers\" --schema rivers.json    JSON that this schema holds for, and nothing else
 
 Ctrl-C stops the answer; a second Ctrl-C leaves.";
 
@@ -138,8 +147,14 @@ pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     /// End the answer before this text; may be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["schema", "grammar"])]
     pub(crate) stop: Vec<String>,
+    /// The answer is JSON that the schema in this file holds for
+    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    pub(crate) schema: Option<PathBuf>,
+    /// The answer is a text of the grammar in this file, in Lark's syntax, beginning with the rule `start`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grammar: Option<PathBuf>,
     /// Also report the K most probable tokens of each step (with --json)
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) logprobs: Option<u8>,
@@ -270,14 +285,15 @@ Examples:
   trice classify \"What a lovely film\"                                   the built-in sentiment model
   trice classify ./minilm-sst2 \"What a lovely film\" --json
   trice classify hf:sentence-transformers/all-MiniLM-L6-v2 --labels sports,politics \"They won the cup\"
-  trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2";
+  trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2
+  trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     pub(crate) texts: TextArgs,
-    /// Your own labels, compared with the text by meaning
+    /// Your own labels: compared with the text by meaning, or, by a model that writes text, scored by how much likelier the text makes them
     #[arg(long, value_delimiter = ',', value_name = "A,B,C")]
     pub(crate) labels: Vec<String>,
     /// Judge each label alone instead of one among all
@@ -305,6 +321,51 @@ pub(crate) struct TextArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) weights: WeightArgs,
+}
+
+const DOCUMENTS_HELP: &str = "\
+Texts come from the arguments, or one from --file or from stdin, as a whole. One longer than the context is worked on in pieces.
+The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
+
+const SUMMARIZE_EXAMPLES: &str = "\
+Examples:
+  trice summarize chat-model.gguf --file report.txt
+  curl -s https://example.org/article.txt | trice summarize chat-model.gguf -n 100";
+
+const RELATIONS_EXAMPLES: &str = "\
+Examples:
+  trice relations chat-model.gguf \"Marie Curie was born in Warsaw\"
+  trice relations chat-model.gguf --file article.txt --json        {index, relations: [{head, relation, tail}]}";
+
+/// A chat model and the texts that it is to do something with.
+#[derive(Args)]
+pub(crate) struct TaskArgs {
+    /// A chat model (left out: the built-in one, which only knows stories), then texts
+    #[arg(value_name = "MODEL|TEXT")]
+    pub(crate) words: Vec<String>,
+    /// Read one text from this file; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// At most this many tokens per answer; left out, a share of the context
+    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+const TRANSLATE_EXAMPLES: &str = "\
+Examples:
+  trice translate chat-model.gguf --to French \"Good morning\"
+  trice translate chat-model.gguf --to German --file letter.txt";
+
+#[derive(Args)]
+#[command(before_help = DOCUMENTS_HELP, after_help = TRANSLATE_EXAMPLES)]
+pub(crate) struct TranslateArgs {
+    /// The language to translate to, as people call it
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
 }
 
 const EMBED_EXAMPLES: &str = "\

@@ -3,13 +3,15 @@
 use super::args::{ChatArgs, SamplingArgs, Switch};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
+use super::texts::read_file;
 use super::{Usage, chat_turns, model};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::ops::ControlFlow;
+use std::path::Path;
 use trice::session::{FinishReason, GenerateOptions, Generation, Session};
-use trice::text::{ChatOptions, Message, SamplingParams};
+use trice::text::{ChatOptions, Grammar, Message, SamplingParams};
 
 pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let sampling = args.sampling.params()?;
@@ -20,6 +22,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
         overflow: args.overflow.into(),
         sampling,
         stop: args.stop,
+        grammar: grammar(args.schema.as_deref(), args.grammar.as_deref())?,
         logprobs: args.logprobs.map(usize::from),
         ..GenerateOptions::default()
     };
@@ -75,6 +78,15 @@ fn chat_options(args: &ChatArgs) -> anyhow::Result<ChatOptions> {
             .map_err(|error| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {error}")))?;
     }
     Ok(options)
+}
+
+/// What answers must be, by the file of a schema or of a grammar.
+fn grammar(schema: Option<&Path>, grammar: Option<&Path>) -> trice::Result<Option<Grammar>> {
+    Ok(match (schema, grammar) {
+        (Some(path), _) => Some(Grammar::json_schema(&path.display().to_string(), &read_file(path)?)?),
+        (None, Some(path)) => Some(Grammar::Lark(read_file(path)?)),
+        (None, None) => None,
+    })
 }
 
 /// All of stdin, without the line end that `echo` adds.

@@ -1,23 +1,24 @@
 //! `trice classify`: labels with scores for texts.
 
-use super::args::ClassifyArgs;
+use super::args::{ClassifyArgs, LoadArgs};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::progress::Bar;
 use super::texts::TEXTS_PER_BATCH;
-use super::{Usage, model};
+use super::{Usage, classify_by_decoder, model};
 use serde::Serialize;
 use std::path::Path;
 use trice::format::Checkpoint;
+use trice::model::config::Kind;
 use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
 
 /// One line of `classify --json`.
 #[derive(Serialize)]
-struct Classified<'a> {
+pub(crate) struct Classified<'a> {
     /// Which text, counted from 0.
-    index: usize,
+    pub(crate) index: usize,
     /// Best first.
-    labels: &'a [LabelScore],
+    pub(crate) labels: &'a [LabelScore],
 }
 
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
@@ -30,12 +31,16 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let request = args.texts.read()?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
+    let top = args.top.map_or(usize::MAX, |k| k as usize);
     pollster::block_on(async {
+        if !options.labels.is_empty() && model::kind_of(context, name).await? == Kind::Decoder {
+            let load = LoadArgs::of_weights(weights);
+            return classify_by_decoder::run(context, name, &load, &request.texts, &options, top, &interrupt).await;
+        }
         let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         if let Some(head) = &args.head {
             encoder.load_head(&open_head(head).await?).await?;
         }
-        let top = args.top.map_or(usize::MAX, |k| k as usize);
         classify_all(context, &mut encoder, &request.texts, &options, top, &interrupt).await
     })
 }
@@ -89,7 +94,7 @@ async fn classify_all(
 }
 
 /// The labels below each other, under their text where there are several texts.
-fn print_text(context: &Context, text: &str, labels: &[LabelScore], n_texts: usize) -> anyhow::Result<()> {
+pub(crate) fn print_text(context: &Context, text: &str, labels: &[LabelScore], n_texts: usize) -> anyhow::Result<()> {
     if n_texts > 1 {
         context.print(text)?;
     }

@@ -53,6 +53,11 @@ impl WeightArgs {
 }
 
 impl LoadArgs {
+    /// A model with these weights, loaded as if nothing else were asked for.
+    pub(crate) fn of_weights(weights: WeightArgs) -> Self {
+        Self { ctx: None, kv_type: KvTypeArg::F16, weights, parallel: 1 }
+    }
+
     /// The library's options, stopped by `cancel`.
     pub(crate) fn options(&self, cancel: Cancel) -> LoadOptions {
         LoadOptions {
@@ -104,7 +109,9 @@ async fn open_with_gpu(
             Err(trice::Error::unsupported(what))
         }
         (Kind::Decoder, Kind::Encoder) => {
-            let what = format!("vectors and labels from {name}: it is a decoder, which writes text");
+            let what = format!(
+                "vectors and labels from {name}: it is a decoder, which writes text, and chooses among --labels"
+            );
             Err(trice::Error::unsupported(what))
         }
         (Kind::Decoder, Kind::Decoder) | (Kind::Encoder, Kind::Encoder) => Ok((checkpoint, context.open_gpu().await?)),

@@ -1,10 +1,10 @@
-//! The texts that `classify` and `embed` work on, and the model named before them.
+//! The texts that commands work on, and the model named before them.
 
 use super::Usage;
 use super::args::TextArgs;
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many texts go to the GPU at once: enough to fill it, few enough for a lively progress bar.
 pub(crate) const TEXTS_PER_BATCH: usize = 64;
@@ -35,6 +35,24 @@ impl TextArgs {
         }
         Ok(Request { model, texts })
     }
+}
+
+/// Tells the model from the texts, of which a file or stdin is one as a whole.
+pub(crate) fn read_documents(words: Vec<String>, file: Option<PathBuf>) -> anyhow::Result<Request> {
+    let (model, words) = split_model(words);
+    let texts = match (file, words.is_empty()) {
+        (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
+        (Some(file), true) if file.as_os_str() != "-" => vec![read_file(&file)?],
+        (None, false) => words,
+        (None, true) if io::stdin().is_terminal() => {
+            return Err(Usage("no text: give one as an argument, with --file, or on stdin".to_string()).into());
+        }
+        (Some(_) | None, true) => vec![read_stdin()?],
+    };
+    if texts.iter().any(|text| text.trim().is_empty()) {
+        return Err(Usage("the text is empty".to_string()).into());
+    }
+    Ok(Request { model, texts })
 }
 
 /// A text file as a whole; the error names it.

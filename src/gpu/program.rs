@@ -251,6 +251,11 @@ impl Program {
         Run { steps: &self.steps[..self.steps.len() - 1], ..self.whole() }
     }
 
+    /// Its last dispatch alone.
+    pub fn last(&self) -> Run<'_> {
+        Run { steps: &self.steps[self.steps.len() - 1..], ..self.whole() }
+    }
+
     /// The dispatches at `which` alone, in that order.
     pub(super) fn encode_some(&self, pass: &mut wgpu::ComputePass<'_>, which: &[usize]) {
         which.iter().for_each(|i| self.steps[*i].encode(pass, self.at_work.get()));

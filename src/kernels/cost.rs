@@ -194,6 +194,12 @@ pub fn sample(vocab_size: u32, columns: ColumnsAtWork) -> Work {
     }
 }
 
+/// `mask`: a bit of every token, and at most its logit.
+pub fn mask(vocab_size: u32, n_columns: u32) -> Work {
+    let (n, columns) = (u64::from(vocab_size), u64::from(n_columns));
+    Work { fixed: cost(0, WORD * columns * n.div_ceil(32), WORD * columns * n), ..Work::default() }
+}
+
 /// `nll`: a softmax over the vocabulary per column, of which one value is kept.
 pub fn nll(vocab_size: u32) -> Work {
     let n = u64::from(vocab_size);
@@ -356,6 +362,7 @@ mod tests {
     #[test]
     fn sample_and_nll_read_the_logits() {
         assert_eq!(at(&sample(1000, ColumnsAtWork::One), 5, 1), cost(1000, 1000 * 4, 4));
+        assert_eq!(at(&mask(1000, 2), 5, 1), cost(0, 2 * 32 * 4, 2 * 1000 * 4));
         assert_eq!(at(&nll(1000), 5, 3), cost(3 * 4 * 1000, 3 * (1000 + 1) * 4, 3 * 4));
     }
 

@@ -1,6 +1,6 @@
-//! From logits to a token, or to a likelihood: `sample.wgsl`, `nll.wgsl`.
+//! From logits to a token, or to a likelihood: `mask.wgsl`, `sample.wgsl`, `nll.wgsl`.
 
-use super::{ColumnsAre, MAX_SLOTS, Pass, WORKGROUP, cost};
+use super::{ColumnsAre, MAX_SLOTS, Pass, WORKGROUP, cost, groups_for};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
 use crate::gpu::{Buffer, Gpu, Grid};
@@ -12,6 +12,14 @@ pub static SAMPLE: Kernel = Kernel {
     source: include_str!("../../shaders/sample.wgsl"),
     params: SampleParams::LAYOUT,
     bindings: &[Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
+};
+
+/// Leaves each column the tokens that its mask allows.
+pub static MASK: Kernel = Kernel {
+    name: "mask",
+    source: include_str!("../../shaders/mask.wgsl"),
+    params: MaskParams::LAYOUT,
+    bindings: &[Access::Read, Access::ReadWrite],
 };
 
 /// Negative log-likelihood of the next token of every column.
@@ -38,6 +46,16 @@ params! {
         context_len: u32,
         stride: u32,
         pad0: u32,
+    }
+}
+
+params! {
+    /// Params of `mask.wgsl`.
+    MaskParams {
+        n_cols: u32,
+        stride: u32,
+        n_words: u32,
+        n_columns: u32,
     }
 }
 
@@ -141,6 +159,30 @@ pub fn sample(pass: &mut Pass<'_>, sampling: &Buffer, logits: &Columns, history:
     pass.rec.dispatch(&SAMPLE, variant, params, &buffers, logits.n_columns, work);
 }
 
+/// Words of a mask over `vocab_size` tokens: token i is bit i % 32 of word i / 32.
+pub fn mask_words(vocab_size: u32) -> usize {
+    vocab_size.div_ceil(32) as usize
+}
+
+fn mask_variant() -> Variant {
+    Variant::new().size("WG", WORKGROUP)
+}
+
+/// Makes tokens impossible whose bit is not set in `allowed` `(n_columns, mask_words)`: to be run before `sample`.
+pub fn mask(pass: &mut Pass<'_>, allowed: &Buffer, logits: &Columns) {
+    let n_words = mask_words(logits.n_values);
+    assert!(allowed.n_bytes() >= u64::from(logits.n_columns) * n_words as u64 * 4, "masks of all columns");
+    let params = MaskParams {
+        n_cols: logits.n_values,
+        stride: logits.stride(),
+        n_words: n_words as u32,
+        n_columns: logits.n_columns,
+    };
+    let n_groups = groups_for(logits.n_columns * logits.n_values);
+    let work = cost::mask(logits.n_values, logits.n_columns);
+    pass.rec.dispatch(&MASK, mask_variant(), params, &[allowed, &logits.buffer], n_groups, work);
+}
+
 fn nll_variant(caps: &Caps) -> Variant {
     Variant::new().team(caps).size("WG", WORKGROUP).size("COLS", COLUMNS)
 }
@@ -157,5 +199,5 @@ pub fn nll(pass: &mut Pass<'_>, logits: &Columns, history: &Buffer, y: &Buffer) 
 /// Every variant these functions record.
 pub(super) fn variants(caps: &Caps) -> Vec<(&'static Kernel, Variant)> {
     let samplers = [Next::Sequence, Next::Slots, Next::Drafts].map(|next| (&SAMPLE, sample_variant(next)));
-    samplers.into_iter().chain([(&NLL, nll_variant(caps))]).collect()
+    samplers.into_iter().chain([(&MASK, mask_variant()), (&NLL, nll_variant(caps))]).collect()
 }

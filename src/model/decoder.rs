@@ -4,6 +4,7 @@
 mod batch;
 mod drafter;
 mod layer;
+mod masks;
 mod rounds;
 
 use super::angles::angles;
@@ -23,7 +24,9 @@ use crate::kernels::{ColumnsAre, PROGRESS_BYTES, Pass, Place, STATE_BYTES, write
 use crate::text::SamplingParams;
 use batch::Batches;
 use layer::{Layer, norm_style};
+use masks::Masks;
 use rounds::Rounds;
+use std::cell::OnceCell;
 use std::ops::Range;
 
 pub use drafter::Drafter;
@@ -66,6 +69,8 @@ struct Programs {
     rounds: Option<Rounds>,
     /// Likelihoods of a chunk; compiled when first asked for.
     score: Option<Program>,
+    /// What leaves the logits only some tokens; compiled when first asked for.
+    masks: OnceCell<Masks>,
 }
 
 /// A decode step for contexts of up to `n_positions`: attention is split into as many parts as those may need.
@@ -219,6 +224,7 @@ impl Decoder {
             chunk_head: compiler.program(&chunk_head)?,
             sample: compiler.program(&sampler)?,
             score: None,
+            masks: OnceCell::new(),
         });
         Ok(())
     }
@@ -381,8 +387,10 @@ impl Decoder {
         gpu.submit_runs(runs, &[progress, self.history_copy(first, n, to, PROGRESS_BYTES as usize / 4)])
     }
 
-    /// A decode step that stops at the logits of the token at `position`.
-    pub fn decode_to_logits(&self, gpu: &Gpu, position: usize) -> Result<()> {
+    /// A decode step that stops at the logits of the token at `next`.
+    pub fn decode_to_logits(&self, gpu: &Gpu, next: impl Into<Place>) -> Result<()> {
+        let Place { slot, position } = next.into();
+        self.cache.wrote(slot, position, position + 1);
         gpu.submit_runs(&[self.step(position)?.without_last()], &[])
     }
 
@@ -408,8 +416,9 @@ impl Decoder {
         (fit as u32 / TILE_COLUMNS * TILE_COLUMNS).clamp(TILE_COLUMNS, self.chunk)
     }
 
-    /// −ln p of every token of `ids` after the first, given those before it.
-    pub async fn score(&mut self, gpu: &Gpu, ids: &[u32]) -> Result<Vec<f32>> {
+    /// −ln p of every token of `ids` behind position `first`, given those before it. The cache of the first slot holds the ids before
+    /// `first`, and afterwards all but the last.
+    pub async fn score(&mut self, gpu: &Gpu, ids: &[u32], first: usize) -> Result<Vec<f32>> {
         let n_columns = self.score_columns();
         if self.programs()?.score.is_none() {
             let scratch = Scratch::new(gpu, &self.config, &self.heads, n_columns)?;
@@ -424,11 +433,13 @@ impl Decoder {
                 programs.score = Some(program);
             }
         }
-        gpu.write(&self.history, 0, bytemuck::cast_slice(ids));
-        let mut scores = Vec::with_capacity(ids.len());
-        while scores.len() + 1 < ids.len() {
-            let n = (n_columns as usize).min(ids.len() - 1 - scores.len());
-            self.set_state(gpu, scores.len(), n);
+        gpu.write(&self.history, self.history_offset(first.into()), bytemuck::cast_slice(&ids[first..]));
+        let n_scores = ids.len().saturating_sub(first + 1);
+        self.cache.wrote(0, first, first + n_scores);
+        let mut scores = Vec::with_capacity(n_scores);
+        while scores.len() < n_scores {
+            let n = (n_columns as usize).min(n_scores - scores.len());
+            self.set_state(gpu, first + scores.len(), n);
             if let Some(program) = &self.programs()?.score {
                 gpu.submit(program, None)?;
             }

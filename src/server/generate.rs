@@ -10,7 +10,7 @@ use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::Value;
 use trice::session::{GenerateOptions, Overflow};
-use trice::text::{ChatOptions, Message, SamplingParams};
+use trice::text::{ChatOptions, Grammar, Message, SamplingParams};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
 const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
@@ -59,6 +59,7 @@ pub(crate) fn parse(
         overflow: asked_overflow(fields)?.unwrap_or(overflow),
         sampling: sampling(fields)?,
         stop: stop(fields)?,
+        grammar: grammar(fields)?,
         logprobs: logprobs(endpoint, fields)?,
         ..GenerateOptions::default()
     };
@@ -76,9 +77,19 @@ fn refuse_unsupported(fields: &Fields) -> Result<(), ApiError> {
             return Err(ApiError::unsupported(name));
         }
     }
-    match fields.get("response_format").map(|format| format["type"].as_str()) {
-        None | Some(Some("text")) => Ok(()),
-        Some(_) => Err(ApiError::unsupported("response_format")),
+    Ok(())
+}
+
+/// What the answer must be; `name` and `strict` of a schema change nothing, since every answer is held to it.
+fn grammar(fields: &Fields) -> Result<Option<Grammar>, ApiError> {
+    let wrong = |message: &str| Err(ApiError::invalid("response_format", message));
+    let Some(format) = fields.get("response_format") else { return Ok(None) };
+    match (format["type"].as_str(), &format["json_schema"]["schema"]) {
+        (Some("text"), _) => Ok(None),
+        (Some("json_object"), _) => Ok(Some(Grammar::json_object())),
+        (Some("json_schema"), schema @ Value::Object(_)) => Ok(Some(Grammar::JsonSchema(schema.clone()))),
+        (Some("json_schema"), _) => wrong("response_format.json_schema.schema must be an object"),
+        _ => wrong("response_format.type must be text, json_object or json_schema"),
     }
 }
 
@@ -253,6 +264,15 @@ mod tests {
     }
 
     #[test]
+    fn a_response_format_is_a_grammar() {
+        let grammar = |format: &str| parse_chat(&format!(r#","response_format":{format}"#)).unwrap().1.grammar;
+        assert_eq!(grammar(r#"{"type":"text"}"#), None);
+        assert_eq!(grammar(r#"{"type":"json_object"}"#), Some(Grammar::json_object()));
+        let schema = grammar(r#"{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"null"}}}"#);
+        assert_eq!(schema, Some(Grammar::JsonSchema(serde_json::json!({"type": "null"}))));
+    }
+
+    #[test]
     fn every_bad_field_is_refused() {
         for extra in [
             r#""n":0"#,
@@ -275,6 +295,9 @@ mod tests {
             r#""presence_penalty":1"#,
             r#""top_logprobs":21"#,
             r#""response_format":{"type":"json_schema"}"#,
+            r#""response_format":{"type":"json_schema","json_schema":{"schema":"object"}}"#,
+            r#""response_format":{"type":"xml"}"#,
+            r#""response_format":"json_object""#,
             r#""stream":1"#,
             r#""stream_options":1"#,
             r#""top_logprobs":2"#,

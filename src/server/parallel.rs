@@ -71,7 +71,7 @@ impl Shared<'_> {
     fn admit(&mut self, job: Job) {
         let Job { cancel, deadline, work: Work::Generate { prompt, options, events }, .. } = job else { return };
         let run = Run::new(events, deadline);
-        let mut options = GenerateOptions { cancel, ..options };
+        let mut options = GenerateOptions { cancel, ..*options };
         let admitted = run.accept(self.batch.session(), &prompt, &mut options).and_then(|ids| match ids {
             Some(ids) => self.batch.admit(&ids, &options, run.on_piece(None)).map(Some),
             None => Ok(None),

@@ -78,7 +78,7 @@ async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Res
     let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
     let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
     let (events, received) = mpsc::unbounded_channel();
-    let cancel = submit(app, model, Work::Generate { prompt, options, events })?;
+    let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
     match delivery {
         Delivery::Whole => answer.whole().await,
@@ -132,7 +132,7 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         multi_label: fields.bool("multi_label")?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
-    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
+    let (model, facts) = app.any_model(fields.string("model")?, Kind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
     let classified = received.await.map_err(|_| ApiError::engine_gone())??;

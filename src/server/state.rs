@@ -89,21 +89,27 @@ impl State {
 
     /// The index and the facts of the model a request names; none means the first of the right kind.
     pub(crate) fn model(&self, name: Option<&str>, kind: Kind) -> Result<(usize, ServedModel), ApiError> {
-        let models = self.status.models()?;
-        let index = match name {
-            Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
-            None => models.iter().position(|model| model.kind == kind),
-        };
-        let Some((index, model)) = index.and_then(|index| Some((index, models.get(index)?))) else {
-            return Err(match name {
-                Some(_) => ApiError::not_found("no model of that name is loaded; GET /v1/models lists them"),
-                None => ApiError::not_found(format!("no {} is loaded", kind_name(kind))),
-            });
-        };
+        let (index, model) = self.any_model(name, kind)?;
         if model.kind != kind {
             let message = format!("{} is no {}", model.id, kind_name(kind));
             return Err(ApiError::invalid("model", message));
         }
+        Ok((index, model))
+    }
+
+    /// The same of either kind; none means the first of the kind that is `usual`.
+    pub(crate) fn any_model(&self, name: Option<&str>, usual: Kind) -> Result<(usize, ServedModel), ApiError> {
+        let models = self.status.models()?;
+        let index = match name {
+            Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
+            None => models.iter().position(|model| model.kind == usual),
+        };
+        let Some((index, model)) = index.and_then(|index| Some((index, models.get(index)?))) else {
+            return Err(match name {
+                Some(_) => ApiError::not_found("no model of that name is loaded; GET /v1/models lists them"),
+                None => ApiError::not_found(format!("no {} is loaded", kind_name(usual))),
+            });
+        };
         Ok((index, model.clone()))
     }
 }

@@ -9,14 +9,16 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
 use trice::session::{
-    FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs, TokenLogprob,
+    Cancel, FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs,
+    TokenLogprob,
 };
+use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
 use trice::text::{ChatOptions, Message};
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
-    Generate { prompt: Prompt, options: GenerateOptions, events: mpsc::UnboundedSender<Event> },
+    Generate { prompt: Prompt, options: Box<GenerateOptions>, events: mpsc::UnboundedSender<Event> },
     Embed { texts: Vec<String>, reply: oneshot::Sender<Result<Embedded, ApiError>> },
     Classify { texts: Vec<String>, options: ClassifyOptions, reply: oneshot::Sender<Result<Classified, ApiError>> },
 }
@@ -90,7 +92,7 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
     match (model, work) {
         (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
             let run = Run::new(events, deadline);
-            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..options }).await;
+            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..*options }).await;
             result.inspect_err(|error| run.fail(error))
         }
         (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
@@ -100,6 +102,9 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
         (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
             encoder.set_cancel(cancel);
             answer(classify(encoder, &texts, &options).await, reply)
+        }
+        (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
+            answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
         }
         (_, work) => {
             work.fail(&ApiError::invalid("model", "this model does not do that"));
@@ -147,7 +152,8 @@ impl Run {
         options: &mut GenerateOptions,
     ) -> trice::Result<Option<Vec<u32>>> {
         let ids = prompt.ids(session)?;
-        match check_prompt(&ids, session.info(), options.overflow) {
+        let checked = check_prompt(&ids, session.info(), options.overflow);
+        match checked.and_then(|()| check_grammar(session, options)) {
             Ok(()) => {
                 // An answer that shifts need never end, and nobody here would stop it.
                 let most = session.info().context_len;
@@ -214,6 +220,12 @@ fn check_prompt(ids: &[u32], model: &ModelInfo, overflow: Overflow) -> Result<()
     Ok(())
 }
 
+/// Refuses a grammar while the answer can still have a status of its own.
+fn check_grammar(session: &Session, options: &GenerateOptions) -> Result<(), ApiError> {
+    let checked = session.check_grammar(options);
+    checked.map_err(|error| ApiError::invalid("response_format", error.to_string()))
+}
+
 impl Prompt {
     fn ids(&self, session: &Session) -> trice::Result<Vec<u32>> {
         match self {
@@ -256,6 +268,25 @@ async fn classify(encoder: &mut TextEncoder, texts: &[String], options: &Classif
     let tokens = count_tokens(encoder, texts)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let labels = encoder.classify(&texts, options).await?;
+    Ok(Classified { labels, tokens })
+}
+
+async fn classify_by_likelihood(
+    session: &mut Session,
+    texts: &[String],
+    options: &ClassifyOptions,
+    cancel: &Cancel,
+) -> trice::Result<Classified> {
+    let mut tokens = 0;
+    for text in texts {
+        tokens += session.tokenizer().encode_text(text)?.len();
+    }
+    let mut classifier = LikelihoodClassifier::new(session, options).await?;
+    let mut labels = Vec::with_capacity(texts.len());
+    for text in texts {
+        cancel.check()?;
+        labels.push(classifier.classify(text).await?);
+    }
     Ok(Classified { labels, tokens })
 }
 

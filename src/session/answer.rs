@@ -1,6 +1,8 @@
 //! An answer as it grows: ids to text, log-probabilities, stop strings, the reasons to end. Knows no GPU.
 
 use super::request::{Cancel, FinishReason, GenerateOptions, Piece, StepLogprobs, TokenLogprob};
+use crate::error::Result;
+use crate::text::grammar::Constraint;
 use crate::text::{StopFinder, TextStream, Tokenizer};
 use std::ops::ControlFlow;
 
@@ -9,7 +11,8 @@ pub(super) fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs
     let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
     let logprob = |id: u32| (f64::from(logits[id as usize] - best) - sum.ln()) as f32;
-    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    // A grammar leaves some tokens no probability at all.
+    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|id| logits[*id as usize] > f32::NEG_INFINITY).collect();
     ids.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
     ids.truncate(top);
     let top = ids.into_iter().map(|id| TokenLogprob { id, logprob: logprob(id) }).collect();
@@ -24,6 +27,8 @@ pub(super) struct Answer<'a> {
     tokenizer: &'a Tokenizer,
     stream: TextStream<'a>,
     stops: StopFinder,
+    /// What it must become, and how far it is.
+    constraint: Option<Constraint>,
     cancel: Cancel,
     ignore_end: bool,
     pub(super) max_tokens: usize,
@@ -38,6 +43,7 @@ impl<'a> Answer<'a> {
     pub(super) fn new(
         tokenizer: &'a Tokenizer,
         options: &GenerateOptions,
+        constraint: Option<Constraint>,
         max_tokens: usize,
         on_piece: OnPiece<'a>,
     ) -> Self {
@@ -45,6 +51,7 @@ impl<'a> Answer<'a> {
             tokenizer,
             stream: TextStream::continuing(tokenizer),
             stops: StopFinder::new(&options.stop),
+            constraint,
             cancel: options.cancel.clone(),
             ignore_end: options.ignore_end,
             max_tokens,
@@ -63,24 +70,38 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The tokens that may come next, a bit each, where not all may.
+    pub(super) fn allowed(&mut self) -> Result<Option<Vec<u32>>> {
+        self.constraint.as_mut().map(Constraint::mask).transpose()
+    }
+
+    /// Whether it has to become something.
+    pub(super) fn is_constrained(&self) -> bool {
+        self.constraint.is_some()
+    }
+
     /// Takes the next token; does nothing once the answer has ended.
-    pub(super) fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) {
+    pub(super) fn push(&mut self, id: u32, logprobs: Option<StepLogprobs>) -> Result<()> {
         self.hear_cancel();
         if self.finish.is_some() {
-            return;
+            return Ok(());
         }
         if !self.ignore_end && self.tokenizer.is_end(id) {
             self.finish = Some(FinishReason::Stop);
-            return;
+            return Ok(());
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.take(id)?;
         }
         self.tokens.push(id);
         let emit = self.stops.push(&self.stream.push(id));
-        if emit.stopped {
+        if emit.stopped || self.constraint.as_ref().is_some_and(Constraint::is_complete) {
             self.finish = Some(FinishReason::Stop);
         } else if self.tokens.len() == self.max_tokens {
             self.finish = Some(FinishReason::Length);
         }
         self.hand_out(&emit.text, &[id], logprobs);
+        Ok(())
     }
 
     fn hand_out(&mut self, text: &str, tokens: &[u32], logprobs: Option<StepLogprobs>) {

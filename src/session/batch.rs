@@ -1,5 +1,5 @@
 //! Several answers of one session at once. Each has a slot of the cache; a decode step advances all of them with one read of
-//! the weights. An answer's tokens are what they would be alone.
+//! the weights. An answer's tokens are what they would be alone. While one of them has a grammar, steps are read back one by one.
 
 use super::answer::OnPiece;
 use super::flights::{FLIGHTS, Flights, MAX_STEPS};
@@ -47,6 +47,14 @@ impl Member<'_> {
         if let Err(error) = self.run.push(id, None) {
             self.failed = Some(error);
         }
+    }
+
+    /// The tokens that may come next, where not all may; `failed` says so where that cannot be known.
+    fn allowed(&mut self) -> Option<Vec<u32>> {
+        self.run.answer.allowed().unwrap_or_else(|error| {
+            self.failed = Some(error);
+            None
+        })
     }
 }
 
@@ -140,6 +148,12 @@ impl<'s> Batch<'s> {
             self.session.read_chunk(&mut member.run)?;
             if member.run.has_read() {
                 self.session.decoder.set_sampling(&self.session.gpu, &member.sampling);
+                if let Some(allowed) = member.allowed() {
+                    self.session.decoder.mask_logits(&self.session.gpu, &allowed).await?;
+                }
+                if member.failed.is_some() {
+                    return Ok(());
+                }
                 let id = self.session.sampled(member.run.next()).await?;
                 member.push(id);
                 return Ok(());
@@ -150,27 +164,77 @@ impl<'s> Batch<'s> {
 
     /// Keeps steps of every answer whose prompt is read under way, and hands out the tokens of the first of them.
     async fn write(&mut self) -> Result<()> {
-        while self.flights.has_room() && self.launch()? {}
+        if !self.members.iter().any(|member| member.is_writing() && member.run.answer.is_constrained()) {
+            while self.flights.has_room() && self.launch()? {}
+        } else if self.flights.is_empty() {
+            return self.write_constrained().await;
+        }
         let landed = self.flights.land(&self.session.gpu, &self.read_backs).await?;
         let Some((tickets, bytes)) = landed else { return Ok(()) };
-        let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        for (ticket, ids) in tickets.iter().zip(ids.chunks(ids.len() / tickets.len())) {
-            // What was computed past an answer's end is dropped.
-            if let Some(member) = self.members.iter_mut().find(|member| member.ticket == *ticket) {
-                ids.iter().for_each(|id| member.push(*id));
-            }
-        }
+        self.hand_out(&tickets, &bytes);
         Ok(())
     }
 
-    /// Submits steps of all answers, where there is something to write and nothing under way that they must wait for.
-    fn launch(&mut self) -> Result<bool> {
+    /// A token of every answer: the device computes the logits, and meanwhile the host what may come.
+    async fn write_constrained(&mut self) -> Result<()> {
+        if !self.set_columns()? || self.n_left() == 0 {
+            return Ok(());
+        }
+        let Session { decoder, gpu, .. } = self.session;
+        let places: Vec<Place> = self.columns.iter().map(|(_, place)| *place).collect();
+        let alone = match places.as_slice() {
+            [last] => Some(Place { position: last.position + 1, ..*last }),
+            _ => None,
+        };
+        match alone {
+            Some(next) => decoder.decode_to_logits(gpu, next)?,
+            None => decoder.decode_slots_to_logits(gpu, &places)?,
+        }
+        let n_words = decoder.mask_words();
+        let mut allowed = Vec::with_capacity(places.len() * n_words);
+        for member in self.members.iter_mut().filter(|member| member.is_writing()) {
+            allowed.extend(member.allowed().unwrap_or_else(|| vec![u32::MAX; n_words]));
+        }
+        let to = &self.read_backs[0];
+        match alone {
+            Some(next) => {
+                decoder.mask_logits(gpu, &allowed).await?;
+                decoder.sample(gpu, Some((next, to)))?;
+            }
+            None => decoder.choose_slots(gpu, &places, &allowed, to).await?,
+        }
+        self.columns.iter_mut().for_each(|(_, place)| place.position += 1);
+        let bytes = gpu.fetch(to, places.len() as u64 * 4).await?;
+        let tickets: Vec<Ticket> = self.columns.iter().map(|(ticket, _)| *ticket).collect();
+        self.hand_out(&tickets, &bytes);
+        Ok(())
+    }
+
+    /// Gives each of `tickets` its part of the ids in `bytes`. What was computed past an answer's end is dropped.
+    fn hand_out(&mut self, tickets: &[Ticket], bytes: &[u8]) {
+        let ids: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        for (ticket, ids) in tickets.iter().zip(ids.chunks(ids.len() / tickets.len())) {
+            let known = self.members.iter_mut().find(|member| member.ticket == *ticket && member.failed.is_none());
+            if let Some(member) = known {
+                ids.iter().for_each(|id| member.push(*id));
+            }
+        }
+    }
+
+    /// Tokens that every answer may still write without a shift.
+    fn n_left(&self) -> usize {
+        let writing = self.members.iter().filter(|member| member.is_writing());
+        writing.map(|member| member.run.n_left()).min().unwrap_or(0)
+    }
+
+    /// Makes the device's steps about all who write, unless that must wait for what is under way: where new columns stand is known
+    /// only when the old ones have come.
+    fn set_columns(&mut self) -> Result<bool> {
         let Session { decoder, gpu, .. } = self.session;
         let writing: Vec<&Member<'_>> = self.members.iter().filter(|member| member.is_writing()).collect();
         let n_flying = self.flights.n_flying();
         let columns: Vec<_> = writing.iter().map(|member| (member.ticket, member.last_after(n_flying))).collect();
         if self.columns != columns {
-            // Where new columns stand is known only when the old ones have come.
             if !self.flights.is_empty() {
                 return Ok(false);
             }
@@ -186,12 +250,20 @@ impl<'s> Batch<'s> {
                 }
             }
         }
-        let n_left = writing.iter().map(|member| member.run.n_left()).min().unwrap_or(0);
-        let n_steps = self.flights.n_steps().min(n_left.saturating_sub(n_flying));
         self.columns = columns;
+        Ok(true)
+    }
+
+    /// Submits steps of all answers, where there is something to write and nothing under way that they must wait for.
+    fn launch(&mut self) -> Result<bool> {
+        if !self.set_columns()? {
+            return Ok(false);
+        }
+        let n_steps = self.flights.n_steps().min(self.n_left().saturating_sub(self.flights.n_flying()));
         if n_steps == 0 {
             return Ok(false);
         }
+        let Session { decoder, gpu, .. } = self.session;
         let to = &self.read_backs[self.flights.read_back()];
         let places: Vec<Place> = self.columns.iter().map(|(_, place)| *place).collect();
         if let [place] = places.as_slice() {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::kernels::attention::KvType;
 use crate::model::config::Shape;
-use crate::text::SamplingParams;
+use crate::text::{Grammar, SamplingParams};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +94,9 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Texts that end the answer; not part of it.
     pub stop: Vec<String>,
+    /// What the answer must be. Every token is then chosen from those that lead there, one per read-back and without drafts; stop
+    /// texts and `ignore_end`, which could leave it unfinished or run past it, are refused.
+    pub grammar: Option<Grammar>,
     /// Also report this many most probable tokens per step.
     pub logprobs: Option<usize>,
     /// Writes a token at a time even where the model was loaded to speculate.
@@ -102,11 +105,18 @@ pub struct GenerateOptions {
     pub cancel: Cancel,
 }
 
+impl GenerateOptions {
+    /// Whether the host has something to do between any two tokens.
+    pub(super) fn is_stepwise(&self) -> bool {
+        self.logprobs.is_some() || self.grammar.is_some()
+    }
+}
+
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The end token or a stop string.
+    /// The end token, a stop string, or the end of what a grammar allows.
     Stop,
     /// `max_tokens` or the end of the context.
     Length,
@@ -119,7 +129,7 @@ pub enum FinishReason {
 pub struct TokenLogprob {
     /// Token id.
     pub id: u32,
-    /// Natural logarithm of its probability, before any sampling transform.
+    /// Natural logarithm of its probability, before any sampling transform; under a grammar, among the tokens that it allows.
     pub logprob: f32,
 }
 

@@ -78,8 +78,7 @@ impl Run<'_> {
             self.first_token = Some(self.start.elapsed());
             self.traffic = self.gpu.traffic();
         }
-        self.answer.push(id, logprobs);
-        Ok(())
+        self.answer.push(id, logprobs)
     }
 }
 
@@ -94,6 +93,7 @@ impl Session {
         on_piece: OnPiece<'a>,
     ) -> Result<Run<'a>> {
         options.sampling.validate()?;
+        let constraint = self.constraint(options)?;
         self.check_ids(prompt)?;
         let context_len = self.info.context_len;
         let (prompt, n_dropped) = options.overflow.fit(prompt.to_vec(), context_len, options.max_tokens);
@@ -114,8 +114,8 @@ impl Session {
             n_in_text: 0,
             n_read: reused,
             n_dropped,
-            answer: Answer::new(&self.tokenizer, options, max_tokens, on_piece),
-            speculates: self.decoder.checks_drafts() && options.logprobs.is_none() && !options.without_drafts,
+            answer: Answer::new(&self.tokenizer, options, constraint, max_tokens, on_piece),
+            speculates: self.decoder.checks_drafts() && !options.is_stepwise() && !options.without_drafts,
             progress: Progress::default(),
             drafts_before: (0, 0),
             start: Instant::now(),

@@ -1,4 +1,8 @@
-//! Text tasks over an encoder: embeddings, and labels from a head or by similarity.
+//! Text tasks. Over an encoder: embeddings, and labels from a head or by similarity. Over a decoder: choices by likelihood, and what a
+//! chat model is told to do.
+
+pub mod chat;
+pub mod choices;
 
 use crate::error::{Error, Result};
 use crate::format::{Checkpoint, TensorInfo};

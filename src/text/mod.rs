@@ -1,9 +1,10 @@
-//! Text in and out: tokenizers, chat templates, sampling parameters.
+//! Text in and out: tokenizers, chat templates, sampling parameters, grammars.
 
 pub mod chat;
 mod date;
 mod gguf_keys;
 mod gguf_vocab;
+pub mod grammar;
 mod jinja;
 mod marks;
 mod pieces;
@@ -16,6 +17,7 @@ pub mod tokenizer;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
 pub use gguf_keys::gguf_keys;
+pub use grammar::Grammar;
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Tokenizer};

@@ -73,6 +73,12 @@ pub fn nll(logits: &[f32], target: usize) -> f64 {
     best + sum.ln() - f64::from(logits[target])
 }
 
+/// The logits of tokens whose bit is not set in `allowed` become −inf: token i is bit i % 32 of word i / 32.
+pub fn mask(allowed: &[u32], logits: &[f32]) -> Vec<f32> {
+    let is_allowed = |i: usize| (allowed[i / 32] >> (i % 32)) & 1 == 1;
+    logits.iter().enumerate().map(|(i, v)| if is_allowed(i) { *v } else { f32::NEG_INFINITY }).collect()
+}
+
 /// What followed when the last 4, else 3, else 2 ids of `text` stood there before, at the latest place: up to `max_drafts` ids
 /// that all find room before the last position of a context. What lies past the end of the text are the drafts themselves.
 pub fn lookup(text: &[u32], max_drafts: usize, context_len: usize) -> Vec<u32> {

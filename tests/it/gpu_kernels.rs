@@ -15,7 +15,7 @@ use trice::kernels::attention::{
 };
 use trice::kernels::elementwise::{NormKind, NormWeights, Pooling, Scaling, gate, norm, pool};
 use trice::kernels::matmul::{Activation, Output, Product, multiply};
-use trice::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
+use trice::kernels::sample::{SAMPLING_BYTES, mask, mask_words, nll, sample, write_sampling};
 use trice::kernels::{ColumnsAre, STATE_BYTES, write_state};
 use trice::text::{SamplingParams, sampling};
 
@@ -371,6 +371,43 @@ fn sample_chooses_as_its_twin() {
     let mut broken = noise(1, vocab);
     broken[300] = f32::NAN;
     assert_eq!(sample_on(&gpu, &broken, &[0; 6], &greedy).0, u32::MAX, "a NaN is noticed");
+}
+
+/// Each column loses what its own mask does not allow, and the sampler chooses from the rest as its twin does.
+#[test]
+fn mask_leaves_what_is_allowed() {
+    let Some(gpu) = raw_gpu() else { return };
+    let (vocab, n_columns) = (777usize, 3usize);
+    let n_words = mask_words(vocab as u32);
+    let logits: Vec<f32> = noise(5, n_columns * vocab).iter().map(|v| v * 6.0).collect();
+    // A tenth of the tokens, one, and all.
+    let tenth = noise(6, n_words * 32);
+    let bits = |at: usize| (0..32).fold(0, |word, bit| word | u32::from(tenth[at * 32 + bit] > 0.8) << bit);
+    let mut allowed: Vec<u32> = (0..n_words).map(bits).collect();
+    allowed.extend((0..n_words).map(|at| u32::from(at == 9) << 13));
+    allowed.extend(vec![u32::MAX; n_words]);
+    let (masks, vectors) = (upload_ids(&gpu, &allowed), upload(&gpu, &[0.0; 4]));
+    let logit_columns = columns(&gpu, n_columns as u32, vocab as u32, &logits);
+    run(&gpu, &vectors, 0, n_columns as u32, |pass| mask(pass, &masks, &logit_columns));
+    let found = block_on(logit_columns.read(&gpu, n_columns)).unwrap();
+    let warm = SamplingParams { temperature: 1.2, ..SamplingParams::default() };
+    let requests = [
+        SamplingParams::default(),
+        warm,
+        SamplingParams { top_k: 200, ..warm },
+        SamplingParams { top_p: 0.9, min_p: 0.05, repeat_penalty: 1.5, ..warm },
+    ];
+    for (column, found) in found.iter().enumerate() {
+        let allowed = &allowed[column * n_words..(column + 1) * n_words];
+        let wanted = reference::mask(allowed, &logits[column * vocab..(column + 1) * vocab]);
+        assert_eq!(*found, wanted, "column {column}");
+        for (request, seed) in requests.iter().flat_map(|request| (0..5).map(move |seed| (request, seed))) {
+            let (params, history) = (SamplingParams { seed, ..*request }, [3, 301, 7]);
+            let token = sampling::sample(&wanted, &history, &params).unwrap();
+            assert_eq!(sample_on(&gpu, found, &history, &params).0, token, "column {column}, {params:?}");
+            assert!((allowed[token as usize / 32] >> (token % 32)) & 1 == 1, "token {token} was not allowed");
+        }
+    }
 }
 
 /// Token, position and columns after sampling from `logits` behind `history`.

@@ -76,7 +76,8 @@ fn fields_out_of_range_are_refused_by_name() {
         ("logit_bias", r#""logit_bias":{"5":100}"#),
         ("seed", r#""seed":18446744073709551616"#),
         ("tools", r#""tools":[{"type":"function"}]"#),
-        ("response_format", r#""response_format":{"type":"json_object"}"#),
+        ("response_format", r#""response_format":{"type":"xml"}"#),
+        ("response_format", r#""response_format":{"type":"json_schema","json_schema":{"name":"n"}}"#),
         ("overflow", r#""overflow":"wrap""#),
     ];
     for (param, field) in cases {

@@ -3,6 +3,7 @@
 
 mod chat_templates;
 mod gguf_kinds;
+mod grammars;
 mod limits;
 mod round_trips;
 

@@ -3,7 +3,7 @@
 use super::{Decoder, Programs, Scratch, Step, fitting, split_counts};
 use crate::error::{Error, Result};
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Compiler, CopyWithin, Gpu, ReadBack};
+use crate::gpu::{Buffer, Compiler, CopyOut, CopyWithin, Gpu, Program, ReadBack};
 use crate::kernels::attention::{Splits, split_len};
 use crate::kernels::sample::{SAMPLING_BYTES, sample, write_sampling};
 use crate::kernels::{ColumnsAre, MAX_SLOTS, Pass, Place, STATE_BYTES, write_slots_state};
@@ -16,12 +16,13 @@ pub(super) struct Batches {
     /// How each column's tokens are chosen.
     sampling: Buffer,
     /// The fewest columns first.
-    widths: Vec<Width>,
+    pub(super) widths: Vec<Width>,
 }
 
 /// Steps with up to `n_columns` columns, the first for short contexts, the last for all of it.
-struct Width {
+pub(super) struct Width {
     n_columns: usize,
+    pub(super) logits: Columns,
     steps: Vec<Step>,
 }
 
@@ -81,7 +82,7 @@ impl Decoder {
                 let program = compiler.program(&rec)?;
                 steps.push(Step { n_positions: (n_splits * split_len) as usize, program });
             }
-            batches.widths.push(Width { n_columns: n_columns as usize, steps });
+            batches.widths.push(Width { n_columns: n_columns as usize, logits, steps });
         }
         Ok(Some(batches))
     }
@@ -93,7 +94,7 @@ impl Decoder {
         sample(pass, sampling, logits, &self.history, self.heads.context_len);
     }
 
-    fn batches(&self) -> Result<&Batches> {
+    pub(super) fn batches(&self) -> Result<&Batches> {
         let Programs { batches, .. } = self.programs()?;
         batches.as_ref().ok_or_else(|| Error::invalid("a model loaded for one sequence at a time runs no more"))
     }
@@ -114,29 +115,47 @@ impl Decoder {
     /// `n_steps` steps in one submit, for columns whose last tokens stand at `places`: those that were set, or where the steps
     /// since then have left them. Their new tokens are copied to `to`, `n_steps` of each column in turn.
     pub fn decode_slots(&self, gpu: &Gpu, places: &[Place], n_steps: usize, to: &ReadBack) -> Result<()> {
+        let (_, width) = self.width(places.len())?;
+        self.wrote_slots(places, n_steps);
+        let runs: Result<Vec<_>> = (0..n_steps).map(|i| Ok(width.step(places, i)?.whole())).collect();
+        gpu.submit_runs(&runs?, &self.slots_copies(places, n_steps, to))
+    }
+
+    /// The steps for `n` columns, and which of the widths that is.
+    pub(super) fn width(&self, n: usize) -> Result<(usize, &Width)> {
         let Batches { widths, .. } = self.batches()?;
-        let too_many = || Error::Limit {
+        let found = widths.iter().enumerate().find(|(_, width)| n <= width.n_columns);
+        found.ok_or_else(|| Error::Limit {
             what: "sequences in one step".into(),
-            needed: places.len() as u64,
+            needed: n as u64,
             available: self.n_slots as u64,
-        };
-        let width = widths.iter().find(|width| places.len() <= width.n_columns).ok_or_else(too_many)?;
+        })
+    }
+
+    /// Hears that `n_steps` steps write behind `places`.
+    pub(super) fn wrote_slots(&self, places: &[Place], n_steps: usize) {
         places.iter().for_each(|place| self.cache.wrote(place.slot, place.position, place.position + n_steps));
-        let n_positions = places.iter().map(|place| place.position + 1).max().unwrap_or(1);
-        let runs: Result<Vec<_>> = (0..n_steps).map(|i| Ok(fitting(&width.steps, n_positions + i)?.whole())).collect();
+    }
+
+    /// Copies of the `n_steps` tokens behind each of `places`, in turn, to `to`.
+    pub(super) fn slots_copies<'a>(&'a self, places: &[Place], n_steps: usize, to: &'a ReadBack) -> Vec<CopyOut<'a>> {
         let next = |place: &Place| Place { position: place.position + 1, ..*place };
-        let copies: Vec<_> = places
-            .iter()
-            .enumerate()
-            .map(|(i, place)| self.history_copy(next(place), n_steps, to, i * n_steps))
-            .collect();
-        gpu.submit_runs(&runs?, &copies)
+        let copy = |(i, place)| self.history_copy(next(place), n_steps, to, i * n_steps);
+        places.iter().enumerate().map(copy).collect()
     }
 
     /// Dispatches of one step for several sequences in short contexts.
     pub fn dispatches_per_step(&self) -> u32 {
         let first = || Some(self.batches().ok()?.widths.first()?.steps.first()?.program.n_dispatches());
         first().map_or(0, |n| n as u32)
+    }
+}
+
+impl Width {
+    /// The step that runs the tokens `i` positions behind `places`.
+    pub(super) fn step(&self, places: &[Place], i: usize) -> Result<&Program> {
+        let n_positions = places.iter().map(|place| place.position + 1).max().unwrap_or(1);
+        fitting(&self.steps, n_positions + i)
     }
 }
 
