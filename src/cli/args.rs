@@ -1,5 +1,6 @@
 //! Every command, flag and default, and the help that teaches them. Holds no behaviour.
 
+use super::rows::Format;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trice::format::DType;
@@ -262,7 +263,7 @@ pub(crate) struct SamplingArgs {
 }
 
 const TEXTS_HELP: &str = "\
-Texts come from the arguments, from --file (one per line), or from stdin (one per line).
+Texts come from the arguments, from a table (--file), or from stdin (a text per line, answered as it comes).
 The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
 
 const CLASSIFY_EXAMPLES: &str = "\
@@ -300,11 +301,34 @@ pub(crate) struct TextArgs {
     /// The model (left out: the built-in one), then texts
     #[arg(value_name = "MODEL|TEXT")]
     pub(crate) words: Vec<String>,
-    /// Read texts from this file, one per line; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rows: RowsArgs,
     #[command(flatten)]
     pub(crate) weights: WeightArgs,
+}
+
+/// Many texts, as the rows of a table.
+#[derive(Args)]
+#[command(next_help_heading = "Many texts")]
+pub(crate) struct RowsArgs {
+    /// Read texts from this file: CSV, TSV, JSONL or Parquet by its extension, else a text per line; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The format of --file or stdin, where no extension says it
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The column of the texts; left out, text, sentence, content or the like, or the only one that can be it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) column: Option<String>,
+    /// CSV and TSV: the first line is a row, and columns are called 1, 2, ...
+    #[arg(long)]
+    pub(crate) no_header: bool,
+    /// Write to this file instead of stdout, in the format of the input; one that is there is not replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on behind the last whole row of OUT, after a Ctrl-C or a crash; begin where there is none
+    #[arg(long, requires = "output")]
+    pub(crate) resume: bool,
 }
 
 const EMBED_EXAMPLES: &str = "\

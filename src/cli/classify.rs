@@ -4,11 +4,13 @@ use super::args::ClassifyArgs;
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::progress::Bar;
-use super::texts::TEXTS_PER_BATCH;
+use super::rows::{Cell, Column, Kind, Task};
+use super::texts::{TEXTS_PER_BATCH, Texts};
 use super::{Usage, model};
 use serde::Serialize;
 use std::path::Path;
 use trice::format::Checkpoint;
+use trice::session::Cancel;
 use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
 
 /// One line of `classify --json`.
@@ -27,7 +29,12 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         multi_label: args.multi_label,
     };
     let weights = args.texts.weights.clone();
-    let request = args.texts.read()?;
+    // A table gets the best label by itself; all that --json prints of a row are its labels.
+    let lists = Lists {
+        best: context.output == Output::Text,
+        all: context.output == Output::Json || args.multi_label || args.top.is_some_and(|k| k > 1),
+    };
+    let request = args.texts.read(context, lists.columns())?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
@@ -36,8 +43,60 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
             encoder.load_head(&open_head(head).await?).await?;
         }
         let top = args.top.map_or(usize::MAX, |k| k as usize);
-        classify_all(context, &mut encoder, &request.texts, &options, top, &interrupt).await
+        match request.texts {
+            Texts::Given(texts) => classify_all(context, &mut encoder, &texts, &options, top, &interrupt).await,
+            Texts::Rows(rows) => rows.run(context, &mut Labelling { encoder, options, top, lists }, &interrupt).await,
+        }
     })
+}
+
+/// Which columns of labels a table gets.
+#[derive(Clone, Copy)]
+struct Lists {
+    /// `label` and `score`.
+    best: bool,
+    /// `labels`, best first.
+    all: bool,
+}
+
+impl Lists {
+    fn columns(self) -> Vec<Column> {
+        let best = [Column::new("label", Kind::Text), Column::new("score", Kind::Number)];
+        let all = [Column::new("labels", Kind::Json)];
+        best.into_iter().filter(|_| self.best).chain(all.into_iter().filter(|_| self.all)).collect()
+    }
+
+    fn cells(self, labels: &[LabelScore]) -> trice::Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        if let Some(best) = labels.first().filter(|_| self.best) {
+            cells.extend([Cell::Text(best.label.clone()), Cell::Number(best.score)]);
+        }
+        if self.all {
+            cells.push(Cell::json(&labels)?);
+        }
+        Ok(cells)
+    }
+}
+
+/// What fills those columns.
+struct Labelling {
+    encoder: TextEncoder,
+    options: ClassifyOptions,
+    top: usize,
+    lists: Lists,
+}
+
+impl Task for Labelling {
+    const DOING: &'static str = "Classifying";
+
+    async fn run(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<Cell>>> {
+        let results = self.encoder.classify(texts, &self.options).await?;
+        results.iter().map(|labels| self.lists.cells(&labels[..labels.len().min(self.top)])).collect()
+    }
+
+    fn set_cancel(&mut self, cancel: Cancel) {
+        self.encoder.set_cancel(cancel);
+    }
 }
 
 /// The labels given, without the space around commas.

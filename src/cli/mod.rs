@@ -22,6 +22,7 @@ mod profile;
 mod progress;
 mod pull;
 mod quantize;
+mod rows;
 #[cfg(feature = "server")]
 mod serve;
 mod texts;

@@ -1,38 +1,44 @@
-//! The texts that `classify` and `embed` work on, and the model named before them.
+//! The texts that tasks work on, and the model named before them.
 
 use super::Usage;
 use super::args::TextArgs;
+use super::context::Context;
+use super::rows::{Column, Rows};
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 /// How many texts go to the GPU at once: enough to fill it, few enough for a lively progress bar.
 pub(crate) const TEXTS_PER_BATCH: usize = 64;
 
-/// What the positional words and `--file` mean together.
-#[derive(Debug, PartialEq, Eq)]
+/// What the positional words and the flags of tables mean together.
 pub(crate) struct Request {
     pub(crate) model: Option<String>,
-    pub(crate) texts: Vec<String>,
+    pub(crate) texts: Texts,
+}
+
+/// A few texts, or many.
+pub(crate) enum Texts {
+    Given(Vec<String>),
+    Rows(Rows),
 }
 
 impl TextArgs {
-    /// Tells the model from the texts, and reads the texts.
-    pub(crate) fn read(self) -> anyhow::Result<Request> {
+    /// Tells the model from the texts, and opens the table of texts where there are no others; `columns` will be added to it.
+    pub(crate) fn read(self, context: &Context, columns: Vec<Column>) -> anyhow::Result<Request> {
         let (model, words) = split_model(self.words);
-        let texts = match (self.file, words.is_empty()) {
-            (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
-            (Some(file), true) if file.as_os_str() == "-" => lines(&read_stdin()?),
-            (Some(file), true) => lines(&read_file(&file)?),
-            (None, false) => words,
-            (None, true) if io::stdin().is_terminal() => {
-                return Err(Usage("no text: give one as an argument, with --file, or on stdin".to_string()).into());
+        let usage = |what: &str| anyhow::Error::from(Usage(what.to_owned()));
+        let texts = match (&self.rows.file, words.is_empty()) {
+            (Some(_), false) => return Err(usage("texts and --file exclude each other")),
+            (None, false) if self.rows.output.is_some() => {
+                return Err(usage("-o is for the rows of --file or stdin, not for texts as arguments"));
             }
-            (None, true) => lines(&read_stdin()?),
+            (None, false) => Texts::Given(words),
+            (None, true) if io::stdin().is_terminal() => {
+                return Err(usage("no text: give one as an argument, with --file, or on stdin"));
+            }
+            (_, true) => Texts::Rows(Rows::open(context, self.rows, columns)?),
         };
-        if texts.is_empty() {
-            return Err(Usage("there is no text: every line is empty".to_string()).into());
-        }
         Ok(Request { model, texts })
     }
 }
@@ -40,17 +46,6 @@ impl TextArgs {
 /// A text file as a whole; the error names it.
 pub(crate) fn read_file(path: &Path) -> trice::Result<String> {
     fs::read_to_string(path).map_err(|error| trice::Error::io(path.display().to_string(), error))
-}
-
-fn read_stdin() -> trice::Result<String> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading texts from stdin", error))?;
-    Ok(text)
-}
-
-/// One text per line; empty lines are none.
-fn lines(text: &str) -> Vec<String> {
-    text.lines().filter(|line| !line.trim().is_empty()).map(str::to_string).collect()
 }
 
 /// The first word is the model when it reads like one.
@@ -95,10 +90,5 @@ mod tests {
         for text in ["good", "A film, good/bad, who knows", "what: a film", ""] {
             assert_eq!(split(&[text]), (None, vec![text.to_string()]), "{text}");
         }
-    }
-
-    #[test]
-    fn empty_lines_are_no_texts() {
-        assert_eq!(lines("one\n\n  \r\ntwo\r\n"), ["one", "two"]);
     }
 }
