@@ -19,15 +19,15 @@ use crate::cli::context::{Context, Output};
 use crate::cli::interrupt::Interrupt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
-/// A table whose head has been read.
+/// A table that is asked for, and what will be added to it.
 pub(crate) struct Rows {
-    table: Table,
+    args: RowsArgs,
     columns: Vec<Column>,
-    output: Option<PathBuf>,
-    resume: bool,
+    /// None of a stream yet, which may show its first row late.
+    table: Option<Table>,
 }
 
 /// A table, and how columns are added to it; not, where results are written without it.
@@ -39,21 +39,13 @@ enum Table {
 }
 
 impl Rows {
-    /// Opens the table and looks at its first rows, to which `columns` will be added. Writes nothing yet.
+    /// Opens the table, to which `columns` will be added, and looks at its first rows. Writes nothing yet.
     pub(crate) fn open(context: &Context, args: RowsArgs, columns: Vec<Column>) -> anyhow::Result<Self> {
-        let file = args.file.as_deref().filter(|file| file.as_os_str() != "-");
-        let format = args.format.unwrap_or_else(|| file.map_or(Format::Lines, Format::of));
-        check(&args, file, format)?;
-        let wanted = (context.output == Output::Text).then(|| columns.clone());
-        let table = match format {
-            Format::Parquet => open_parquet(file, &args, wanted)?,
-            _ => open_text(file, format, &args, wanted)?,
-        };
-        if let Some(added) = table.added().filter(|added| added.is_renamed()) {
-            let names: Vec<&str> = added.names().collect();
-            context.note(&format!("results are called {}: a column has a plain name already", names.join(", ")));
-        }
-        Ok(Self { table, columns, output: args.output, resume: args.resume })
+        check(&args)?;
+        let is_stream = args.path().is_none_or(|path| fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()));
+        let is_late = is_stream && args.format() != Format::Parquet;
+        let table = if is_late { None } else { Some(open_table(context, &args, &columns)?) };
+        Ok(Self { args, columns, table })
     }
 
     /// Takes all rows through `task`.
@@ -65,10 +57,12 @@ impl Rows {
     ) -> anyhow::Result<()> {
         // What fails on any text is no fault of a row's.
         task.run(&["a"]).await?;
-        // Rows are only compared until the first window, so Ctrl-C may leave at once.
+        // Nothing is written until the first window, so Ctrl-C may leave at once.
         interrupt.disarm();
-        let (out, resumed) = (self.output.as_deref(), self.output.as_deref().filter(|_| self.resume));
-        let ended = match self.table {
+        let table = self.table.map_or_else(|| open_table(context, &self.args, &self.columns), Ok)?;
+        let out = self.args.output.as_deref();
+        let resumed = out.filter(|_| self.args.resume);
+        let ended = match table {
             Table::Text(mut reader, delimiter, Some(added)) => {
                 let mut writer = match resumed {
                     Some(out) => TextWriter::resume(out, delimiter, &mut reader, added)?,
@@ -111,12 +105,24 @@ impl Table {
     }
 }
 
+impl RowsArgs {
+    /// The file to read; none is stdin.
+    fn path(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|file| file.as_os_str() != "-")
+    }
+
+    fn format(&self) -> Format {
+        self.format.unwrap_or_else(|| self.path().map_or(Format::Lines, Format::of))
+    }
+}
+
 fn usage(what: impl Into<String>) -> anyhow::Error {
     Usage(what.into()).into()
 }
 
 /// Refuses what makes no sense, and whatever would lose a file.
-fn check(args: &RowsArgs, file: Option<&Path>, format: Format) -> anyhow::Result<()> {
+fn check(args: &RowsArgs) -> anyhow::Result<()> {
+    let (file, format) = (args.path(), args.format());
     if args.no_header && !matches!(format, Format::Csv | Format::Tsv) {
         return Err(usage("--no-header is about CSV and TSV"));
     }
@@ -133,6 +139,20 @@ fn check(args: &RowsArgs, file: Option<&Path>, format: Format) -> anyhow::Result
         return Err(usage(format!("{} is there already: --resume goes on with it; or remove it", out.display())));
     }
     Ok(())
+}
+
+/// Reads the head of a table, and says where its columns are called otherwise than usual.
+fn open_table(context: &Context, args: &RowsArgs, columns: &[Column]) -> anyhow::Result<Table> {
+    let wanted = (context.output == Output::Text).then(|| columns.to_vec());
+    let table = match args.format() {
+        Format::Parquet => open_parquet(args, wanted)?,
+        format => open_text(format, args, wanted)?,
+    };
+    if let Some(added) = table.added().filter(|added| added.is_renamed()) {
+        let names: Vec<&str> = added.names().collect();
+        context.note(&format!("results are called {}: a column has a plain name already", names.join(", ")));
+    }
+    Ok(table)
 }
 
 /// The bytes of a file or of stdin.
@@ -160,13 +180,8 @@ impl Input {
     }
 }
 
-fn open_text(
-    file: Option<&Path>,
-    format: Format,
-    args: &RowsArgs,
-    columns: Option<Vec<Column>>,
-) -> anyhow::Result<Table> {
-    let Input { name, bytes, total_bytes } = Input::open(file)?;
+fn open_text(format: Format, args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
+    let Input { name, bytes, total_bytes } = Input::open(args.path())?;
     let is_live = total_bytes.is_none();
     let delimiter = match format {
         Format::Csv => Some(b','),
@@ -211,8 +226,8 @@ fn check_first(name: &str, format: &dyn TextFormat, first: &[&[u8]]) -> trice::R
 }
 
 #[cfg(feature = "tables")]
-fn open_parquet(file: Option<&Path>, args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
-    let Some(path) = file else { return Err(usage("Parquet is read from its end: name it with --file")) };
+fn open_parquet(args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
+    let Some(path) = args.path() else { return Err(usage("Parquet is read from its end: name it with --file")) };
     let reader = ParquetReader::open(path, args.column.as_deref())?;
     if reader.n_rows() == 0 {
         return Err(usage(format!("there is no text in {}", path.display())));
@@ -229,7 +244,7 @@ fn open_parquet(file: Option<&Path>, args: &RowsArgs, columns: Option<Vec<Column
 }
 
 #[cfg(not(feature = "tables"))]
-fn open_parquet(_: Option<&Path>, _: &RowsArgs, _: Option<Vec<Column>>) -> anyhow::Result<Table> {
+fn open_parquet(_: &RowsArgs, _: Option<Vec<Column>>) -> anyhow::Result<Table> {
     Err(trice::Error::unsupported("Parquet in this build (feature tables)").into())
 }
 
