@@ -264,6 +264,8 @@ pub(crate) struct SamplingArgs {
 
 const TEXTS_HELP: &str = "\
 Texts come from the arguments, from a table (--file), or from stdin (a text per line, answered as it comes).
+A table comes out in the format it has, in order, with columns added. No row is lost: one without a result says why in the
+column error. Lines get their results behind tabs. With --json a row is one line {\"index\": ..., its results}.
 The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
 
 const CLASSIFY_EXAMPLES: &str = "\
@@ -271,7 +273,10 @@ Examples:
   trice classify \"What a lovely film\"                                   the built-in sentiment model
   trice classify ./minilm-sst2 \"What a lovely film\" --json
   trice classify hf:sentence-transformers/all-MiniLM-L6-v2 --labels sports,politics \"They won the cup\"
-  trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2";
+  trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2
+  trice classify --file reviews.csv --column review -o labelled.csv     adds label, score and error to each row
+  trice classify --file reviews.parquet -o labelled.parquet --resume    goes on where an earlier run was stopped
+  tail -f app.log | trice classify                                      answers line by line";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
@@ -334,7 +339,8 @@ pub(crate) struct RowsArgs {
 const EMBED_EXAMPLES: &str = "\
 Examples:
   trice embed ./all-MiniLM-L6-v2 \"a text\" \"another\" --json --normalize
-  trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl";
+  trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl
+  trice embed ./all-MiniLM-L6-v2 --file articles.parquet -o vectors.parquet   adds a column embedding";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = EMBED_EXAMPLES)]

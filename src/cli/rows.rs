@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
+use std::path::Path;
 use std::time::Instant;
 use trice::Error;
 use trice::session::Cancel;
@@ -98,6 +99,8 @@ trait Writer<K> {
 /// What came of all rows.
 struct Tally {
     start: Instant,
+    /// Rows of earlier runs.
+    n_before: u64,
     n_rows: u64,
     n_bad: u64,
     /// The number of the first bad row of the file, from 1, and what is wrong with it.
@@ -105,17 +108,16 @@ struct Tally {
 }
 
 impl Tally {
-    fn new() -> Self {
-        Self { start: Instant::now(), n_rows: 0, n_bad: 0, first_bad: None }
+    fn new(n_before: u64) -> Self {
+        Self { start: Instant::now(), n_before, n_rows: 0, n_bad: 0, first_bad: None }
     }
 
-    /// `n_before` rows stand before those of this run.
-    fn add(&mut self, n_before: u64, outcomes: &[Outcome]) {
+    fn add(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             self.n_rows += 1;
             if let Err(reason) = outcome {
                 self.n_bad += 1;
-                self.first_bad.get_or_insert_with(|| (n_before + self.n_rows, reason.clone()));
+                self.first_bad.get_or_insert_with(|| (self.n_before + self.n_rows, reason.clone()));
             }
         }
     }
@@ -124,34 +126,42 @@ impl Tally {
         self.n_rows as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
-    fn note_bad(&self, context: &Context) {
+    /// Says what came of the rows, and how far the table `out` has come.
+    fn note(&self, context: &Context, out: Option<&Path>, is_whole: bool) {
         if let Some((row, reason)) = &self.first_bad {
+            let (n_bad, n_rows) = (self.n_bad, self.n_rows);
             context.note(&format!(
-                "{} of {} rows have an error instead of a result; the first is row {row}: {reason}",
-                self.n_bad, self.n_rows
+                "{n_bad} of {n_rows} rows have an error instead of a result; the first is row {row}: {reason}"
             ));
         }
+        let Some(out) = out.map(Path::display) else { return };
+        let (n_rows, rate) = (self.n_before + self.n_rows, self.rows_per_s());
+        context.note(&if is_whole {
+            format!("{out}: {n_rows} rows, {rate:.0} a second")
+        } else {
+            format!("{out}: {n_rows} rows and not whole; the same command with --resume goes on")
+        });
     }
 }
 
-/// The whole way of a table: what is read goes through `task` to `writer`.
+/// The whole way of a table: what is read goes through `task` to `writer`. Returns what came of it, however it ended.
 async fn run<R: Reader, T: Task>(
     context: &Context,
     reader: &mut R,
     writer: &mut impl Writer<R::Kept>,
     task: &mut T,
     interrupt: &Interrupt,
-) -> anyhow::Result<()> {
-    let mut tally = Tally::new();
+) -> (Tally, anyhow::Result<()>) {
+    let mut tally = Tally::new(writer.n_before());
     let ended = run_windows(context, reader, writer, task, interrupt, &mut tally).await;
     if ended.is_ok() {
-        writer.finish()?;
-    } else if let Err(error) = writer.suspend() {
+        return (tally, writer.finish());
+    }
+    if let Err(error) = writer.suspend() {
         // What stopped the run is told in the end; this came of it, or cost no more than what --resume does again.
         tracing::warn!("the last rows are not written: {error:#}");
     }
-    tally.note_bad(context);
-    ended
+    (tally, ended)
 }
 
 async fn run_windows<R: Reader, T: Task>(
@@ -163,7 +173,6 @@ async fn run_windows<R: Reader, T: Task>(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let bar = Bar::new(context);
-    let n_before = writer.n_before();
     task.set_cancel(interrupt.arm());
     loop {
         if reader.is_live() {
@@ -179,12 +188,11 @@ async fn run_windows<R: Reader, T: Task>(
         }
         let outcomes = judge(task, &window.texts).await?;
         writer.write(window.kept, &outcomes)?;
-        tally.add(n_before, &outcomes);
-        let Done { done, total } = reader.done();
-        if writer.is_on_screen() {
-            continue;
+        tally.add(&outcomes);
+        if !writer.is_on_screen() {
+            let Done { done, total } = reader.done();
+            bar.rows(T::DOING, tally.n_rows, tally.rows_per_s(), done, total);
         }
-        bar.rows(T::DOING, tally.n_rows, tally.rows_per_s(), done, total);
     }
 }
 
@@ -196,7 +204,9 @@ async fn judge(task: &mut impl Task, texts: &[Text]) -> trice::Result<Vec<Outcom
         texts.iter().enumerate().filter_map(|(i, text)| Some((i, text.as_deref().ok()?))).collect();
     good.sort_by_key(|(_, text)| text.len());
     let sorted: Vec<&str> = good.iter().map(|(_, text)| *text).collect();
-    for ((i, _), outcome) in good.iter().zip(run_each(task, &sorted).await?) {
+    let found = run_each(task, &sorted).await?;
+    debug_assert_eq!(found.len(), sorted.len(), "a task answers each text");
+    for ((i, _), outcome) in good.iter().zip(found) {
         outcomes[*i] = outcome;
     }
     Ok(outcomes)

@@ -20,7 +20,7 @@ pub(crate) struct Request {
 /// A few texts, or many.
 pub(crate) enum Texts {
     Given(Vec<String>),
-    Rows(Rows),
+    Rows(Box<Rows>),
 }
 
 impl TextArgs {
@@ -37,7 +37,7 @@ impl TextArgs {
             (None, true) if io::stdin().is_terminal() => {
                 return Err(usage("no text: give one as an argument, with --file, or on stdin"));
             }
-            (_, true) => Texts::Rows(Rows::open(context, self.rows, columns)?),
+            (_, true) => Texts::Rows(Box::new(Rows::open(context, self.rows, columns)?)),
         };
         Ok(Request { model, texts })
     }

@@ -58,7 +58,7 @@ impl Csv {
         if !record.is_closed {
             Some("a quote is opened and not closed".to_owned())
         } else if found != wanted {
-            Some(format!("{found} fields where the table has {wanted} columns"))
+            Some(format!("fields: {wanted} wanted, {found} found"))
         } else {
             None
         }

@@ -62,7 +62,7 @@ impl Rows {
         let table = self.table.map_or_else(|| open_table(context, &self.args, &self.columns), Ok)?;
         let out = self.args.output.as_deref();
         let resumed = out.filter(|_| self.args.resume);
-        let ended = match table {
+        let (tally, ended) = match table {
             Table::Text(mut reader, delimiter, Some(added)) => {
                 let mut writer = match resumed {
                     Some(out) => TextWriter::resume(out, delimiter, &mut reader, added)?,
@@ -88,9 +88,7 @@ impl Rows {
                 run(context, &mut reader, &mut writer, task, interrupt).await
             }
         };
-        if let (Some(out), Err(_)) = (out, &ended) {
-            context.note(&format!("{} is not whole: the same command with --resume goes on", out.display()));
-        }
+        tally.note(context, out, ended.is_ok());
         ended
     }
 }

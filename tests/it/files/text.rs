@@ -32,13 +32,14 @@ fn gpu_csv_keeps_its_columns_and_its_bad_rows() {
         "id,text,\"a \"\"note\"\"\",label,score,error\r\n\
          1,\"{GOOD}\",\"x, \"\"y\"\"\",{good},{good_score},\r\n\
          2,{BAD},,{bad},{bad_score},\r\n\
-         3,,,,,1 fields where the table has 3 columns\r\n\
+         3,,,,,fields: 3 wanted, 1 found\r\n\
          4, ,z,,,the text is empty\r\n\
-         5,a,\"b,c\",,,4 fields where the table has 3 columns\r\n\
+         5,a,\"b,c\",,,fields: 3 wanted, 4 found\r\n\
          6,open,,,,a quote is opened and not closed\n"
     );
     assert_eq!(files.read(), wanted);
-    assert!(last_error(&output).contains("4 of 6 rows"), "{}", last_error(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("4 of 6 rows have an error") && said.contains("is row 3: fields"), "{said}");
     assert!(output.stdout.is_empty());
 }
 
@@ -129,15 +130,18 @@ fn gpu_json_prints_what_it_always_has() {
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines[0], lines.len()), (given[0], 3));
-    assert_eq!(lines[1], "{\"index\":1,\"error\":\"1 fields where the table has 2 columns\"}");
+    assert_eq!(lines[1], "{\"index\":1,\"error\":\"fields: 2 wanted, 1 found\"}");
     assert_eq!(lines[2], given[1].replace("\"index\":1", "\"index\":2"));
     let piped = stdout(&run_with_input(&["classify", "--json"], &format!("{GOOD}\n\n{BAD}\n")));
     assert_eq!(piped.lines().collect::<Vec<_>>(), given);
 }
 
+/// Extension and bytes of a table, further arguments; the exit code and words of the refusal.
+type Refused<'a> = (&'a str, &'a [u8], &'a [&'a str], i32, &'a [&'a str]);
+
 #[test]
 fn tables_that_make_no_sense_are_refused() {
-    let cases: &[(&str, &[u8], &[&str], i32, &[&str])] = &[
+    let cases: &[Refused<'_>] = &[
         ("csv", b"id,note\n1,a\n", &[], 2, &["--column", "id, note"]),
         ("csv", b"id,text\n1,a\n", &["--column", "txt"], 2, &["txt", "id, text"]),
         ("csv", b"id,text\n", &[], 2, &["there is no text"]),
