@@ -263,10 +263,12 @@ pub(crate) struct SamplingArgs {
 }
 
 const TEXTS_HELP: &str = "\
-Texts come from the arguments, from a table (--file), or from stdin (a text per line, answered as it comes).
-A table comes out in the format it has, in order, with columns added. No row is lost: one without a result says why in the
-column error. Lines get their results behind tabs. With --json a row is one line {\"index\": ..., its results}.
-The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
+Texts come from the arguments, from a table (--file), or from stdin (a text per line, answered as
+it comes). A table comes out in its own format, in order, with columns added. No row is lost: one
+without a result says why in the column error. Lines get their results behind tabs. With --json a
+row becomes {\"index\": ..., its results} on a line.
+The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash,
+or a model file.";
 
 const CLASSIFY_EXAMPLES: &str = "\
 Examples:
@@ -292,7 +294,7 @@ pub(crate) struct ClassifyArgs {
     /// Sentence around an own label, {} standing for it
     #[arg(long, value_name = "TEXT", requires = "labels")]
     pub(crate) template: Option<String>,
-    /// Print only the K best labels
+    /// Print only the K best labels; a table gets the best one, and a column labels for more
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
     /// A linear head (safetensors) on the model's embeddings
@@ -312,27 +314,28 @@ pub(crate) struct TextArgs {
     pub(crate) weights: WeightArgs,
 }
 
+const ROWS_HEADING: &str = "Many texts";
+
 /// Many texts, as the rows of a table.
 #[derive(Args)]
-#[command(next_help_heading = "Many texts")]
 pub(crate) struct RowsArgs {
     /// Read texts from this file: CSV, TSV, JSONL or Parquet by its extension, else a text per line; - is stdin
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = ROWS_HEADING, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The format of --file or stdin, where no extension says it
-    #[arg(long, value_enum)]
+    #[arg(help_heading = ROWS_HEADING, long, value_enum)]
     pub(crate) format: Option<Format>,
     /// The column of the texts; left out, text, sentence, content or the like, or the only one that can be it
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = ROWS_HEADING, long, value_name = "NAME")]
     pub(crate) column: Option<String>,
     /// CSV and TSV: the first line is a row, and columns are called 1, 2, ...
-    #[arg(long)]
+    #[arg(help_heading = ROWS_HEADING, long)]
     pub(crate) no_header: bool,
     /// Write to this file instead of stdout, in the format of the input; one that is there is not replaced
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(help_heading = ROWS_HEADING, short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
     /// Go on behind the last whole row of OUT, after a Ctrl-C or a crash; begin where there is none
-    #[arg(long, requires = "output")]
+    #[arg(help_heading = ROWS_HEADING, long, requires = "output")]
     pub(crate) resume: bool,
 }
 

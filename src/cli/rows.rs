@@ -136,11 +136,13 @@ impl Tally {
         }
         let Some(out) = out.map(Path::display) else { return };
         let (n_rows, rate) = (self.n_before + self.n_rows, self.rows_per_s());
-        context.note(&if is_whole {
-            format!("{out}: {n_rows} rows, {rate:.0} a second")
-        } else {
-            format!("{out}: {n_rows} rows and not whole; the same command with --resume goes on")
-        });
+        if is_whole && self.n_rows == 0 {
+            context.note(&format!("{out}: all {n_rows} rows were there already"));
+        } else if is_whole {
+            context.note(&format!("{out}: {n_rows} rows, {rate:.0} a second"));
+        } else if n_rows > 0 {
+            context.note(&format!("{out}: {n_rows} rows and not whole; the same command with --resume goes on"));
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Csv {
         if !record.is_closed {
             Some("a quote is opened and not closed".to_owned())
         } else if found != wanted {
-            Some(format!("fields: {wanted} wanted, {found} found"))
+            Some(format!("fields: {wanted} wanted and {found} found"))
         } else {
             None
         }

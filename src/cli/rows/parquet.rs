@@ -8,6 +8,7 @@ use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
 use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,16 @@ fn batches(path: &Path, offset: u64, limit: Option<u64>) -> trice::Result<Parque
 
 fn builder(path: &Path) -> trice::Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|error| trice::Error::io(path.display().to_string(), error))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(path, error))
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(path, error))?;
+    let mut columns = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let other = |compression| matches!(compression, Compression::BROTLI(_) | Compression::LZO);
+    match columns.find(|column| other(column.compression())) {
+        Some(column) => {
+            let what = format!("{} compressed as {:?}", path.display(), column.compression());
+            Err(trice::Error::unsupported(what))
+        }
+        None => Ok(builder),
+    }
 }
 
 fn next(path: &Path, batches: &mut ParquetRecordBatchReader) -> trice::Result<Option<RecordBatch>> {

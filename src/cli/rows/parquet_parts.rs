@@ -202,7 +202,11 @@ impl Writer<RecordBatch> for Parts {
     }
 
     fn suspend(&mut self) -> anyhow::Result<()> {
-        Ok(self.close()?)
+        self.close()?;
+        if self.n_parts == 0 {
+            self.clear();
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {

@@ -187,3 +187,33 @@ pub(super) fn trimmed(row: &[u8]) -> &[u8] {
 pub(super) fn line_end(row: &[u8]) -> &'static [u8] {
     if row.ends_with(b"\r\n") { b"\r\n" } else { b"\n" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: Vec<u8>) -> trice::Result<RawRows> {
+        RawRows::new("t.txt".to_owned(), Box::new(io::Cursor::new(text)), None)
+    }
+
+    #[test]
+    fn a_row_has_a_longest_length() {
+        let line = |n: usize| [b"short\n".to_vec(), vec![b'a'; n - 1], b"\nshort".to_vec()].concat();
+        let mut long = rows(line(MAX_ROW_BYTES)).unwrap();
+        let lengths: Vec<usize> = std::iter::from_fn(|| long.next().unwrap()).map(|row| row.len()).collect();
+        assert_eq!(lengths, [6, MAX_ROW_BYTES, 5]);
+        let mut longer = rows(line(MAX_ROW_BYTES + 1)).unwrap();
+        assert!(longer.next().unwrap().is_some());
+        let error = longer.next().unwrap_err().to_string();
+        assert!(error.contains("t.txt") && error.contains("byte 6"), "{error}");
+    }
+
+    #[test]
+    fn a_row_is_whole_with_its_line_end_alone() {
+        let mut lines = rows(b"one\n\n \ntwo".to_vec()).unwrap();
+        assert_eq!((lines.next().unwrap().as_deref(), lines.is_whole()), (Some(&b"one\n"[..]), true));
+        assert_eq!(lines.n_bytes(), 4);
+        assert_eq!((lines.next().unwrap().as_deref(), lines.is_whole()), (Some(&b"two"[..]), false));
+        assert_eq!((lines.next().unwrap(), lines.n_bytes()), (None, 10));
+    }
+}

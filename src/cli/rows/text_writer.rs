@@ -25,8 +25,11 @@ impl Sink {
     pub(super) fn file(path: &Path, end: u64) -> trice::Result<Self> {
         let open = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            file.set_len(end)?;
-            file.seek(SeekFrom::Start(end))?;
+            // A pipe or a device has no length.
+            if file.metadata()?.is_file() {
+                file.set_len(end)?;
+                file.seek(SeekFrom::Start(end))?;
+            }
             Ok(file)
         };
         let file = open().map_err(|error| trice::Error::io(path.display().to_string(), error))?;

@@ -167,3 +167,16 @@ fn parquet_that_cannot_be_is_refused() {
     let none = files(columns(0));
     assert_refused(&none.run(&["classify"]), 2, &["there is no text"], &none.out);
 }
+
+#[test]
+fn gpu_a_file_that_cannot_be_read_leaves_nothing() {
+    if !has_gpu() {
+        return;
+    }
+    let files = files(columns(20));
+    let mut bytes = std::fs::read(&files.table).unwrap();
+    bytes[4..100].fill(0xFF);
+    std::fs::write(&files.table, bytes).unwrap();
+    assert_refused(&files.run(&["classify"]), 1, &["in.parquet"], &files.out);
+    assert!(!Path::new(&format!("{}.parts", files.out)).exists());
+}

@@ -32,9 +32,9 @@ fn gpu_csv_keeps_its_columns_and_its_bad_rows() {
         "id,text,\"a \"\"note\"\"\",label,score,error\r\n\
          1,\"{GOOD}\",\"x, \"\"y\"\"\",{good},{good_score},\r\n\
          2,{BAD},,{bad},{bad_score},\r\n\
-         3,,,,,fields: 3 wanted, 1 found\r\n\
+         3,,,,,fields: 3 wanted and 1 found\r\n\
          4, ,z,,,the text is empty\r\n\
-         5,a,\"b,c\",,,fields: 3 wanted, 4 found\r\n\
+         5,a,\"b,c\",,,fields: 3 wanted and 4 found\r\n\
          6,open,,,,a quote is opened and not closed\n"
     );
     assert_eq!(files.read(), wanted);
@@ -130,7 +130,7 @@ fn gpu_json_prints_what_it_always_has() {
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines[0], lines.len()), (given[0], 3));
-    assert_eq!(lines[1], "{\"index\":1,\"error\":\"fields: 2 wanted, 1 found\"}");
+    assert_eq!(lines[1], "{\"index\":1,\"error\":\"fields: 2 wanted and 1 found\"}");
     assert_eq!(lines[2], given[1].replace("\"index\":1", "\"index\":2"));
     let piped = stdout(&run_with_input(&["classify", "--json"], &format!("{GOOD}\n\n{BAD}\n")));
     assert_eq!(piped.lines().collect::<Vec<_>>(), given);
