@@ -136,6 +136,23 @@ fn gpu_json_prints_what_it_always_has() {
     assert_eq!(piped.lines().collect::<Vec<_>>(), given);
 }
 
+#[test]
+fn gpu_results_stand_beside_their_own_texts() {
+    if !has_gpu() {
+        return;
+    }
+    // Longest first, since texts are run by length.
+    let text = |i: usize| format!("{} {}", if i % 3 == 0 { BAD } else { GOOD }, "and so long ".repeat(30 - i));
+    let texts: Vec<String> = (0..30).map(text).collect();
+    let words: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let files = Files::new("txt", texts.join("\n").as_bytes());
+    let given = stdout(&run(&[&["classify", "--json"], &words[..]].concat()));
+    assert_eq!(files.result(&["classify", "--json"]), given);
+    let scores: std::collections::BTreeSet<&str> =
+        given.lines().map(|line| line.split_once("score").unwrap().1).collect();
+    assert!(scores.len() > 25, "texts that cannot be told apart: {scores:?}");
+}
+
 /// Extension and bytes of a table, further arguments; the exit code and words of the refusal.
 type Refused<'a> = (&'a str, &'a [u8], &'a [&'a str], i32, &'a [&'a str]);
 
