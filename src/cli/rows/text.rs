@@ -42,6 +42,12 @@ impl TextReader {
         let (text, bytes) = self.format.parse(super::raw::trimmed(&row));
         Ok(Some((not_empty(text), KeptRow { bytes, line_end: line_end(&row) })))
     }
+
+    /// What will be kept of the next row.
+    pub(super) fn look_ahead(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        let row = self.raw.look_ahead(1, self.is_live)?.next();
+        Ok(row.map(|row| self.format.parse(row).1))
+    }
 }
 
 /// A text of spaces is none.

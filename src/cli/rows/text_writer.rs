@@ -118,17 +118,21 @@ impl Old {
     /// How many rows are whole, and where the last of them ends. `reader` stands behind it then.
     fn compare(mut self, reader: &mut TextReader) -> anyhow::Result<(u64, u64)> {
         let (mut n_rows, mut end) = (0, self.rows.n_bytes());
-        while let Some(row) = self.rows.next()?
-            && self.rows.is_whole()
-        {
-            n_rows += 1;
-            let is_same = reader.next()?.is_some_and(|(_, kept): (_, KeptRow)| trimmed(&row).starts_with(&kept.bytes));
+        while let Some(row) = self.rows.next()? {
+            let (row, is_whole) = (trimmed(&row), self.rows.is_whole());
+            let is_same = reader.look_ahead()?.is_some_and(|kept| {
+                // A row that was cut off may lack a part of what was kept.
+                row.starts_with(&kept) || (!is_whole && kept.starts_with(row))
+            });
             if !is_same {
-                let (out, table) = (&self.rows.name, &reader.raw.name);
-                let what = format!("--resume: row {n_rows} of {out} does not come from row {n_rows} of {table}");
+                let (out, table, n) = (&self.rows.name, &reader.raw.name, n_rows + 1);
+                let what = format!("--resume: row {n} of {out} does not come from row {n} of {table}");
                 return Err(trice::Error::invalid(what).into());
             }
-            end = self.rows.n_bytes();
+            if is_whole {
+                reader.next()?;
+                (n_rows, end) = (n_rows + 1, self.rows.n_bytes());
+            }
         }
         Ok((n_rows, end))
     }

@@ -51,10 +51,13 @@ fn gpu_a_json_result_is_gone_on_with() {
         std::fs::write(&files.out, &whole[..cut]).unwrap();
         assert!(files.result(&["classify", "--json", "--resume"]) == whole, "cut at {cut}");
     }
-    std::fs::write(&files.out, "{\"index\":1,\"labels\":[]}\n").unwrap();
-    let output = files.run(&["classify", "--json", "--resume"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(last_error(&output).contains("row 0"), "{}", last_error(&output));
+    for other in ["{\"index\":1,\"labels\":[]}\n", "mine"] {
+        std::fs::write(&files.out, other).unwrap();
+        let output = files.run(&["classify", "--json", "--resume"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(last_error(&output).contains("row 0"), "{}", last_error(&output));
+        assert_eq!(files.read(), other);
+    }
 }
 
 #[test]
@@ -65,6 +68,8 @@ fn gpu_another_tables_result_is_not_gone_on_with() {
     for (table, old, words) in [
         ("id,text\n1,a\n2,b\n", "id,text,label,score,error\n1,a,x,1,\n2,c,x,1,\n", "row 2"),
         ("id,text\n1,a\n", "id,text,label,score,error\n1,a,x,1,\n2,b,x,1,\n", "row 2"),
+        ("id,text\n1,a\n", "id,text,label,score,error\nmine", "row 1"),
+        ("id,text\n1,a\n", "id,text,label,score,error\n1,a,x,1,\n2", "row 2"),
         ("id,text\n1,a\n", "id,text,embedding,error\n1,a,[],\n", "header"),
     ] {
         let files = Files::new("csv", table.as_bytes());
