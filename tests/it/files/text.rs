@@ -142,7 +142,7 @@ fn gpu_results_stand_beside_their_own_texts() {
         return;
     }
     // Longest first, since texts are run by length.
-    let text = |i: usize| format!("{} {}", if i % 3 == 0 { BAD } else { GOOD }, "and so long ".repeat(30 - i));
+    let text = |i: usize| format!("{} {}", if i.is_multiple_of(3) { BAD } else { GOOD }, "and so long ".repeat(30 - i));
     let texts: Vec<String> = (0..30).map(text).collect();
     let words: Vec<&str> = texts.iter().map(String::as_str).collect();
     let files = Files::new("txt", texts.join("\n").as_bytes());
