@@ -1,5 +1,6 @@
 //! Every command, flag and default, and the help that teaches them. Holds no behaviour.
 
+use super::rows::Format;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trice::format::DType;
@@ -277,8 +278,12 @@ pub(crate) struct SamplingArgs {
 }
 
 const TEXTS_HELP: &str = "\
-Texts come from the arguments, from --file (one per line), or from stdin (one per line).
-The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash, or a model file.";
+Texts come from the arguments, from a table (--file), or from stdin (a text per line, answered as
+it comes). A table comes out in its own format, in order, with columns added. No row is lost: one
+without a result says why in the column error. Lines get their results behind tabs. With --json a
+row becomes {\"index\": ..., its results} on a line.
+The first argument is the MODEL when it reads like one: a prefix such as hf:, a path with a slash,
+or a model file.";
 
 const CLASSIFY_EXAMPLES: &str = "\
 Examples:
@@ -286,7 +291,10 @@ Examples:
   trice classify ./minilm-sst2 \"What a lovely film\" --json
   trice classify hf:sentence-transformers/all-MiniLM-L6-v2 --labels sports,politics \"They won the cup\"
   trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2
-  trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood";
+  trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood
+  trice classify --file reviews.csv --column review -o labelled.csv     adds label, score and error to each row
+  trice classify --file reviews.parquet -o labelled.parquet --resume    goes on where an earlier run was stopped
+  tail -f app.log | trice classify                                      answers line by line";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
@@ -302,7 +310,7 @@ pub(crate) struct ClassifyArgs {
     /// Sentence around an own label, {} standing for it
     #[arg(long, value_name = "TEXT", requires = "labels")]
     pub(crate) template: Option<String>,
-    /// Print only the K best labels
+    /// Print only the K best labels; a table gets the best one, and a column labels for more
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
     /// A linear head (safetensors) on the model's embeddings
@@ -316,9 +324,8 @@ pub(crate) struct TextArgs {
     /// The model (left out: the built-in one), then texts
     #[arg(value_name = "MODEL|TEXT")]
     pub(crate) words: Vec<String>,
-    /// Read texts from this file, one per line; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rows: RowsArgs,
     #[command(flatten)]
     pub(crate) weights: WeightArgs,
 }
@@ -368,10 +375,36 @@ pub(crate) struct TranslateArgs {
     pub(crate) task: TaskArgs,
 }
 
+const ROWS_HEADING: &str = "Many texts";
+
+/// Many texts, as the rows of a table.
+#[derive(Args)]
+pub(crate) struct RowsArgs {
+    /// Read texts from this file: CSV, TSV, JSONL or Parquet by its extension, else a text per line; - is stdin
+    #[arg(help_heading = ROWS_HEADING, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The format of --file or stdin, where no extension says it
+    #[arg(help_heading = ROWS_HEADING, long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The column of the texts; left out, text, sentence, content or the like, or the only one that can be it
+    #[arg(help_heading = ROWS_HEADING, long, value_name = "NAME")]
+    pub(crate) column: Option<String>,
+    /// CSV and TSV: the first line is a row, and columns are called 1, 2, ...
+    #[arg(help_heading = ROWS_HEADING, long)]
+    pub(crate) no_header: bool,
+    /// Write to this file instead of stdout, in the format of the input; one that is there is not replaced
+    #[arg(help_heading = ROWS_HEADING, short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on behind the last whole row of OUT, after a Ctrl-C or a crash; begin where there is none
+    #[arg(help_heading = ROWS_HEADING, long, requires = "output")]
+    pub(crate) resume: bool,
+}
+
 const EMBED_EXAMPLES: &str = "\
 Examples:
   trice embed ./all-MiniLM-L6-v2 \"a text\" \"another\" --json --normalize
-  trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl";
+  trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl
+  trice embed ./all-MiniLM-L6-v2 --file articles.parquet -o vectors.parquet   adds a column embedding";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = EMBED_EXAMPLES)]

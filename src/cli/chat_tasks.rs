@@ -4,7 +4,7 @@ use super::args::{TaskArgs, TranslateArgs};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::model;
-use super::texts::{Request, read_documents};
+use super::texts::read_documents;
 use serde::Serialize;
 use trice::session::{FinishReason, GenerateOptions, Session};
 use trice::tasks::chat::{self, Relations, Summary, Translation};
@@ -72,7 +72,7 @@ fn run<T: Shown>(
     args: TaskArgs,
     task: impl AsyncFn(&mut Session, &str, &GenerateOptions) -> trice::Result<T>,
 ) -> anyhow::Result<()> {
-    let Request { model, texts } = read_documents(args.words, args.file)?;
+    let (model, texts) = read_documents(args.words, args.file)?;
     let name = model.as_deref().unwrap_or(model::DEFAULT_DECODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {

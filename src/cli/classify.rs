@@ -4,21 +4,24 @@ use super::args::{ClassifyArgs, LoadArgs};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::progress::Bar;
-use super::texts::TEXTS_PER_BATCH;
-use super::{Usage, classify_by_decoder, model};
+use super::rows::{Cell, Column, Kind, Task};
+use super::texts::{TEXTS_PER_BATCH, Texts};
+use super::{Usage, model};
 use serde::Serialize;
 use std::path::Path;
 use trice::format::Checkpoint;
-use trice::model::config::Kind;
+use trice::model::config::Kind as ModelKind;
+use trice::session::Cancel;
+use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
 
 /// One line of `classify --json`.
 #[derive(Serialize)]
-pub(crate) struct Classified<'a> {
+struct Classified<'a> {
     /// Which text, counted from 0.
-    pub(crate) index: usize,
+    index: usize,
     /// Best first.
-    pub(crate) labels: &'a [LabelScore],
+    labels: &'a [LabelScore],
 }
 
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
@@ -28,21 +31,152 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         multi_label: args.multi_label,
     };
     let weights = args.texts.weights.clone();
-    let request = args.texts.read()?;
+    // A table gets the best label by itself; all that --json prints of a row are its labels.
+    let lists = Lists {
+        best: context.output == Output::Text,
+        all: context.output == Output::Json || args.multi_label || args.top.is_some_and(|k| k > 1),
+    };
+    let request = args.texts.read(context, lists.columns())?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
-    let top = args.top.map_or(usize::MAX, |k| k as usize);
     pollster::block_on(async {
-        if !options.labels.is_empty() && model::kind_of(context, name).await? == Kind::Decoder {
+        let top = args.top.map_or(usize::MAX, |k| k as usize);
+        if !options.labels.is_empty() && model::kind_of(context, name).await? == ModelKind::Decoder {
             let load = LoadArgs::of_weights(weights);
-            return classify_by_decoder::run(context, name, &load, &request.texts, &options, top, &interrupt).await;
+            let mut session = model::load_session(context, name, &load, &interrupt).await?;
+            let judge = LikelihoodClassifier::new(&mut session, &options).await?;
+            let judge = ByLikelihood { judge, cancel: Cancel::default() };
+            return Labelling { judge, top, lists }.run_all(context, request.texts, &interrupt).await;
         }
         let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         if let Some(head) = &args.head {
             encoder.load_head(&open_head(head).await?).await?;
         }
-        classify_all(context, &mut encoder, &request.texts, &options, top, &interrupt).await
+        let judge = ByEncoder { encoder, options };
+        Labelling { judge, top, lists }.run_all(context, request.texts, &interrupt).await
     })
+}
+
+/// What gives texts their labels.
+trait Judge {
+    /// The labels of each text, best first.
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>>;
+
+    /// What stops `judge` from now on.
+    fn set_cancel(&mut self, cancel: Cancel);
+}
+
+/// A head, or similarity to own labels.
+struct ByEncoder {
+    encoder: TextEncoder,
+    options: ClassifyOptions,
+}
+
+impl Judge for ByEncoder {
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>> {
+        self.encoder.classify(texts, &self.options).await
+    }
+
+    fn set_cancel(&mut self, cancel: Cancel) {
+        self.encoder.set_cancel(cancel);
+    }
+}
+
+/// A model that writes text: its labels are those it finds likelier behind a text than anyway.
+struct ByLikelihood<'s> {
+    judge: LikelihoodClassifier<'s>,
+    cancel: Cancel,
+}
+
+impl Judge for ByLikelihood<'_> {
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>> {
+        let mut all = Vec::new();
+        for text in texts {
+            self.cancel.check()?;
+            all.push(self.judge.classify(text).await?);
+        }
+        Ok(all)
+    }
+
+    fn set_cancel(&mut self, cancel: Cancel) {
+        self.cancel = cancel;
+    }
+}
+
+/// Which columns of labels a table gets.
+#[derive(Clone, Copy)]
+struct Lists {
+    /// `label` and `score`.
+    best: bool,
+    /// `labels`, best first.
+    all: bool,
+}
+
+impl Lists {
+    fn columns(self) -> Vec<Column> {
+        let best = [Column::new("label", Kind::Text), Column::new("score", Kind::Number)];
+        let all = [Column::new("labels", Kind::Json)];
+        best.into_iter().filter(|_| self.best).chain(all.into_iter().filter(|_| self.all)).collect()
+    }
+
+    fn cells(self, labels: &[LabelScore]) -> trice::Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        if let Some(best) = labels.first().filter(|_| self.best) {
+            cells.extend([Cell::Text(best.label.clone()), Cell::Number(best.score)]);
+        }
+        if self.all {
+            cells.push(Cell::json(&labels)?);
+        }
+        Ok(cells)
+    }
+}
+
+/// What fills those columns.
+struct Labelling<J> {
+    judge: J,
+    top: usize,
+    lists: Lists,
+}
+
+impl<J: Judge> Task for Labelling<J> {
+    const DOING: &'static str = "Classifying";
+
+    async fn run(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<Cell>>> {
+        let results = self.judge.judge(texts).await?;
+        results.iter().map(|labels| self.lists.cells(&labels[..labels.len().min(self.top)])).collect()
+    }
+
+    fn set_cancel(&mut self, cancel: Cancel) {
+        self.judge.set_cancel(cancel);
+    }
+}
+
+impl<J: Judge> Labelling<J> {
+    async fn run_all(mut self, context: &Context, texts: Texts, interrupt: &Interrupt) -> anyhow::Result<()> {
+        match texts {
+            Texts::Given(texts) => self.print_all(context, &texts, interrupt).await,
+            Texts::Rows(rows) => rows.run(context, &mut self, interrupt).await,
+        }
+    }
+
+    async fn print_all(&mut self, context: &Context, texts: &[String], interrupt: &Interrupt) -> anyhow::Result<()> {
+        self.judge.set_cancel(interrupt.arm());
+        let bar = Bar::new(context);
+        for (batch, chunk) in texts.chunks(TEXTS_PER_BATCH).enumerate() {
+            let first = batch * TEXTS_PER_BATCH;
+            bar.count("Classifying", first as u64, texts.len() as u64);
+            let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+            let results = self.judge.judge(&chunk).await?;
+            for (i, (text, labels)) in chunk.iter().zip(&results).enumerate() {
+                let labels = &labels[..labels.len().min(self.top)];
+                match context.output {
+                    Output::Json => context.print_json(&Classified { index: first + i, labels })?,
+                    Output::Text => print_text(context, text, labels, texts.len())?,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The labels given, without the space around commas.
@@ -67,34 +201,8 @@ async fn open_head(path: &Path) -> trice::Result<Checkpoint> {
     model::open_checkpoint(&path.display().to_string(), &mut |_| {}).await
 }
 
-async fn classify_all(
-    context: &Context,
-    encoder: &mut TextEncoder,
-    texts: &[String],
-    options: &ClassifyOptions,
-    top: usize,
-    interrupt: &Interrupt,
-) -> anyhow::Result<()> {
-    encoder.set_cancel(interrupt.arm());
-    let bar = Bar::new(context);
-    for (batch, chunk) in texts.chunks(TEXTS_PER_BATCH).enumerate() {
-        let first = batch * TEXTS_PER_BATCH;
-        bar.count("Classifying", first as u64, texts.len() as u64);
-        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        let results = encoder.classify(&chunk, options).await?;
-        for (i, (text, labels)) in chunk.iter().zip(&results).enumerate() {
-            let labels = &labels[..labels.len().min(top)];
-            match context.output {
-                Output::Json => context.print_json(&Classified { index: first + i, labels })?,
-                Output::Text => print_text(context, text, labels, texts.len())?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The labels below each other, under their text where there are several texts.
-pub(crate) fn print_text(context: &Context, text: &str, labels: &[LabelScore], n_texts: usize) -> anyhow::Result<()> {
+fn print_text(context: &Context, text: &str, labels: &[LabelScore], n_texts: usize) -> anyhow::Result<()> {
     if n_texts > 1 {
         context.print(text)?;
     }

@@ -12,7 +12,6 @@ mod chat;
 mod chat_tasks;
 mod chat_turns;
 mod classify;
-mod classify_by_decoder;
 mod context;
 mod devices;
 mod embed;
@@ -24,6 +23,7 @@ mod profile;
 mod progress;
 mod pull;
 mod quantize;
+mod rows;
 #[cfg(feature = "server")]
 mod serve;
 mod texts;

@@ -2,6 +2,8 @@
 
 use super::Usage;
 use super::args::TextArgs;
+use super::context::Context;
+use super::rows::{Column, Rows};
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,36 +11,43 @@ use std::path::{Path, PathBuf};
 /// How many texts go to the GPU at once: enough to fill it, few enough for a lively progress bar.
 pub(crate) const TEXTS_PER_BATCH: usize = 64;
 
-/// What the positional words and `--file` mean together.
-#[derive(Debug, PartialEq, Eq)]
+/// What the positional words and the flags of tables mean together.
 pub(crate) struct Request {
     pub(crate) model: Option<String>,
-    pub(crate) texts: Vec<String>,
+    pub(crate) texts: Texts,
+}
+
+/// A few texts, or many.
+pub(crate) enum Texts {
+    Given(Vec<String>),
+    Rows(Box<Rows>),
 }
 
 impl TextArgs {
-    /// Tells the model from the texts, and reads the texts.
-    pub(crate) fn read(self) -> anyhow::Result<Request> {
+    /// Tells the model from the texts, and opens the table of texts where there are no others; `columns` will be added to it.
+    pub(crate) fn read(self, context: &Context, columns: Vec<Column>) -> anyhow::Result<Request> {
         let (model, words) = split_model(self.words);
-        let texts = match (self.file, words.is_empty()) {
-            (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
-            (Some(file), true) if file.as_os_str() == "-" => lines(&read_stdin()?),
-            (Some(file), true) => lines(&read_file(&file)?),
-            (None, false) => words,
-            (None, true) if io::stdin().is_terminal() => {
-                return Err(Usage("no text: give one as an argument, with --file, or on stdin".to_string()).into());
+        let usage = |what: &str| anyhow::Error::from(Usage(what.to_owned()));
+        let texts = match (&self.rows.file, words.is_empty()) {
+            (Some(_), false) => return Err(usage("texts and --file exclude each other")),
+            (None, false) if self.rows.output.is_some() => {
+                return Err(usage("-o is for the rows of --file or stdin, not for texts as arguments"));
             }
-            (None, true) => lines(&read_stdin()?),
+            (None, false) => Texts::Given(words),
+            (None, true) if io::stdin().is_terminal() => {
+                return Err(usage("no text: give one as an argument, with --file, or on stdin"));
+            }
+            (_, true) => Texts::Rows(Box::new(Rows::open(context, self.rows, columns)?)),
         };
-        if texts.is_empty() {
-            return Err(Usage("there is no text: every line is empty".to_string()).into());
-        }
         Ok(Request { model, texts })
     }
 }
 
-/// Tells the model from the texts, of which a file or stdin is one as a whole.
-pub(crate) fn read_documents(words: Vec<String>, file: Option<PathBuf>) -> anyhow::Result<Request> {
+/// The model, told from the texts, of which a file or stdin is one as a whole.
+pub(crate) fn read_documents(
+    words: Vec<String>,
+    file: Option<PathBuf>,
+) -> anyhow::Result<(Option<String>, Vec<String>)> {
     let (model, words) = split_model(words);
     let texts = match (file, words.is_empty()) {
         (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
@@ -52,7 +61,7 @@ pub(crate) fn read_documents(words: Vec<String>, file: Option<PathBuf>) -> anyho
     if texts.iter().any(|text| text.trim().is_empty()) {
         return Err(Usage("the text is empty".to_string()).into());
     }
-    Ok(Request { model, texts })
+    Ok((model, texts))
 }
 
 /// A text file as a whole; the error names it.
@@ -64,11 +73,6 @@ fn read_stdin() -> trice::Result<String> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading texts from stdin", error))?;
     Ok(text)
-}
-
-/// One text per line; empty lines are none.
-fn lines(text: &str) -> Vec<String> {
-    text.lines().filter(|line| !line.trim().is_empty()).map(str::to_string).collect()
 }
 
 /// The first word is the model when it reads like one.
@@ -113,10 +117,5 @@ mod tests {
         for text in ["good", "A film, good/bad, who knows", "what: a film", ""] {
             assert_eq!(split(&[text]), (None, vec![text.to_string()]), "{text}");
         }
-    }
-
-    #[test]
-    fn empty_lines_are_no_texts() {
-        assert_eq!(lines("one\n\n  \r\ntwo\r\n"), ["one", "two"]);
     }
 }

@@ -5,6 +5,7 @@
 mod cli;
 #[path = "../common/mod.rs"]
 mod common;
+mod files;
 mod format;
 mod gpu_batch;
 mod gpu_chat_tasks;
