@@ -3,21 +3,22 @@
 use super::args::ClassifyArgs;
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
+use super::notes::Notes;
 use super::progress::Bar;
 use super::texts::TEXTS_PER_BATCH;
 use super::{Usage, model};
 use serde::Serialize;
 use std::path::Path;
 use trice::format::Checkpoint;
-use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
+use trice::tasks::{Classified, ClassifyOptions, LabelScore, TextEncoder};
 
 /// One line of `classify --json`.
 #[derive(Serialize)]
-struct Classified<'a> {
+struct Line<'a> {
     /// Which text, counted from 0.
     index: usize,
-    /// Best first.
-    labels: &'a [LabelScore],
+    #[serde(flatten)]
+    classified: &'a Classified,
 }
 
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
@@ -25,6 +26,7 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         labels: own_labels(&args.labels)?,
         template: checked_template(args.template)?,
         multi_label: args.multi_label,
+        long: args.long.into(),
     };
     let weights = args.texts.weights.clone();
     let request = args.texts.read()?;
@@ -71,20 +73,22 @@ async fn classify_all(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     encoder.set_cancel(interrupt.arm());
-    let bar = Bar::new(context);
+    let (bar, mut notes) = (Bar::new(context), Notes::default());
     for (batch, chunk) in texts.chunks(TEXTS_PER_BATCH).enumerate() {
         let first = batch * TEXTS_PER_BATCH;
         bar.count("Classifying", first as u64, texts.len() as u64);
         let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        let results = encoder.classify(&chunk, options).await?;
-        for (i, (text, labels)) in chunk.iter().zip(&results).enumerate() {
-            let labels = &labels[..labels.len().min(top)];
+        let mut results = encoder.classify(&chunk, options).await?;
+        for (i, (text, classified)) in chunk.iter().zip(&mut results).enumerate() {
+            classified.labels.truncate(top);
+            notes.add(first + i, &classified.reading);
             match context.output {
-                Output::Json => context.print_json(&Classified { index: first + i, labels })?,
-                Output::Text => print_text(context, text, labels, texts.len())?,
+                Output::Json => context.print_json(&Line { index: first + i, classified })?,
+                Output::Text => print_text(context, text, &classified.labels, texts.len())?,
             }
         }
     }
+    notes.say(context);
     Ok(())
 }
 

@@ -4,17 +4,19 @@ use super::args::{EmbedArgs, PoolingArg};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::model;
+use super::notes::Notes;
 use super::progress::Bar;
 use super::texts::TEXTS_PER_BATCH;
 use serde::Serialize;
-use trice::tasks::{Pooling, Scaling};
+use trice::tasks::{EmbedOptions, Embedded, Pooling};
 
 /// One line of `embed --json`.
 #[derive(Serialize)]
-struct Embedded<'a> {
+struct Line<'a> {
     /// Which text, counted from 0.
     index: usize,
-    embedding: &'a [f32],
+    #[serde(flatten)]
+    embedded: &'a Embedded,
 }
 
 pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
@@ -26,29 +28,31 @@ pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
         PoolingArg::Cls => Pooling::Cls,
         PoolingArg::Last => Pooling::Last,
     });
-    let scaling = if args.normalize { Scaling::Unit } else { Scaling::Raw };
+    let options = EmbedOptions { pooling, normalize: args.normalize, long: args.long.into() };
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
         let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         encoder.set_cancel(interrupt.arm());
-        let bar = Bar::new(context);
+        let (bar, mut notes) = (Bar::new(context), Notes::default());
         for (batch, chunk) in request.texts.chunks(TEXTS_PER_BATCH).enumerate() {
             let first = batch * TEXTS_PER_BATCH;
             bar.count("Embedding", first as u64, request.texts.len() as u64);
             let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-            for (i, embedding) in encoder.embed(&chunk, pooling, scaling).await?.iter().enumerate() {
-                print(context, Embedded { index: first + i, embedding })?;
+            for (i, embedded) in encoder.embed_texts(&chunk, &options).await?.iter().enumerate() {
+                notes.add(first + i, &embedded.reading);
+                print(context, &Line { index: first + i, embedded })?;
             }
         }
+        notes.say(context);
         Ok(())
     })
 }
 
-fn print(context: &Context, embedded: Embedded<'_>) -> anyhow::Result<()> {
+fn print(context: &Context, line: &Line<'_>) -> anyhow::Result<()> {
     match context.output {
-        Output::Json => context.print_json(&embedded),
+        Output::Json => context.print_json(line),
         Output::Text => {
-            let numbers: Vec<String> = embedded.embedding.iter().map(ToString::to_string).collect();
+            let numbers: Vec<String> = line.embedded.embedding.iter().map(ToString::to_string).collect();
             context.print(&numbers.join(" "))
         }
     }

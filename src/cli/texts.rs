@@ -16,6 +16,15 @@ pub(crate) struct Request {
     pub(crate) texts: Vec<String>,
 }
 
+impl Request {
+    /// The model that was named.
+    pub(crate) fn named_model(&self, wanted: &str) -> anyhow::Result<&str> {
+        let missing =
+            || Usage(format!("no model: name {wanted} before the texts, such as a folder, a .gguf or hf:owner/repo"));
+        Ok(self.model.as_deref().ok_or_else(missing)?)
+    }
+}
+
 impl TextArgs {
     /// Tells the model from the texts, and reads the texts.
     pub(crate) fn read(self) -> anyhow::Result<Request> {
@@ -42,7 +51,7 @@ pub(crate) fn read_file(path: &Path) -> trice::Result<String> {
     fs::read_to_string(path).map_err(|error| trice::Error::io(path.display().to_string(), error))
 }
 
-fn read_stdin() -> trice::Result<String> {
+pub(crate) fn read_stdin() -> trice::Result<String> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading texts from stdin", error))?;
     Ok(text)
