@@ -105,16 +105,15 @@ def marks(kind):
     return {f"{name}_token": text for name, text in zip(names, texts)}
 
 
-def tokenizer(kind, file, max_length):
-    """As transformers loads it from a folder."""
+def tokenizer(kind, file, max_length, has_types):
+    """As transformers loads it from a folder; `has_types`: the second text of a pair is of another type."""
     if kind == "bytes":
         marked = marks(kind) | {"mask_token": tk.AddedToken("<mask>", lstrip=True, special=True)}
     else:
         marked = marks(kind)
     inner = tk.Tokenizer.from_str(json.dumps(file))
     made = hf.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=max_length, padding_side="right", **marked)
-    if kind != "word pieces":
-        made.model_input_names = ["input_ids", "attention_mask"]
+    made.model_input_names = ["input_ids", *(["token_type_ids"] if has_types else []), "attention_mask"]
     return made
 
 
@@ -198,7 +197,7 @@ class Case:
             folder = Folder(getattr(hf, self.model), config, Weights())
             model = folder.load(0)
             model.config.problem_type = config.problem_type
-            reader = tokenizer(self.kind, files[self.kind], 512)
+            reader = tokenizer(self.kind, files[self.kind], 512, self.model.startswith("Bert"))
             case |= dict(weights=folder.weights.described(), config=folder.config, tensors=folder.shapes, tokenizer=self.kind,
                          marks=marks(self.kind))
         pipe = hf.pipeline(TASKS[self.task], model=model, tokenizer=reader, device="cpu")
@@ -250,7 +249,7 @@ CASES = [
     Case("xlm-roberta, relevance", "rank", "XLMRobertaForSequenceClassification", fair(48, 2, 4, 400, **labels("relevance")), "unigrams"),
     Case("bert, hidden words", "fill", "BertForMaskedLM", bert(48, 2, 4, 600), "word pieces"),
     Case("roberta, hidden words", "fill", "RobertaForMaskedLM", fair(48, 2, 4, 601), "bytes"),
-    Case("bert, vectors", "embed", "BertModel", bert(24, 2, 4, 600), "word pieces"),
+    Case("bert, vectors", "embed", "BertModel", bert(24, 2, 3, 600), "word pieces"),
 ]
 
 
