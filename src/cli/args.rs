@@ -82,6 +82,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the command itself was told to be quiet.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Answer(args) => args.quiet.is_set,
+            Self::Rerank(args) => args.quiet.is_set,
+            _ => false,
+        }
+    }
+
     /// Whether the command stays and answers requests.
     pub(crate) fn is_server(&self) -> bool {
         #[cfg(feature = "server")]
@@ -382,6 +391,14 @@ pub(crate) enum AggregationArg {
     Max,
 }
 
+/// `--quiet` where `-q` is a question's: the name hides the global flag.
+#[derive(Args)]
+pub(crate) struct QuietArg {
+    /// No progress and no notes on stderr
+    #[arg(id = "quiet", long = "quiet")]
+    pub(crate) is_set: bool,
+}
+
 const ANSWER_EXAMPLES: &str = "\
 Examples:
   trice answer ./minilm-squad2 -q \"Who wrote it?\" --context \"Emma was written by Jane Austen.\"
@@ -395,6 +412,8 @@ pub(crate) struct AnswerArgs {
     /// What is asked
     #[arg(short, long)]
     pub(crate) question: String,
+    #[command(flatten)]
+    pub(crate) quiet: QuietArg,
     /// The text in which the answer stands
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     pub(crate) context: Option<String>,
@@ -432,6 +451,8 @@ pub(crate) struct RerankArgs {
     /// What the texts are to answer
     #[arg(short, long)]
     pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) quiet: QuietArg,
     /// Print only the K best texts
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,

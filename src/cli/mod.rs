@@ -58,7 +58,8 @@ impl std::error::Error for Usage {}
 
 /// Parses the arguments, runs the command, and turns its end into one line and an exit code.
 pub(crate) fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { mut global, command } = Cli::parse();
+    global.quiet |= command.is_quiet();
     init_logs(&command);
     let context = Context::new(global);
     match run(&context, command) {

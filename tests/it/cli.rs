@@ -584,7 +584,7 @@ fn gpu_tag_prints_entities_with_places() {
     assert_eq!(found, ["location Redondo Beach", "location California"]);
     assert_eq!(lines[1], value!({"index": 1, "entities": []}));
     let shown = stdout(&run(&["tag", &model, text, "--aggregation", "none"]));
-    assert!(shown.contains("B-location  Redondo  (9..16)"), "{shown}");
+    assert!(shown.contains("B-location  Red  (9..12)"), "{shown}");
 }
 
 #[test]
@@ -595,6 +595,8 @@ fn gpu_rerank_puts_the_nearest_text_first() {
     let lines = json_lines(&output);
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["index"], 1);
+    let quiet = run(&["rerank", &model, "-q", "cheap flights", "龘龘龘", "--quiet"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty(), "{}", String::from_utf8_lossy(&quiet.stderr));
     let scores: Vec<f64> = lines.iter().map(|line| line["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
 }
