@@ -44,6 +44,10 @@ const TOKENIZERS: &str = include_str!("../golden/tokenizers.json");
 /// How far a score may be from transformers'.
 const TOLERANCE: f64 = 1e-4;
 
+/// As a share of the score, and beyond that: tiny models' answers have probabilities that `TOLERANCE` would not tell apart.
+const SHARE: f64 = 1e-3;
+const ROUNDING: f64 = 3e-6;
+
 test_tasks!(answer, classify, embed, fill, rank, tag, zero_shot);
 
 fn goldens() -> Vec<Golden> {
@@ -68,7 +72,8 @@ impl Compared {
 
     fn score(&mut self, what: &str, found: f32, wanted: f64) {
         let difference = (f64::from(found) - wanted).abs();
-        assert!(difference <= TOLERANCE, "{what}: {found}, {wanted} was wanted");
+        let allowed = TOLERANCE.min(SHARE * wanted.abs() + ROUNDING);
+        assert!(difference <= allowed, "{what}: {found}, {wanted} was wanted");
         self.n_scores += 1;
         self.worst = self.worst.max(difference);
     }
