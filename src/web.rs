@@ -2,6 +2,7 @@
 //! library's results and errors into JS values. Holds no logic of models, prompts or pages.
 
 mod convert;
+mod encoder_requests;
 mod requests;
 
 use crate::error::{Error, Result};
@@ -12,13 +13,11 @@ use crate::kernels::tune::{Tunings, tune};
 use crate::measure::{self, BenchReport};
 use crate::model::config::{self, Kind};
 use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
-use crate::tasks::{ClassifyOptions, TextEncoder};
+use crate::tasks::TextEncoder;
 use convert::{call, from_js, to_js, to_js_error};
+use encoder_requests::{AnswerRequest, ClassifyRequest, EmbedRequest, FillRequest, TagRequest};
 use js_sys::Function;
-use requests::{
-    BenchRequest, ClassifyRequest, CreateRequest, EmbedRequest, GenerateRequest, LoadRequest, ModelDescription,
-    PieceEvent, RunEvent,
-};
+use requests::{BenchRequest, CreateRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent, RunEvent};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -109,14 +108,35 @@ impl Engine {
         self.fork_conversation().await.map_err(to_js_error)
     }
 
-    /// Labels with scores, best first, one list per text. `options`: `{labels?, template?, multiLabel?}`.
+    /// Labels with scores, best first, for each text: `{labels, …}`. `options`: `{labels?, template?, multiLabel?, long?}`.
     pub async fn classify(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         self.classify_texts(texts, options).await.map_err(to_js_error)
     }
 
-    /// One vector per text. `options`: `{pooling?, normalize?}`.
+    /// One vector per text. `options`: `{pooling?, normalize?, long?}`.
     pub async fn embed(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         self.embed_texts(texts, options).await.map_err(to_js_error)
+    }
+
+    /// Named entities of each text: `{entities, …}`; places are counted as JavaScript counts. `options`: `{aggregation?, long?,
+    /// stride?}`.
+    pub async fn tag(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
+        self.tag_texts(texts, options).await.map_err(to_js_error)
+    }
+
+    /// Answers out of a context: `{answers, …}`. `options`: `{top?, maxAnswerLen?, maxLen?, stride?, noAnswer?}`.
+    pub async fn answer(&self, question: String, context: String, options: JsValue) -> Result<JsValue, JsValue> {
+        self.answer_question(&question, &context, options).await.map_err(to_js_error)
+    }
+
+    /// Documents in the order in which they answer a query: `[{index, score, …}]`.
+    pub async fn rank(&self, query: String, documents: JsValue) -> Result<JsValue, JsValue> {
+        self.rank_documents(&query, documents).await.map_err(to_js_error)
+    }
+
+    /// Words for the hidden places of each text: `{masks}`. `options`: `{top?}`.
+    pub async fn fill(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
+        self.fill_texts(texts, options).await.map_err(to_js_error)
     }
 
     /// Measures speed. `options`: `{prompt?, generate?, batch?, repetitions?}`; `on_run({done, total})` is called after
@@ -220,25 +240,52 @@ impl Engine {
 
     async fn classify_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
         let texts: Vec<String> = from_js("texts", texts)?;
-        let request: ClassifyRequest = from_js("options", options)?;
-        self.with_model(async |model, _| {
-            let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "classify")) };
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            to_js(&encoder.classify(&texts, &ClassifyOptions::from(request)).await?)
+        let options = from_js::<ClassifyRequest>("options", options)?.options()?;
+        self.with_encoder("classify", async |encoder| to_js(&encoder.classify(&borrowed(&texts), &options).await?))
+            .await
+    }
+
+    async fn with_encoder<T>(&self, what: &str, work: impl AsyncFnOnce(&mut TextEncoder) -> Result<T>) -> Result<T> {
+        self.with_model(async |model, _| match model {
+            Model::Encoder(encoder) => work(encoder).await,
+            Model::Decoder(_) => Err(wrong_kind("a decoder", what)),
         })
         .await
     }
 
     async fn embed_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
         let texts: Vec<String> = from_js("texts", texts)?;
-        let request: EmbedRequest = from_js("options", options)?;
-        let pooling = request.pooling()?;
-        self.with_model(async |model, _| {
-            let Model::Encoder(encoder) = model else { return Err(wrong_kind("a decoder", "embed texts")) };
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            to_js(&encoder.embed(&texts, pooling, request.scaling()).await?)
+        let options = from_js::<EmbedRequest>("options", options)?.options()?;
+        self.with_encoder("embed texts", async |encoder| {
+            let embedded = encoder.embed_texts(&borrowed(&texts), &options).await?;
+            to_js(&embedded.into_iter().map(|text| text.embedding).collect::<Vec<_>>())
         })
         .await
+    }
+
+    async fn tag_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
+        let texts: Vec<String> = from_js("texts", texts)?;
+        let options = from_js::<TagRequest>("options", options)?.options()?;
+        self.with_encoder("tag texts", async |encoder| to_js(&encoder.tag(&borrowed(&texts), &options).await?)).await
+    }
+
+    async fn answer_question(&self, question: &str, context: &str, options: JsValue) -> Result<JsValue> {
+        let options = from_js::<AnswerRequest>("options", options)?.options();
+        self.with_encoder("answer questions", async |encoder| {
+            to_js(&encoder.answer(question, context, &options).await?)
+        })
+        .await
+    }
+
+    async fn rank_documents(&self, query: &str, documents: JsValue) -> Result<JsValue> {
+        let documents: Vec<String> = from_js("documents", documents)?;
+        self.with_encoder("rank texts", async |encoder| to_js(&encoder.rank(query, &borrowed(&documents)).await?)).await
+    }
+
+    async fn fill_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {
+        let texts: Vec<String> = from_js("texts", texts)?;
+        let options = from_js::<FillRequest>("options", options)?.options();
+        self.with_encoder("fill texts", async |encoder| to_js(&encoder.fill(&borrowed(&texts), &options).await?)).await
     }
 
     async fn bench_model(&self, options: JsValue, on_run: &Function) -> Result<BenchReport> {
@@ -276,6 +323,10 @@ async fn open_checkpoint(source: &JsValue, request: &LoadRequest) -> Result<Chec
         ModelName::Random(_) => Checkpoint::random(&name),
         parsed => Checkpoint::open(hub::open(&parsed, &request.hub_options(), &mut |_| ()).await?).await,
     }
+}
+
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 fn no_model() -> Error {

@@ -26,11 +26,12 @@ async function run() {
     const labels = ownLabels;
     if (labels.length === 0 && model.info.labels.length === 0) return showNote(run, t("no_labels"));
     const begin = performance.now();
-    const [scores] = await model.classify([text], { labels });
+    const [{ labels: scores, unknown_share }] = await model.classify([text], { labels });
     if (run !== runs) return;
     const took = formatDuration(performance.now() - begin);
     showScores(scores);
-    showNote(run, t("took", { ms: took, device: model.device.name }));
+    const note = t("took", { ms: took, device: model.device.name });
+    showNote(run, unknown_share === undefined ? note : t("unknown_words", { share: formatPercent(unknown_share) }));
   } catch (error) {
     showError(run, error);
   }

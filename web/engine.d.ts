@@ -139,9 +139,65 @@ export type DeviceInfo = {
   max_storage_buffers: number;
 };
 
-/** Own labels are compared with the text by embedding; without them the model's head answers. */
-export type ClassifyOptions = { labels?: string[]; template?: string; multiLabel?: boolean };
-export type EmbedOptions = { pooling?: "mean" | "cls" | "last"; normalize?: boolean };
+/** What becomes of a text longer than the context: its beginning is read, or all of it in windows. */
+export type Long = "truncate" | "windows";
+
+/** How a text was read; only what is out of the ordinary is there. */
+export type Reading = {
+  /** Tokens left out at the text's end. */
+  dropped_tokens?: number;
+  /** Windows, where they are more than one. */
+  windows?: number;
+  /** Share of tokens that the vocabulary does not have, where it is above 0.2: the result means little. */
+  unknown_share?: number;
+};
+
+/**
+ * Own labels are judged by the model's head where it knows entailment, else compared with the text by embedding; without them the
+ * model's head answers.
+ */
+export type ClassifyOptions = { labels?: string[]; template?: string; multiLabel?: boolean; long?: Long };
+/** Best first. */
+export type Classified = { labels: LabelScore[] } & Reading;
+export type EmbedOptions = { pooling?: "mean" | "cls" | "last"; normalize?: boolean; long?: Long };
+
+export type Aggregation = "none" | "simple" | "first" | "average" | "max";
+/** `stride`: tokens that neighbouring windows share. By default `aggregation` is "simple". */
+export type TagOptions = { aggregation?: Aggregation; long?: Long; stride?: number };
+/** `text.slice(start, end)` is the entity. Without aggregation there is `entity` and `index` instead of `entity_group`. */
+export type Entity = {
+  entity_group?: string;
+  entity?: string;
+  index?: number;
+  score: number;
+  word: string;
+  start: number;
+  end: number;
+};
+export type Tagged = { entities: Entity[] } & Reading;
+
+export type AnswerOptions = {
+  /** Answers at most; by default 1. */
+  top?: number;
+  /** Tokens of an answer at most; by default 15. */
+  maxAnswerLen?: number;
+  /** Tokens of a window, question included; by default 384, or the context. */
+  maxLen?: number;
+  /** Tokens that neighbouring windows of a long context share; by default 128. */
+  stride?: number;
+  /** Whether "there is no answer" is one of the answers, an empty one. */
+  noAnswer?: boolean;
+};
+/** `context.slice(start, end)` is the answer. */
+export type Answer = { answer: string; score: number; start: number; end: number };
+export type Answered = { answers: Answer[] } & Reading;
+
+/** Which document, and how well it answers. */
+export type Ranked = { index: number; score: number } & Reading;
+
+export type Filling = { score: number; token: number; token_str: string; sequence: string };
+/** One list per hidden place, best first. */
+export type Filled = { masks: Filling[][] };
 export type BenchOptions = { prompt?: number; generate?: number; batch?: number; repetitions?: number };
 
 /** OpenAI's request; fields that are not listed here are not looked at. */
@@ -172,10 +228,18 @@ export interface Model {
   stream(prompt: Prompt, options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
   /** Generates to the end. An aborted `signal` resolves to what there is, with `finish_reason` "cancelled". */
   generate(prompt: Prompt, options?: GenerateOptions, onPiece?: (piece: Piece) => void): Promise<Generation>;
-  /** Labels with scores, best first, one list per text. */
-  classify(texts: string[], options?: ClassifyOptions): Promise<LabelScore[][]>;
+  /** Labels with scores, best first, for each text. */
+  classify(texts: string[], options?: ClassifyOptions): Promise<Classified[]>;
   /** One vector per text, `(n_texts, dim)`. */
   embed(texts: string[], options?: EmbedOptions): Promise<number[][]>;
+  /** Named entities of each text, by a head of tokens. */
+  tag(texts: string[], options?: TagOptions): Promise<Tagged[]>;
+  /** Answers to a question that stand in a context, best first, by a head of answers. */
+  answer(question: string, context: string, options?: AnswerOptions): Promise<Answered>;
+  /** Documents in the order in which they answer a query: by a head of one class, which reads both, else by their vectors. */
+  rank(query: string, documents: string[]): Promise<Ranked[]>;
+  /** Words for the hidden places of each text, by a head of hidden tokens. */
+  fill(texts: string[], options?: { top?: number }): Promise<Filled[]>;
   /** Measures speed; resolves to what `trice bench --json` prints. */
   bench(options?: BenchOptions, onRun?: (runs: { done: number; total: number }) => void): Promise<object>;
   /** How often the engine has called the browser, by name; empty unless loaded with `counts`. */
@@ -199,10 +263,18 @@ export class EngineError extends Error {
 /** Loads a model: `builtin:stories`, `hf:owner/repo:Q4_K_M`, an address, `random:15m`, a File, or a folder's files. */
 export function load(source: ModelSource, options?: LoadOptions): Promise<Model>;
 
-export type Task = "text-classification" | "zero-shot-classification" | "feature-extraction" | "text-generation";
+export type Task =
+  | "text-classification"
+  | "zero-shot-classification"
+  | "token-classification"
+  | "question-answering"
+  | "text-ranking"
+  | "fill-mask"
+  | "feature-extraction"
+  | "text-generation";
 export type Pipeline = ((...args: any[]) => Promise<any>) & { model: Model; dispose: () => Promise<void> };
 
-/** A function over a model, in the shapes that users of transformers.js know. Each task has a built-in model. */
+/** A function over a model, in the shapes that users of transformers.js know. Most tasks have a built-in model. */
 export function pipeline(task: Task, model?: Model | ModelSource, options?: LoadOptions): Promise<Pipeline>;
 
 /** The adapters the browser offers; empty where there is none. */

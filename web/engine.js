@@ -106,6 +106,26 @@ class WorkerModel {
     return this.#connection.call("embed", { texts, options: defined(options) }).result;
   }
 
+  /** @type {api.Model["tag"]} */
+  tag(texts, options = {}) {
+    return this.#connection.call("tag", { texts, options: defined(options) }).result;
+  }
+
+  /** @type {api.Model["answer"]} */
+  answer(question, context, options = {}) {
+    return this.#connection.call("answer", { question, context, options: defined(options) }).result;
+  }
+
+  /** @type {api.Model["rank"]} */
+  rank(query, documents) {
+    return this.#connection.call("rank", { query, documents }).result;
+  }
+
+  /** @type {api.Model["fill"]} */
+  fill(texts, options = {}) {
+    return this.#connection.call("fill", { texts, options: defined(options) }).result;
+  }
+
   /** @type {api.Model["bench"]} */
   bench(options = {}, onRun) {
     return this.#connection.call("bench", defined(options), onRun).result;
@@ -153,7 +173,12 @@ export async function load(source, options = {}) {
 
 /** @type {typeof api.pipeline} */
 export async function pipeline(task, model, options = {}) {
-  return pipelineOver(task, async (name) => (isModel(model) ? model : load(model ?? name, options)));
+  return pipelineOver(task, async (name) => {
+    if (isModel(model)) return model;
+    const source = model ?? name;
+    if (source === null) throw new TypeError(`${task} has no built-in model: name one`);
+    return load(source, options);
+  });
 }
 
 /** @type {typeof api.devices} */

@@ -81,6 +81,7 @@ const STRINGS = {
     result: "Result",
     classified: "{label}, {score}",
     took: "{ms} on {device}",
+    unknown_words: "The model does not know {share} of this text's words: the result means little.",
 
     temperature: "Temperature",
     top_p: "Top-p",
@@ -226,6 +227,7 @@ const STRINGS = {
     result: "结果",
     classified: "{label}，{score}",
     took: "{ms}，{device}",
+    unknown_words: "模型不认识这段文字中 {share} 的词，结果没有多大意义。",
 
     temperature: "温度",
     top_p: "Top-p",

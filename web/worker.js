@@ -47,12 +47,16 @@ const methods = {
   fork: () => engine.fork(),
   classify: ({ texts, options }) => engine.classify(texts, options),
   embed: ({ texts, options }) => engine.embed(texts, options),
+  tag: ({ texts, options }) => engine.tag(texts, options),
+  answer: ({ question, context, options }) => engine.answer(question, context, options),
+  rank: ({ query, documents }) => engine.rank(query, documents),
+  fill: ({ texts, options }) => engine.fill(texts, options),
   bench: (options, emit) => engine.bench(options, emit),
   selfTest: (_, emit) => engine.selfTest(emit),
 };
 
 /** What a person waits for. Shaders are tuned after the first of these, never before: the first answer comes soonest. */
-const WORK = new Set(["generate", "classify", "embed"]);
+const WORK = new Set(["generate", "classify", "embed", "tag", "answer", "rank", "fill"]);
 
 /** Queues the tuning behind what has been asked already; it serves the models loaded next. */
 function tuneWhenIdle() {

@@ -55,6 +55,14 @@ pub(crate) enum Command {
     Classify(ClassifyArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
+    /// Find named entities in texts
+    Tag(TagArgs),
+    /// Answer a question out of a text
+    Answer(AnswerArgs),
+    /// Order texts by how well they answer a query
+    Rerank(RerankArgs),
+    /// Find words for the hidden places of texts
+    Fill(FillArgs),
     /// Say in a few sentences what a text says
     #[command(before_help = DOCUMENTS_HELP, after_help = SUMMARIZE_EXAMPLES)]
     Summarize(TaskArgs),
@@ -83,6 +91,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the command itself was told to be quiet.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Answer(args) => args.quiet.is_set,
+            Self::Rerank(args) => args.quiet.is_set,
+            _ => false,
+        }
+    }
+
     /// Whether the command stays and answers requests.
     pub(crate) fn is_server(&self) -> bool {
         #[cfg(feature = "server")]
@@ -313,9 +330,20 @@ pub(crate) struct ClassifyArgs {
     /// Print only the K best labels; a table gets the best one, and a column labels for more
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
+    /// What becomes of texts longer than the model's context
+    #[arg(long, value_enum, default_value_t = LongArg::Truncate)]
+    pub(crate) long: LongArg,
     /// A linear head (safetensors) on the model's embeddings
     #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     pub(crate) head: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LongArg {
+    /// Their beginning is read, which the result says
+    Truncate,
+    /// They are read in windows, and the result is of all of them
+    Windows,
 }
 
 /// Where texts come from.
@@ -417,6 +445,131 @@ pub(crate) struct EmbedArgs {
     /// Scale each vector to length 1
     #[arg(long)]
     pub(crate) normalize: bool,
+    /// What becomes of texts longer than the model's context
+    #[arg(long, value_enum, default_value_t = LongArg::Truncate)]
+    pub(crate) long: LongArg,
+}
+
+const TAG_EXAMPLES: &str = "\
+Examples:
+  trice tag ./minilm-wnut17 \"Redondo Beach is in California\"
+  trice tag ./bert-base-NER --file lines.txt --aggregation first --json";
+
+#[derive(Args)]
+#[command(before_help = TEXTS_HELP, after_help = TAG_EXAMPLES)]
+pub(crate) struct TagArgs {
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// How the classes of tokens become entities, as transformers does it
+    #[arg(long, value_enum, default_value_t = AggregationArg::Simple)]
+    pub(crate) aggregation: AggregationArg,
+    /// What becomes of texts longer than the model's context
+    #[arg(long, value_enum, default_value_t = LongArg::Truncate)]
+    pub(crate) long: LongArg,
+    /// Tokens that neighbouring windows share
+    #[arg(long, value_name = "TOKENS", default_value_t = 64)]
+    pub(crate) stride: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum AggregationArg {
+    /// Every token is one
+    None,
+    /// Neighbouring tokens of one class are one entity
+    Simple,
+    /// Words instead of tokens: a word is what its first token is
+    First,
+    /// A word is what the mean of its tokens says
+    Average,
+    /// A word is what its surest token is
+    Max,
+}
+
+/// `--quiet` where `-q` is a question's: the name hides the global flag.
+#[derive(Args)]
+pub(crate) struct QuietArg {
+    /// No progress and no notes on stderr
+    #[arg(id = "quiet", long = "quiet")]
+    pub(crate) is_set: bool,
+}
+
+const ANSWER_EXAMPLES: &str = "\
+Examples:
+  trice answer ./minilm-squad2 -q \"Who wrote it?\" --context \"Emma was written by Jane Austen.\"
+  trice answer ./roberta-base-squad2 -q \"When was it built?\" --file article.txt --top 3 --no-answer --json";
+
+#[derive(Args)]
+#[command(after_help = ANSWER_EXAMPLES)]
+pub(crate) struct AnswerArgs {
+    /// The model: one with a head for question answering
+    pub(crate) model: String,
+    /// What is asked
+    #[arg(short, long)]
+    pub(crate) question: String,
+    #[command(flatten)]
+    pub(crate) quiet: QuietArg,
+    /// The text in which the answer stands
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    pub(crate) context: Option<String>,
+    /// Read the context from this file; left out like --context, or -, from stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the K best answers
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) top: u32,
+    /// Tokens of an answer at most
+    #[arg(long, value_name = "TOKENS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) max_answer_len: u32,
+    /// Tokens that neighbouring windows of a long context share; left out, 128
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) stride: Option<usize>,
+    /// Let \"there is no answer\" be one of the answers, an empty one
+    #[arg(long)]
+    pub(crate) no_answer: bool,
+    #[command(flatten)]
+    pub(crate) weights: WeightArgs,
+}
+
+const RERANK_EXAMPLES: &str = "\
+Examples:
+  trice rerank ./ms-marco-MiniLM-L6-v2 -q \"how do cats purr\" --file passages.txt --top 5
+  trice rerank ./all-MiniLM-L6-v2 -q \"cheap flights\" \"low fares\" \"warm socks\" --json
+
+A model with a head of one class reads query and text together; of others the vectors are compared.";
+
+#[derive(Args)]
+#[command(after_help = RERANK_EXAMPLES)]
+pub(crate) struct RerankArgs {
+    /// The model (left out: the built-in one), then texts
+    #[arg(value_name = "MODEL|TEXT")]
+    pub(crate) words: Vec<String>,
+    /// Read a text per line from this file; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) weights: WeightArgs,
+    /// What the texts are to answer
+    #[arg(short, long)]
+    pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) quiet: QuietArg,
+    /// Print only the K best texts
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top: Option<u32>,
+}
+
+const FILL_EXAMPLES: &str = "\
+Example:
+  trice fill ./bert-base-uncased \"Paris is the [MASK] of France.\" --top 3";
+
+#[derive(Args)]
+#[command(before_help = TEXTS_HELP, after_help = FILL_EXAMPLES)]
+pub(crate) struct FillArgs {
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// Print the K best words
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) top: u32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -3,32 +3,22 @@
 use super::args::{ClassifyArgs, LoadArgs};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
-use super::progress::Bar;
-use super::rows::{Cell, Column, Kind, Task};
-use super::texts::{TEXTS_PER_BATCH, Texts};
+use super::per_text::{self, PerText};
+use super::rows::{Cell, Column, Kind};
 use super::{Usage, model};
-use serde::Serialize;
 use std::path::Path;
 use trice::format::Checkpoint;
 use trice::model::config::Kind as ModelKind;
 use trice::session::Cancel;
 use trice::tasks::choices::LikelihoodClassifier;
-use trice::tasks::{ClassifyOptions, LabelScore, TextEncoder};
-
-/// One line of `classify --json`.
-#[derive(Serialize)]
-struct Classified<'a> {
-    /// Which text, counted from 0.
-    index: usize,
-    /// Best first.
-    labels: &'a [LabelScore],
-}
+use trice::tasks::{Classified, ClassifyOptions, LabelScore, Reading, TextEncoder};
 
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let options = ClassifyOptions {
         labels: own_labels(&args.labels)?,
         template: checked_template(args.template)?,
         multi_label: args.multi_label,
+        long: args.long.into(),
     };
     let weights = args.texts.weights.clone();
     // A table gets the best label by itself; all that --json prints of a row are its labels.
@@ -46,34 +36,34 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
             let mut session = model::load_session(context, name, &load, &interrupt).await?;
             let judge = LikelihoodClassifier::new(&mut session, &options).await?;
             let judge = ByLikelihood { judge, cancel: Cancel::default() };
-            return Labelling { judge, top, lists }.run_all(context, request.texts, &interrupt).await;
+            return per_text::run(context, Labelling { judge, top, lists }, request.texts, &interrupt).await;
         }
         let mut encoder = model::load_encoder(context, name, &weights, &interrupt).await?;
         if let Some(head) = &args.head {
             encoder.load_head(&open_head(head).await?).await?;
         }
         let judge = ByEncoder { encoder, options };
-        Labelling { judge, top, lists }.run_all(context, request.texts, &interrupt).await
+        per_text::run(context, Labelling { judge, top, lists }, request.texts, &interrupt).await
     })
 }
 
 /// What gives texts their labels.
 trait Judge {
     /// The labels of each text, best first.
-    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>>;
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>>;
 
     /// What stops `judge` from now on.
     fn set_cancel(&mut self, cancel: Cancel);
 }
 
-/// A head, or similarity to own labels.
+/// A head, or likeness to own labels.
 struct ByEncoder {
     encoder: TextEncoder,
     options: ClassifyOptions,
 }
 
 impl Judge for ByEncoder {
-    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>> {
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>> {
         self.encoder.classify(texts, &self.options).await
     }
 
@@ -89,7 +79,7 @@ struct ByLikelihood<'s> {
 }
 
 impl Judge for ByLikelihood<'_> {
-    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<LabelScore>>> {
+    async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>> {
         let mut all = Vec::new();
         for text in texts {
             self.cancel.check()?;
@@ -138,44 +128,31 @@ struct Labelling<J> {
     lists: Lists,
 }
 
-impl<J: Judge> Task for Labelling<J> {
+impl<J: Judge> PerText for Labelling<J> {
     const DOING: &'static str = "Classifying";
 
-    async fn run(&mut self, texts: &[&str]) -> trice::Result<Vec<Vec<Cell>>> {
-        let results = self.judge.judge(texts).await?;
-        results.iter().map(|labels| self.lists.cells(&labels[..labels.len().min(self.top)])).collect()
+    type Result = Classified;
+
+    async fn results(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>> {
+        let mut results = self.judge.judge(texts).await?;
+        results.iter_mut().for_each(|classified| classified.labels.truncate(self.top));
+        Ok(results)
+    }
+
+    fn reading(classified: &Classified) -> Option<&Reading> {
+        Some(&classified.reading)
+    }
+
+    fn cells(&self, classified: Classified) -> trice::Result<Vec<Cell>> {
+        self.lists.cells(&classified.labels)
+    }
+
+    fn lines(&self, _text: &str, classified: &Classified) -> Vec<String> {
+        classified.labels.iter().map(|LabelScore { label, score }| format!("  {score:.4}  {label}")).collect()
     }
 
     fn set_cancel(&mut self, cancel: Cancel) {
         self.judge.set_cancel(cancel);
-    }
-}
-
-impl<J: Judge> Labelling<J> {
-    async fn run_all(mut self, context: &Context, texts: Texts, interrupt: &Interrupt) -> anyhow::Result<()> {
-        match texts {
-            Texts::Given(texts) => self.print_all(context, &texts, interrupt).await,
-            Texts::Rows(rows) => rows.run(context, &mut self, interrupt).await,
-        }
-    }
-
-    async fn print_all(&mut self, context: &Context, texts: &[String], interrupt: &Interrupt) -> anyhow::Result<()> {
-        self.judge.set_cancel(interrupt.arm());
-        let bar = Bar::new(context);
-        for (batch, chunk) in texts.chunks(TEXTS_PER_BATCH).enumerate() {
-            let first = batch * TEXTS_PER_BATCH;
-            bar.count("Classifying", first as u64, texts.len() as u64);
-            let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-            let results = self.judge.judge(&chunk).await?;
-            for (i, (text, labels)) in chunk.iter().zip(&results).enumerate() {
-                let labels = &labels[..labels.len().min(self.top)];
-                match context.output {
-                    Output::Json => context.print_json(&Classified { index: first + i, labels })?,
-                    Output::Text => print_text(context, text, labels, texts.len())?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -199,15 +176,4 @@ fn checked_template(template: Option<String>) -> anyhow::Result<Option<String>> 
 
 async fn open_head(path: &Path) -> trice::Result<Checkpoint> {
     model::open_checkpoint(&path.display().to_string(), &mut |_| {}).await
-}
-
-/// The labels below each other, under their text where there are several texts.
-fn print_text(context: &Context, text: &str, labels: &[LabelScore], n_texts: usize) -> anyhow::Result<()> {
-    if n_texts > 1 {
-        context.print(text)?;
-    }
-    for LabelScore { label, score } in labels {
-        context.print(&format!("  {score:.4}  {label}"))?;
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! From a MODEL argument to an opened checkpoint, and what kind of model it holds.
 
-use super::args::{KvTypeArg, LoadArgs, Lora, OverflowArg, SpeculateArg, SpeculateArgs, WeightArgs};
+use super::args::{KvTypeArg, LoadArgs, LongArg, Lora, OverflowArg, SpeculateArg, SpeculateArgs, WeightArgs};
 use super::context::Context;
 use super::interrupt::Interrupt;
 use super::progress::Bar;
@@ -10,7 +10,7 @@ use trice::gpu::Gpu;
 use trice::hub::{self, DownloadProgress, HubOptions, ModelName};
 use trice::model::config::{self, Kind};
 use trice::session::{Cancel, KvType, LoadOptions, Overflow, Session, Speculate};
-use trice::tasks::TextEncoder;
+use trice::tasks::{Long, TextEncoder};
 
 /// What `chat` and `bench` use when no model is named.
 pub(crate) const DEFAULT_DECODER: &str = "builtin:stories";
@@ -70,6 +70,15 @@ impl LoadArgs {
             parallel: Some(self.parallel),
             speculate: Speculate::Off,
             cancel,
+        }
+    }
+}
+
+impl From<LongArg> for Long {
+    fn from(arg: LongArg) -> Self {
+        match arg {
+            LongArg::Truncate => Self::Truncate,
+            LongArg::Windows => Self::Windows,
         }
     }
 }

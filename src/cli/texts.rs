@@ -23,6 +23,15 @@ pub(crate) enum Texts {
     Rows(Box<Rows>),
 }
 
+impl Request {
+    /// The model that was named.
+    pub(crate) fn named_model(&self, wanted: &str) -> anyhow::Result<&str> {
+        let missing =
+            || Usage(format!("no model: name {wanted} before the texts, such as a folder, a .gguf or hf:owner/repo"));
+        Ok(self.model.as_deref().ok_or_else(missing)?)
+    }
+}
+
 impl TextArgs {
     /// Tells the model from the texts, and opens the table of texts where there are no others; `columns` will be added to it.
     pub(crate) fn read(self, context: &Context, columns: Vec<Column>) -> anyhow::Result<Request> {
@@ -48,18 +57,31 @@ pub(crate) fn read_documents(
     words: Vec<String>,
     file: Option<PathBuf>,
 ) -> anyhow::Result<(Option<String>, Vec<String>)> {
+    read_all(words, file, |text| vec![text])
+}
+
+/// The model, told from the texts, of which a file or stdin has one per line; empty lines are none.
+pub(crate) fn read_lines(words: Vec<String>, file: Option<PathBuf>) -> anyhow::Result<(Option<String>, Vec<String>)> {
+    read_all(words, file, |text| text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}
+
+fn read_all(
+    words: Vec<String>,
+    file: Option<PathBuf>,
+    split: impl Fn(String) -> Vec<String>,
+) -> anyhow::Result<(Option<String>, Vec<String>)> {
     let (model, words) = split_model(words);
     let texts = match (file, words.is_empty()) {
         (Some(_), false) => return Err(Usage("texts and --file exclude each other".to_string()).into()),
-        (Some(file), true) if file.as_os_str() != "-" => vec![read_file(&file)?],
+        (Some(file), true) if file.as_os_str() != "-" => split(read_file(&file)?),
         (None, false) => words,
         (None, true) if io::stdin().is_terminal() => {
             return Err(Usage("no text: give one as an argument, with --file, or on stdin".to_string()).into());
         }
-        (Some(_) | None, true) => vec![read_stdin()?],
+        (Some(_) | None, true) => split(read_stdin()?),
     };
-    if texts.iter().any(|text| text.trim().is_empty()) {
-        return Err(Usage("the text is empty".to_string()).into());
+    if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
+        return Err(Usage("there is no text, or an empty one".to_string()).into());
     }
     Ok((model, texts))
 }
@@ -69,7 +91,7 @@ pub(crate) fn read_file(path: &Path) -> trice::Result<String> {
     fs::read_to_string(path).map_err(|error| trice::Error::io(path.display().to_string(), error))
 }
 
-fn read_stdin() -> trice::Result<String> {
+pub(crate) fn read_stdin() -> trice::Result<String> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|error| trice::Error::io("reading texts from stdin", error))?;
     Ok(text)

@@ -42,7 +42,7 @@ async fn describe_encoder(checkpoint: &Checkpoint) -> Result<(Metadata, FolderLa
     let has_head = match config.head.of {
         // Some folders hold such a head's name and not the head.
         HeadOf::Mask => checkpoint.tensor("mlm.output.bias").is_some(),
-        HeadOf::Text(_) | HeadOf::Token => checkpoint.tensor("cls.output.weight").is_some(),
+        HeadOf::Text(_) | HeadOf::Token | HeadOf::Answer => checkpoint.tensor("cls.output.weight").is_some(),
     };
     let pooling = pooling(&config, has_head);
     let mut metadata = metadata(checkpoint, &shape.architecture, encoder_keys(&config, pooling));
@@ -138,6 +138,7 @@ fn encoder_difference(wanted: &EncoderConfig, found: &EncoderConfig, has_head: b
     let head = match wanted.head.of {
         HeadOf::Text(_) => "head",
         HeadOf::Token => "head of tokens",
+        HeadOf::Answer => "head of answers",
         HeadOf::Mask => "head of hidden tokens",
     };
     first_unlike(&[

@@ -9,7 +9,7 @@ mod windows;
 
 pub use architecture::{Kind, NormType, kind, supported};
 pub use decoder::{DecoderConfig, LayerConfig};
-pub use encoder::{EncoderConfig, EncoderLayer, HeadConfig, HeadOf};
+pub use encoder::{EncoderConfig, EncoderLayer, HeadConfig, HeadOf, Scores};
 pub use rotation::Rotation;
 
 /// What both kinds have.

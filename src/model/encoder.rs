@@ -197,7 +197,7 @@ impl Encoder {
             config,
         };
         let first = match &model.head {
-            Some(head) if head.of == HeadOf::Token => Output::TokenLogits,
+            Some(head) if matches!(head.of, HeadOf::Token | HeadOf::Answer) => Output::TokenLogits,
             Some(head) if head.of != HeadOf::Mask => Output::Logits,
             _ => Output::Embedding(model.config.pooling, Scaling::Raw),
         };
@@ -219,6 +219,7 @@ impl Encoder {
         self.head_vectors = Some(vectors);
         self.head = Some(Head::linear(classifier));
         self.config.labels = labels;
+        self.config.head.scores = None;
         self.runs.retain(|(_, output), _| *output != Output::Logits);
         Ok(())
     }
@@ -246,6 +247,11 @@ impl Encoder {
     /// Tokens of a batch at most.
     pub fn batch_len(&self) -> usize {
         self.buckets[self.buckets.len() - 1] as usize
+    }
+
+    /// Rows of results of a batch at most.
+    pub fn rows_len(&self, output: Output) -> Result<usize> {
+        Ok(self.most_rows(self.buckets[self.buckets.len() - 1], output)? as usize)
     }
 
     /// Runs `batch`, at most `MAX_TEXTS` texts and `batch_len` ids in all: a row per text, or per token asked about.

@@ -18,12 +18,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::model::config::Kind;
 use trice::session::Cancel;
-use trice::tasks::ClassifyOptions;
+use trice::tasks::{Classified, ClassifyOptions, Embedded, Long, Ranked, Reading};
 
 /// The whole server as a service.
 pub(crate) fn router(app: App) -> Router {
@@ -32,6 +33,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/completions", post(completions))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/classify", post(classify))
+        .route("/v1/rerank", post(rerank))
         .route("/v1/models", get(models))
         .route("/health", get(health))
         .fallback(page::page)
@@ -107,9 +109,10 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Val
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Embed { texts, reply })?;
     let embedded = received.await.map_err(|_| ApiError::engine_gone())??;
-    let entry = |(index, vector): (usize, &Vec<f32>)| json!({"object": "embedding", "index": index, "embedding": encoded(vector, encoding)});
-    let data: Vec<Value> = embedded.vectors.iter().enumerate().map(entry).collect();
-    Ok(Json(json!({"object": "list", "data": data, "model": facts.id, "usage": usage(embedded.tokens)})))
+    let entry = |(index, text): (usize, &Embedded)| json!({"object": "embedding", "index": index, "embedding": encoded(&text.embedding, encoding)});
+    let data: Vec<Value> = embedded.iter().enumerate().map(entry).collect();
+    let usage = usage(embedded.iter().map(|text| &text.reading));
+    Ok(Json(json!({"object": "list", "data": data, "model": facts.id, "usage": usage})))
 }
 
 fn encoded(vector: &[f32], encoding: Encoding) -> Value {
@@ -119,7 +122,8 @@ fn encoded(vector: &[f32], encoding: Encoding) -> Value {
     }
 }
 
-fn usage(tokens: usize) -> Value {
+fn usage<'a>(readings: impl Iterator<Item = &'a Reading>) -> Value {
+    let tokens: usize = readings.map(|reading| reading.tokens).sum();
     json!({"prompt_tokens": tokens, "total_tokens": tokens})
 }
 
@@ -130,23 +134,68 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         labels: labels(&fields)?,
         template: template(&fields)?,
         multi_label: fields.bool("multi_label")?,
+        long: long(&fields)?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
     let (model, facts) = app.any_model(fields.string("model")?, Kind::Encoder)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
-    let classified = received.await.map_err(|_| ApiError::engine_gone())??;
-    let entry = |(index, labels): (usize, Vec<_>)| json!({"index": index, "labels": labels.into_iter().take(top).collect::<Vec<_>>()});
-    let data: Vec<Value> = classified.labels.into_iter().enumerate().map(entry).collect();
-    Ok(Json(json!({"data": data, "model": facts.id, "usage": usage(classified.tokens)})))
+    let mut classified = received.await.map_err(|_| ApiError::engine_gone())??;
+    classified.iter_mut().for_each(|text| text.labels.truncate(top));
+    let usage = usage(classified.iter().map(|text| &text.reading));
+    let data: Vec<Value> = classified.iter().enumerate().map(|(index, text)| json!(Entry { index, text })).collect();
+    Ok(Json(json!({"data": data, "model": facts.id, "usage": usage})))
+}
+
+/// One text's labels: which text, counted from 0.
+#[derive(Serialize)]
+struct Entry<'a> {
+    index: usize,
+    #[serde(flatten)]
+    text: &'a Classified,
+}
+
+/// The shapes of Jina's and Cohere's rerankers: `query`, `documents`, `top_n`, `return_documents`.
+async fn rerank(State(app): State<App>, request: Request) -> Result<Json<Value>, ApiError> {
+    let fields = read_fields(request).await?;
+    let query = match fields.string("query")? {
+        Some(query) if !query.trim().is_empty() => query.to_string(),
+        _ => return Err(ApiError::invalid("query", "query must be a text that is not empty")),
+    };
+    let documents = texts_of(&fields, "documents")?;
+    let top = fields.integer("top_n", 1..=MAX_INPUTS as i64)?.map_or(usize::MAX, |top| top as usize);
+    let returns = fields.bool("return_documents")?;
+    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
+    let (reply, received) = oneshot::channel();
+    let _cancel = submit(&app, model, Work::Rank { query, documents: documents.clone(), reply })?;
+    let ranked = received.await.map_err(|_| ApiError::engine_gone())??;
+    let usage = usage(ranked.iter().map(|document| &document.reading));
+    let entry = |Ranked { index, score, .. }: &Ranked| match returns {
+        true => json!({"index": index, "relevance_score": score, "document": {"text": documents[*index]}}),
+        false => json!({"index": index, "relevance_score": score}),
+    };
+    let results: Vec<Value> = ranked.iter().take(top).map(entry).collect();
+    Ok(Json(json!({"object": "list", "results": results, "model": facts.id, "usage": usage})))
 }
 
 fn inputs(fields: &Fields) -> Result<Vec<String>, ApiError> {
-    let texts = fields.strings("input", MAX_INPUTS)?;
+    texts_of(fields, "input")
+}
+
+fn texts_of(fields: &Fields, name: &str) -> Result<Vec<String>, ApiError> {
+    let texts = fields.strings(name, MAX_INPUTS)?;
     if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
-        return Err(ApiError::invalid("input", format!("input must be 1 to {MAX_INPUTS} texts that are not empty")));
+        return Err(ApiError::invalid(name, format!("{name} must be 1 to {MAX_INPUTS} texts that are not empty")));
     }
     Ok(texts)
+}
+
+fn long(fields: &Fields) -> Result<Long, ApiError> {
+    match fields.string("long")? {
+        None | Some("truncate") => Ok(Long::Truncate),
+        Some("windows") => Ok(Long::Windows),
+        Some(_) => Err(ApiError::invalid("long", "long must be truncate or windows")),
+    }
 }
 
 fn labels(fields: &Fields) -> Result<Vec<String>, ApiError> {

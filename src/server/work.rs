@@ -13,15 +13,19 @@ use trice::session::{
     TokenLogprob,
 };
 use trice::tasks::choices::LikelihoodClassifier;
-use trice::tasks::{ClassifyOptions, LabelScore, Scaling, TextEncoder};
+use trice::tasks::{Classified, ClassifyOptions, EmbedOptions, Embedded, Ranked};
 use trice::text::{ChatOptions, Message};
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
     Generate { prompt: Prompt, options: Box<GenerateOptions>, events: mpsc::UnboundedSender<Event> },
-    Embed { texts: Vec<String>, reply: oneshot::Sender<Result<Embedded, ApiError>> },
-    Classify { texts: Vec<String>, options: ClassifyOptions, reply: oneshot::Sender<Result<Classified, ApiError>> },
+    Embed { texts: Vec<String>, reply: Reply<Embedded> },
+    Classify { texts: Vec<String>, options: ClassifyOptions, reply: Reply<Classified> },
+    Rank { query: String, documents: Vec<String>, reply: Reply<Ranked> },
 }
+
+/// Where the results of several texts go.
+pub(crate) type Reply<T> = oneshot::Sender<Result<Vec<T>, ApiError>>;
 
 /// A prompt as the client gave it.
 pub(crate) enum Prompt {
@@ -64,16 +68,6 @@ pub(crate) struct TokenText {
     pub(crate) logprob: f32,
 }
 
-pub(crate) struct Embedded {
-    pub(crate) vectors: Vec<Vec<f32>>,
-    pub(crate) tokens: usize,
-}
-
-pub(crate) struct Classified {
-    pub(crate) labels: Vec<Vec<LabelScore>>,
-    pub(crate) tokens: usize,
-}
-
 impl Work {
     /// Answers with an error.
     pub(crate) fn fail(self, error: &ApiError) {
@@ -82,6 +76,7 @@ impl Work {
             Self::Generate { events, .. } => drop(events.send(Event::Failed(error.clone()))),
             Self::Embed { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Classify { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Rank { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
 }
@@ -97,11 +92,17 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
         }
         (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
             encoder.set_cancel(cancel);
-            answer(embed(encoder, &texts).await, reply)
+            // OpenAI's vectors have length 1.
+            let options = EmbedOptions { normalize: true, ..EmbedOptions::default() };
+            answer(encoder.embed_texts(&borrowed(&texts), &options).await, reply)
         }
         (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
             encoder.set_cancel(cancel);
-            answer(classify(encoder, &texts, &options).await, reply)
+            answer(encoder.classify(&borrowed(&texts), &options).await, reply)
+        }
+        (Loaded::Encoder(encoder), Work::Rank { query, documents, reply }) => {
+            encoder.set_cancel(cancel);
+            answer(encoder.rank(&query, &borrowed(&documents)).await, reply)
         }
         (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
             answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
@@ -256,44 +257,21 @@ fn steps(logprobs: &[StepLogprobs], pieces: Option<&Rc<[Vec<u8>]>>) -> Vec<Step>
     logprobs.iter().map(step).collect()
 }
 
-async fn embed(encoder: &mut TextEncoder, texts: &[String]) -> trice::Result<Embedded> {
-    let tokens = count_tokens(encoder, texts)?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    // OpenAI's vectors have length 1.
-    let vectors = encoder.embed(&texts, None, Scaling::Unit).await?;
-    Ok(Embedded { vectors, tokens })
-}
-
-async fn classify(encoder: &mut TextEncoder, texts: &[String], options: &ClassifyOptions) -> trice::Result<Classified> {
-    let tokens = count_tokens(encoder, texts)?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let labels = encoder.classify(&texts, options).await?;
-    Ok(Classified { labels, tokens })
-}
-
 async fn classify_by_likelihood(
     session: &mut Session,
     texts: &[String],
     options: &ClassifyOptions,
     cancel: &Cancel,
-) -> trice::Result<Classified> {
-    let mut tokens = 0;
-    for text in texts {
-        tokens += session.tokenizer().encode_text(text)?.len();
-    }
+) -> trice::Result<Vec<Classified>> {
     let mut classifier = LikelihoodClassifier::new(session, options).await?;
-    let mut labels = Vec::with_capacity(texts.len());
+    let mut all = Vec::with_capacity(texts.len());
     for text in texts {
         cancel.check()?;
-        labels.push(classifier.classify(text).await?);
+        all.push(classifier.classify(text).await?);
     }
-    Ok(Classified { labels, tokens })
+    Ok(all)
 }
 
-fn count_tokens(encoder: &TextEncoder, texts: &[String]) -> trice::Result<usize> {
-    let mut tokens = 0;
-    for text in texts {
-        tokens += encoder.tokenizer().encode_document(text)?.len();
-    }
-    Ok(tokens)
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }

@@ -1,7 +1,9 @@
 //! Choosing among given texts by how likely a decoder finds each: multiple choice, and labels without a head. Nothing is written
 //! freely, so an answer is always one of the choices.
 
-use super::{ClassifyOptions, LabelScore, ranked, softmax};
+use super::classify::ranked;
+use super::scores::softmax;
+use super::{Classified, ClassifyOptions, Reading};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::text::{ChatOptions, Message, Tokenizer};
@@ -99,25 +101,28 @@ impl<'s> LikelihoodClassifier<'s> {
         }
         let template = options.template.as_deref().unwrap_or(LABEL_ALONE);
         let followers: Vec<String> = labels.iter().map(|label| template.replace("{}", label)).collect();
-        let anyway = label_likelihoods(session, CONTENT_FREE, &labels, &followers).await?;
+        let (anyway, _) = label_likelihoods(session, CONTENT_FREE, &labels, &followers).await?;
         Ok(Self { session, labels, followers, anyway })
     }
 
     /// The labels of a text, best first. A text that does not fit the context is cut.
-    pub async fn classify(&mut self, text: &str) -> Result<Vec<LabelScore>> {
-        let found = label_likelihoods(self.session, text, &self.labels, &self.followers).await?;
+    pub async fn classify(&mut self, text: &str) -> Result<Classified> {
+        let (found, read) = label_likelihoods(self.session, text, &self.labels, &self.followers).await?;
         let gains: Vec<f32> = found.iter().zip(&self.anyway).map(|(found, anyway)| found - anyway).collect();
-        Ok(ranked(&self.labels, &softmax(&gains)))
+        let count = |text: &str| Ok::<_, Error>(self.session.tokenizer().encode_text(text)?.len());
+        let (tokens, of) = (count(read)?, count(text)?);
+        let reading = Reading { tokens, dropped_tokens: of.saturating_sub(tokens), ..Reading::default() };
+        Ok(Classified { labels: ranked(&self.labels, &softmax(&gains)), reading })
     }
 }
 
-/// ln p of each of `followers` behind a question about as much of `text` as fits.
-async fn label_likelihoods(
+/// ln p of each of `followers` behind a question about as much of `text` as fits, and that much of it.
+async fn label_likelihoods<'t>(
     session: &mut Session,
-    text: &str,
+    text: &'t str,
     labels: &[String],
     followers: &[String],
-) -> Result<Vec<f32>> {
+) -> Result<(Vec<f32>, &'t str)> {
     let mut text = text;
     let continuations = loop {
         let question = question(text, labels);
@@ -131,7 +136,7 @@ async fn label_likelihoods(
         text = without_end(session.tokenizer(), text, excess)?;
     };
     let likelihoods = log_likelihoods(session, &continuations).await?;
-    Ok(likelihoods.iter().map(|(sum, _)| *sum).collect())
+    Ok((likelihoods.iter().map(|(sum, _)| *sum).collect(), text))
 }
 
 /// What a decoder is asked about a text.

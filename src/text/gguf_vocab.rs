@@ -77,6 +77,7 @@ pub(super) fn marks(name: &str, metadata: &Metadata, tokens: &Vocabulary) -> Res
     if model == "bert" {
         marks.prefix.extend(id(key::CLS)?.or(marks.bos));
         marks.suffix.extend(id(key::SEP)?.or(marks.eos));
+        marks.second_is_typed = true;
         return Ok(marks);
     }
     let adds_bos = match model {

@@ -30,6 +30,12 @@ pub(super) struct Marks {
     pub(super) prefix: Vec<u32>,
     /// What stands after it.
     pub(super) suffix: Vec<u32>,
+    /// What stands between the two texts of a pair; none where the file does not say.
+    pub(super) between: Option<Vec<u32>>,
+    /// Whether the second text of a pair is of another type than the first.
+    pub(super) second_is_typed: bool,
+    /// The token that stands for a hidden one.
+    pub(super) mask: Option<u32>,
     /// What ends an answer, ascending.
     pub(super) ends: Vec<u32>,
 }
@@ -42,8 +48,7 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn id(&self, text: &str) -> Option<u32> {
-        let found = self.tokens.iter().position(|token| token.as_ref().is_some_and(|token| token.text == text))?;
-        u32::try_from(found).ok()
+        id_of(self.tokens, text)
     }
 
     fn checked(&self, what: &str, id: u64) -> Result<u32> {
@@ -53,6 +58,12 @@ impl Finder<'_> {
             _ => Err(Error::format(self.name, format!("{what} is token {id}, the vocabulary has {len}"))),
         }
     }
+}
+
+/// The id of a token as the file spells it.
+pub(super) fn id_of(tokens: &Vocabulary, text: &str) -> Option<u32> {
+    let found = tokens.iter().position(|token| token.as_ref().is_some_and(|token| token.text == text))?;
+    u32::try_from(found).ok()
 }
 
 /// Checks an id of the file against its vocabulary.
@@ -68,6 +79,7 @@ impl Marks {
         marks.read_post_processor(&finder, file.get("post_processor"))?;
         marks.read_names(&finder, side)?;
         marks.read_ids(&finder, side)?;
+        marks.mask = marks.mask.or_else(|| finder.id("[MASK]")).or_else(|| finder.id("<mask>"));
         if marks.bos.is_none() && marks.suffix.is_empty() {
             marks.bos = marks.prefix.first().copied();
         }
@@ -88,8 +100,11 @@ impl Marks {
                 let (Some(cls), Some(sep)) = (id("cls"), id("sep")) else {
                     return Err(Error::format(finder.name, "its post-processor needs cls and sep with ids"));
                 };
+                let is_roberta = processor.get("type").and_then(Value::as_str) == Some("RobertaProcessing");
                 self.prefix = vec![finder.checked("cls", cls)?];
                 self.suffix = vec![finder.checked("sep", sep)?];
+                self.between = Some(self.suffix.repeat(if is_roberta { 2 } else { 1 }));
+                self.second_is_typed = !is_roberta;
                 Ok(())
             }
             Some("TemplateProcessing") => self.read_template(finder, processor),
@@ -97,31 +112,27 @@ impl Marks {
         }
     }
 
-    /// `single` lists special tokens around the one `Sequence`; `special_tokens` gives their ids.
+    /// `single` lists special tokens around the one `Sequence`, `pair` those around and between two.
     fn read_template(&mut self, finder: &Finder<'_>, processor: &Value) -> Result<()> {
-        let mut text_seen = false;
-        for part in list(processor.get("single")) {
-            let Some(special) = part.get("SpecialToken") else {
-                text_seen = true;
-                continue;
-            };
-            let key = special.get("id").and_then(Value::as_str).unwrap_or("");
-            let entry = processor.get("special_tokens").and_then(|all| all.get(key));
-            let ids = list(entry.and_then(|entry| entry.get("ids")));
-            if ids.is_empty() {
-                return Err(Error::format(finder.name, format!("its template names {key:?} without giving its id")));
-            }
-            for id in ids {
-                let id = finder.checked(key, id.as_u64().unwrap_or(u64::MAX))?;
-                if text_seen { &mut self.suffix } else { &mut self.prefix }.push(id);
-            }
+        let single = template_parts(finder, processor, "single")?;
+        let mut parts = single.split(|(part, _)| matches!(part, Part::Text)).map(specials);
+        self.prefix.extend(parts.next().unwrap_or_default());
+        self.suffix.extend(parts.flatten());
+        let pair = template_parts(finder, processor, "pair")?;
+        let texts: Vec<usize> = (0..pair.len()).filter(|i| matches!(pair[*i].0, Part::Text)).collect();
+        if let [first, second] = texts[..] {
+            self.between = Some(specials(&pair[first + 1..second]));
+            self.second_is_typed = pair[second].1 == 1;
         }
         Ok(())
     }
 
-    /// `bos_token` and `eos_token` as texts.
+    /// `bos_token`, `eos_token` and `mask_token` as texts.
     fn read_names(&mut self, finder: &Finder<'_>, side: &SideFiles<'_>) -> Result<()> {
         for file in [side.special_tokens_map, side.tokenizer_config].into_iter().flatten() {
+            if let Some(text) = token_text(file.get("mask_token")) {
+                self.mask = finder.id(text);
+            }
             if let Some(text) = token_text(file.get("bos_token")) {
                 self.bos = finder.id(text);
             }
@@ -176,6 +187,43 @@ impl Marks {
         self.ends.sort_unstable();
         self.ends.dedup();
     }
+}
+
+/// A part of a template.
+enum Part {
+    Text,
+    Specials(Vec<u32>),
+}
+
+/// The parts of a template by its name, each with its type; `special_tokens` gives the ids of special ones.
+fn template_parts(finder: &Finder<'_>, processor: &Value, name: &str) -> Result<Vec<(Part, u64)>> {
+    let part = |part: &Value| {
+        let (kind, inner) = match (part.get("SpecialToken"), part.get("Sequence")) {
+            (Some(special), _) => (Part::Specials(special_ids(finder, processor, special)?), Some(special)),
+            (None, sequence) => (Part::Text, sequence),
+        };
+        Ok((kind, inner.and_then(|inner| inner.get("type_id")).and_then(Value::as_u64).unwrap_or(0)))
+    };
+    list(processor.get(name)).iter().map(part).collect()
+}
+
+fn special_ids(finder: &Finder<'_>, processor: &Value, special: &Value) -> Result<Vec<u32>> {
+    let key = special.get("id").and_then(Value::as_str).unwrap_or("");
+    let entry = processor.get("special_tokens").and_then(|all| all.get(key));
+    let ids = list(entry.and_then(|entry| entry.get("ids")));
+    if ids.is_empty() {
+        return Err(Error::format(finder.name, format!("its template names {key:?} without giving its id")));
+    }
+    ids.iter().map(|id| finder.checked(key, id.as_u64().unwrap_or(u64::MAX))).collect()
+}
+
+/// The special tokens among these parts.
+fn specials(parts: &[(Part, u64)]) -> Vec<u32> {
+    let ids = parts.iter().filter_map(|(part, _)| match part {
+        Part::Specials(ids) => Some(ids),
+        Part::Text => None,
+    });
+    ids.flatten().copied().collect()
 }
 
 fn set_mark(marks: &mut Vec<u32>, id: u32, present: bool) {

@@ -2,6 +2,7 @@
 
 pub mod chat;
 mod date;
+mod framing;
 mod gguf_keys;
 mod gguf_vocab;
 pub mod grammar;
@@ -16,8 +17,9 @@ pub mod stream;
 pub mod tokenizer;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
+pub use framing::Framed;
 pub use gguf_keys::gguf_keys;
 pub use grammar::Grammar;
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
-pub use tokenizer::{SideFiles, Tokenizer};
+pub use tokenizer::{SideFiles, Span, Tokenizer};

@@ -1,8 +1,9 @@
 //! Text to token ids and back: the `tokenizers` library behind checks, with the begin and end tokens of a model.
 //! Holds no file access and no chat template.
 
+use super::framing;
 use super::gguf_vocab;
-use super::marks::Marks;
+use super::marks::{Marks, id_of};
 use super::pieces::{Pieces, Spelling};
 use super::precheck::{self, Role, Vocabulary};
 use super::stream::TextStream;
@@ -13,7 +14,9 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tokenizers::{AddedVocabulary, Model, NormalizedString, Normalizer, OffsetType, PreTokenizer, Token};
+use tokenizers::{
+    AddedVocabulary, DecoderWrapper, Model, NormalizedString, Normalizer, OffsetType, PreTokenizer, Token,
+};
 
 /// A character of the private use area that chat templates put inside a special token's text in a message, so that it
 /// is not parsed as that token. `encode_prompt` drops it after parsing.
@@ -55,6 +58,11 @@ pub struct Tokenizer {
     unspelled: HashSet<u32>,
     marks: Marks,
     strips_first_space: bool,
+    /// Joins tokens to a text.
+    pub(super) decoder: Option<DecoderWrapper>,
+    pub(super) unknown: Option<u32>,
+    pub(super) trims_offsets: bool,
+    pub(super) marks_continuations: bool,
 }
 
 impl Tokenizer {
@@ -105,6 +113,9 @@ impl Tokenizer {
     fn build(name: &str, mut file: Value, tokens: Vocabulary, marks: Marks) -> Result<Self> {
         let spelling = Spelling::of(&file);
         let strips_first_space = spelling.strips_first_space(&file);
+        let (decoder, trims_offsets) = (framing::decoder(&file), framing::trims_offsets(&file));
+        let marks_continuations = framing::marks_continuations(&file);
+        let unknown = framing::unknown(&file, |text| id_of(&tokens, text));
         prepare(&mut file, &tokens);
         let library = guard(name, || serde_json::from_value::<tokenizers::Tokenizer>(file).map_err(Into::into))?;
         let mut plain_added = library.get_added_vocabulary().clone();
@@ -126,7 +137,20 @@ impl Tokenizer {
         let ends: HashSet<u32> = marks.ends.iter().copied().collect();
         let pieces = Pieces::new(&tokens, &spelling, |id| ends.contains(&id));
         let name = name.to_owned();
-        Ok(Self { name, library, plain_added, pieces, specials, unspelled, marks, strips_first_space })
+        Ok(Self {
+            name,
+            library,
+            plain_added,
+            pieces,
+            specials,
+            unspelled,
+            marks,
+            strips_first_space,
+            decoder,
+            unknown,
+            trims_offsets,
+            marks_continuations,
+        })
     }
 
     /// Token ids of a plain text: no begin or end token is added, and the text of a special token stays text.
@@ -142,7 +166,7 @@ impl Tokenizer {
     /// Token ids of a prompt that a chat template rendered: special tokens in it are parsed, and it begins with the begin
     /// token once if the model wants one.
     pub fn encode_prompt(&self, rendered: &str) -> Result<Vec<u32>> {
-        let mut prompt = ids(self.encode(self.library.get_added_vocabulary(), rendered)?);
+        let mut prompt = self.encode_marked(rendered)?;
         if let Some(bos) = self.added_bos()
             && prompt.first() != Some(&bos)
         {
@@ -154,8 +178,12 @@ impl Tokenizer {
     /// Token ids of a plain text with what the model expects around it: the begin token for decoders, `[CLS]` and `[SEP]`
     /// for BERT. The text of a special token stays text.
     pub fn encode_document(&self, text: &str) -> Result<Vec<u32>> {
-        let body = self.encode_text(text)?;
-        Ok([&self.marks.prefix, &body, &self.marks.suffix].into_iter().flatten().copied().collect())
+        Ok(self.frame(&self.encode_text(text)?, None).ids)
+    }
+
+    /// Token ids of a text in which special tokens are meant, such as one for a hidden word. Nothing is added around it.
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(ids(self.encode(self.library.get_added_vocabulary(), text)?))
     }
 
     /// The library's own steps, with our choice of added tokens and the sentinel dropped once special tokens are found.
@@ -255,6 +283,11 @@ impl Tokenizer {
     /// What stands around texts and ends answers.
     pub(super) fn marks(&self) -> &Marks {
         &self.marks
+    }
+
+    /// Whether this is a special token: control, not text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.token(id).is_some_and(|token| self.specials.contains(&token))
     }
 
     /// The texts of the special tokens.

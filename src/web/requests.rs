@@ -8,7 +8,7 @@ use crate::session::{
     Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate, StepLogprobs,
 };
 use crate::source::{BlobSource, Source};
-use crate::tasks::{ClassifyOptions, Pooling, Scaling, TextEncoder};
+use crate::tasks::TextEncoder;
 use crate::text::{ChatOptions, Message, SamplingParams};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
@@ -155,47 +155,6 @@ pub(super) struct PieceEvent<'a> {
 impl<'a> From<Piece<'a>> for PieceEvent<'a> {
     fn from(piece: Piece<'a>) -> Self {
         Self { text: piece.text, tokens: piece.tokens, logprobs: piece.logprobs }
-    }
-}
-
-/// `Engine.classify`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct ClassifyRequest {
-    labels: Vec<String>,
-    template: Option<String>,
-    multi_label: bool,
-}
-
-impl From<ClassifyRequest> for ClassifyOptions {
-    fn from(request: ClassifyRequest) -> Self {
-        Self { labels: request.labels, template: request.template, multi_label: request.multi_label }
-    }
-}
-
-/// `Engine.embed`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct EmbedRequest {
-    /// `mean`, `cls` or `last`; none means the model's own.
-    pooling: Option<String>,
-    /// Scale every vector to length 1.
-    normalize: bool,
-}
-
-impl EmbedRequest {
-    pub(super) fn scaling(&self) -> Scaling {
-        if self.normalize { Scaling::Unit } else { Scaling::Raw }
-    }
-
-    pub(super) fn pooling(&self) -> Result<Option<Pooling>> {
-        match self.pooling.as_deref() {
-            None => Ok(None),
-            Some("mean") => Ok(Some(Pooling::Mean)),
-            Some("cls") => Ok(Some(Pooling::Cls)),
-            Some("last") => Ok(Some(Pooling::Last)),
-            Some(other) => Err(Error::invalid(format!("pooling must be mean, cls or last, not {other}"))),
-        }
     }
 }
 

@@ -8,8 +8,23 @@ use crate::program::{
 use serde_json::{Value, json as value};
 use trice::format::DType;
 
-const COMMANDS: [&str; 11] =
-    ["chat", "classify", "embed", "perplexity", "inspect", "devices", "bench", "profile", "pull", "quantize", "serve"];
+const COMMANDS: [&str; 15] = [
+    "chat",
+    "classify",
+    "embed",
+    "tag",
+    "answer",
+    "rerank",
+    "fill",
+    "perplexity",
+    "inspect",
+    "devices",
+    "bench",
+    "profile",
+    "pull",
+    "quantize",
+    "serve",
+];
 
 fn code(args: &[&str]) -> Option<i32> {
     run(args).status.code()
@@ -41,6 +56,12 @@ fn bad_usage_exits_with_2() {
         &["classify", "good", "--file", "f"],
         &["classify", "good", "--labels", "a,,b"],
         &["classify", "good", "--labels", "a,b", "--template", "no place"],
+        &["tag", "no model is named"],
+        &["fill", "no model is named"],
+        &["tag", "./m", "x", "--aggregation", "most"],
+        &["answer", "./m", "--context", "x"],
+        &["answer", "./m", "-q", " ", "--context", "x"],
+        &["rerank", "a text"],
         &["inspect"],
         &["profile"],
         &["devices", "--measure"],
@@ -538,4 +559,74 @@ fn gpu_the_built_in_models_need_no_argument() {
     assert_eq!(story["tokens"].as_array().unwrap().len(), 16);
     let label = json(&["classify", "I loved this wonderful film", "--json"]);
     assert_eq!(label["labels"][0]["label"].as_str().unwrap().to_lowercase(), "positive");
+}
+
+/// The results of a command, one object per line.
+fn json_lines(output: &std::process::Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn gpu_tag_prints_entities_with_places() {
+    let Some(model) = shared_model("models/minilm-wnut17") else { return };
+    let text = "😀 I love Redondo Beach in California";
+    let lines = json_lines(&run(&["tag", &model, text, "nothing here", "--json"]));
+    assert_eq!((&lines[0]["index"], &lines[1]["index"]), (&value!(0), &value!(1)));
+    let found: Vec<String> = lines[0]["entities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entity| {
+            let place = |key: &str| entity[key].as_u64().unwrap() as usize;
+            let piece: String = text.chars().skip(place("start")).take(place("end") - place("start")).collect();
+            format!("{} {piece}", entity["entity_group"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(found, ["location Redondo Beach", "location California"]);
+    assert_eq!(lines[1], value!({"index": 1, "entities": []}));
+    let shown = stdout(&run(&["tag", &model, text, "--aggregation", "none"]));
+    assert!(shown.contains("B-location  Red  (9..12)"), "{shown}");
+}
+
+#[test]
+fn gpu_rerank_puts_the_nearest_text_first() {
+    let Some(model) = shared_model("models/all-MiniLM-L6-v2") else { return };
+    let texts = ["warm woollen socks", "low fares to Rome", "the theory of knots"];
+    let output = run(&[&["rerank", &model, "-q", "cheap flights", "--json"], &texts[..]].concat());
+    let lines = json_lines(&output);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["index"], 1);
+    let quiet = run(&["rerank", &model, "-q", "cheap flights", "龘龘龘", "--quiet"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty(), "{}", String::from_utf8_lossy(&quiet.stderr));
+    let scores: Vec<f64> = lines.iter().map(|line| line["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+}
+
+#[test]
+fn gpu_texts_of_unknown_tokens_are_warned_of() {
+    let Some(model) = shared_model("models/minilm-sst2") else { return };
+    // Characters that an English vocabulary lacks.
+    let output = run(&["classify", &model, "a fine film", "龘龘靐靐 film", "--json"]);
+    let lines = json_lines(&output);
+    assert!(lines[0].get("unknown_share").is_none(), "{}", lines[0]);
+    assert!((lines[1]["unknown_share"].as_f64().unwrap() - 0.8).abs() < 1e-6, "{}", lines[1]);
+    let warning = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(warning.contains("warning: 1 of 2 texts") && warning.contains("80 % of text 2"), "{warning}");
+    let quiet = run(&["classify", &model, "龘龘靐靐 film", "-q"]);
+    assert!(quiet.stderr.is_empty(), "{}", String::from_utf8_lossy(&quiet.stderr));
+}
+
+#[test]
+fn gpu_a_model_without_the_head_says_what_it_lacks() {
+    let Some(model) = shared_model("models/minilm-sst2") else { return };
+    for (args, lacks) in [
+        (&["tag", &model, "a text"][..], "no head of tokens"),
+        (&["fill", &model, "a [MASK]"], "no head of hidden tokens"),
+        (&["answer", &model, "-q", "who?", "--context", "nobody"], "no head of answers"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(last_error(&output).contains(lacks), "{args:?}: {}", last_error(&output));
+    }
 }

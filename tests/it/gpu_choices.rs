@@ -114,7 +114,7 @@ fn labels_of_a_decoder_are_calibrated_and_in_order() {
     let long = "The dog barked. The big dog ran to the dog house. ".repeat(100);
     let texts = ["The dog barked. The big dog ran to the dog house.", "N/A", &long];
     let mut classifier = block_on(LikelihoodClassifier::new(&mut session, &options)).unwrap();
-    let found = texts.map(|text| block_on(classifier.classify(text)).unwrap());
+    let found = texts.map(|text| block_on(classifier.classify(text)).unwrap().labels);
     for labels in &found {
         assert!((labels.iter().map(|label| label.score).sum::<f32>() - 1.0).abs() < 1e-5);
         assert!(labels[0].score >= labels[1].score);

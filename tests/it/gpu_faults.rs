@@ -298,7 +298,7 @@ fn gpu_texts_and_labels_that_make_no_sense_are_refused() {
         ClassifyOptions { labels: vec!["a".into()], template: Some("about it".into()), ..ClassifyOptions::default() };
     assert!(matches!(classify(&mut plain, &options), Err(Error::Invalid { .. })));
     let options = ClassifyOptions { template: Some("about {}".into()), ..options };
-    assert_eq!(classify(&mut plain, &options).unwrap()[0][0].score, 1.0, "one label takes all");
+    assert_eq!(classify(&mut plain, &options).unwrap()[0].labels[0].score, 1.0, "one label takes all");
 
     let embed = |encoder: &mut TextEncoder, ids: Vec<u32>| block_on(encoder.embed_ids(&[ids], None, Scaling::Unit));
     assert!(matches!(embed(&mut plain, vec![]), Err(Error::Invalid { .. })));
@@ -321,7 +321,7 @@ fn gpu_a_refused_head_leaves_the_old_one() {
     let mut encoder = encoder(&gpu, &Toy::classifier(2));
     let classify = |encoder: &mut TextEncoder| block_on(encoder.classify(&["a b"], &ClassifyOptions::default()));
     let wanted = classify(&mut encoder).unwrap();
-    assert_eq!(wanted[0].len(), 2);
+    assert_eq!(wanted[0].labels.len(), 2);
     let head = |labels: &str, cols: usize| {
         let bytes: Vec<u8> = [0.5f32.to_le_bytes()].repeat(3 * cols).concat();
         let shape = vec![3, cols];
@@ -335,5 +335,5 @@ fn gpu_a_refused_head_leaves_the_old_one() {
         assert_eq!(classify(&mut encoder).unwrap(), wanted);
     }
     block_on(encoder.load_head(&head("a, b, c", 64))).unwrap();
-    assert_eq!(classify(&mut encoder).unwrap()[0].len(), 3);
+    assert_eq!(classify(&mut encoder).unwrap()[0].labels.len(), 3);
 }

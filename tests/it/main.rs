@@ -23,6 +23,7 @@ mod gpu_recording;
 mod gpu_rejections;
 mod gpu_slots;
 mod gpu_speculate;
+mod gpu_tasks;
 mod gpu_wide;
 mod gpu_windows;
 mod hub;

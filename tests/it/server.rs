@@ -416,6 +416,28 @@ fn gpu_embeddings_and_labels() {
 }
 
 #[test]
+fn gpu_documents_are_ranked() {
+    let Some(server) = loaded(&[]) else { return };
+    let documents = ["I hated every minute", "I loved every minute", "it rains"];
+    let asked = json!({"query": "I loved it", "documents": documents, "top_n": 2, "return_documents": true});
+    let ranked = server.post("/v1/rerank", asked.to_string()).json();
+    let results = ranked["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2, "{ranked}");
+    assert_eq!((&results[0]["index"], &results[0]["document"]["text"]), (&json!(1), &json!(documents[1])), "{ranked}");
+    let score = |i: usize| results[i]["relevance_score"].as_f64().unwrap();
+    assert!(score(0) >= score(1) && ranked["usage"]["total_tokens"].as_u64().unwrap() > 10, "{ranked}");
+    for (name, body) in [
+        ("no query", json!({"documents": ["a"]})),
+        ("no documents", json!({"query": "a"})),
+        ("an empty document", json!({"query": "a", "documents": [" "]})),
+        ("top_n of 0", json!({"query": "a", "documents": ["a"], "top_n": 0})),
+    ] {
+        assert_refused(name, &server.post("/v1/rerank", body.to_string()), 400);
+    }
+    assert_refused("long", &server.post("/v1/classify", r#"{"input":"a","long":"fold"}"#), 400);
+}
+
+#[test]
 fn gpu_a_client_that_leaves_stops_its_answer() {
     // Random weights do not end by themselves.
     let Some(mut server) = loaded(&["random:15m"]) else { return };

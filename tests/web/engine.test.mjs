@@ -204,13 +204,15 @@ test("pipelines and errors have the shapes that others know", async () => {
     const compare = await pipeline("zero-shot-classification", classify.model);
     const zeroShot = await compare("I love it", ["love", "money"]);
     const noLabels = await compare("I love it", []).catch((error) => error.name);
+    const rank = await pipeline("text-ranking", classify.model);
+    const ranked = await rank("I love it", ["I hate it", "I loved it"], { topK: 1, returnDocuments: true });
     const embed = await pipeline("feature-extraction", classify.model);
     const [vector] = await embed("I love it", { normalize: true });
     const wrongKind = await classify.model.generate({ prompt: "x" }).catch((error) => error.name);
     const unknown = await load("builtin:nonsense").catch((error) => error.name);
     const misspelt = await classify.model.embed(["x"], { poling: "mean" }).catch((error) => `${error.name}: ${error.message}`);
     await classify.dispose();
-    return { one, all, many, zeroShot, noLabels, length: Math.hypot(...vector), wrongKind, unknown, misspelt, devices: await devices() };
+    return { one, all, many, zeroShot, noLabels, ranked, length: Math.hypot(...vector), wrongKind, unknown, misspelt, devices: await devices() };
   });
   assert.equal(result.one.length, 1);
   assert.match(result.one[0].label, /^positive$/i);
@@ -218,11 +220,46 @@ test("pipelines and errors have the shapes that others know", async () => {
   assert.match(result.many.map(({ label }) => label).join(), /^positive,negative$/i);
   assert.deepEqual(Object.keys(result.zeroShot), ["sequence", "labels", "scores"]);
   assert.equal(result.noLabels, "TypeError");
+  assert.deepEqual(result.ranked.map(({ index, text }) => [index, text]), [[1, "I loved it"]]);
   assert.ok(Math.abs(result.length - 1) < 1e-4);
   assert.equal(result.wrongKind, "Unsupported");
   assert.equal(result.unknown, "Invalid");
   assert.match(result.misspelt, /^Invalid: .*poling/);
   assert.equal(result.devices.length, 1);
+  await page.context().close();
+});
+
+test("entities have JavaScript's places, and long or unknown texts say so", async (t) => {
+  const folder = sharedModel("minilm-wnut17");
+  if (!folder) return t.skip("no TRICE_SHARED");
+  const page = await blankPage();
+  await loadFolder(page, folder);
+  const text = "😀😀 I love Redondo Beach in California";
+  const result = await page.evaluate(async (text) => {
+    const { model } = /** @type {any} */ (window);
+    const { pipeline } = await import(new URL("web/engine.js", document.baseURI).href);
+    const tag = await pipeline("token-classification", model);
+    const one = await tag(text);
+    const many = await tag([text, "nothing here"], { aggregation: "none" });
+    const [unknown] = await model.tag(["龘龘龘 Rome"]);
+    const [long] = await model.tag(["Rome ".repeat(600)]);
+    const [windows] = await model.tag(["Rome ".repeat(600)], { long: "windows" });
+    const noHead = await model.fill(["a [MASK]"]).catch((error) => error.name);
+    const noModel = await pipeline("question-answering").catch((error) => error.name);
+    return { one, many, unknown, long, windows, noHead, noModel };
+  }, text);
+  assert.deepEqual(result.one.map(({ entity_group, start, end }) => [entity_group, text.slice(start, end)]), [
+    ["location", "Redondo Beach"],
+    ["location", "California"],
+  ]);
+  assert.deepEqual(Object.keys(result.one[0]), ["entity_group", "score", "word", "start", "end"]);
+  assert.deepEqual(result.many.map((entities) => entities.length > 0), [true, false]);
+  assert.deepEqual(Object.keys(result.many[0][0]), ["entity", "score", "index", "word", "start", "end"]);
+  assert.ok(result.unknown.unknown_share > 0.2, JSON.stringify(result.unknown));
+  assert.equal(result.long.dropped_tokens, 90);
+  assert.equal(result.windows.windows, 2);
+  assert.equal(result.windows.dropped_tokens, undefined);
+  assert.deepEqual([result.noHead, result.noModel], ["Unsupported", "TypeError"]);
   await page.context().close();
 });
 

@@ -55,8 +55,10 @@ pub struct EncoderLayer {
 pub enum HeadOf {
     /// A text, by one vector of it.
     Text(Pooling),
-    /// Each token: its class, or whether an answer begins or ends there.
+    /// Each token: its class.
     Token,
+    /// Each token: whether an answer begins there, and whether it ends there.
+    Answer,
     /// A token that is hidden: which of the vocabulary it is.
     Mask,
 }
@@ -68,6 +70,21 @@ pub struct HeadConfig {
     pub of: HeadOf,
     /// The function of its dense layer.
     pub activation: Activation,
+    /// What its outputs become, where the file says.
+    pub scores: Option<Scores>,
+    /// What the one output of a head that ranks becomes.
+    pub ranking: Scores,
+}
+
+/// What the outputs of a head about texts become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// Probabilities of classes of which one holds.
+    Softmax,
+    /// Probabilities of classes each of which may hold.
+    Sigmoid,
+    /// Themselves: quantities that were learnt.
+    Raw,
 }
 
 impl EncoderConfig {
@@ -163,7 +180,8 @@ fn head(facts: &Facts<'_>, activation: Activation, pooling: Pooling) -> Result<H
     let class = facts.json("architectures").and_then(|list| list.get(0)).and_then(Json::as_str).unwrap_or("");
     let is_modern = facts.architecture.name == "modern-bert";
     let of = match class.rsplit_once("For").map_or("", |(_, task)| task) {
-        "TokenClassification" | "QuestionAnswering" => HeadOf::Token,
+        "TokenClassification" => HeadOf::Token,
+        "QuestionAnswering" => HeadOf::Answer,
         "MaskedLM" | "PreTraining" => HeadOf::Mask,
         "MultipleChoice" => {
             let known = "heads of classes, of tokens, of answers and of hidden tokens run";
@@ -182,7 +200,27 @@ fn head(facts: &Facts<'_>, activation: Activation, pooling: Pooling) -> Result<H
         _ if is_distilled => Activation::Relu,
         _ => Activation::Tanh,
     };
-    Ok(HeadConfig { of, activation })
+    Ok(HeadConfig { of, activation, scores: scores(facts)?, ranking: ranking(facts) })
+}
+
+/// transformers' `problem_type`.
+fn scores(facts: &Facts<'_>) -> Result<Option<Scores>> {
+    Ok(match facts.find_text("", "problem_type")? {
+        Some("regression") => Some(Scores::Raw),
+        Some("multi_label_classification") => Some(Scores::Sigmoid),
+        Some("single_label_classification") => Some(Scores::Softmax),
+        _ => None,
+    })
+}
+
+/// sentence-transformers' function behind a cross-encoder: a sigmoid unless the file names another, which leaves the order as it is.
+fn ranking(facts: &Facts<'_>) -> Scores {
+    let newer = facts.json("sentence_transformers").and_then(|object| object.get("activation_fn"));
+    let named = newer.or_else(|| facts.json("sbert_ce_default_activation_function")).and_then(Json::as_str);
+    match named {
+        Some(name) if !name.ends_with("Sigmoid") => Scores::Raw,
+        _ => Scores::Sigmoid,
+    }
 }
 
 fn gguf_pooling(kind: Option<u64>) -> Result<Pooling> {

@@ -25,7 +25,7 @@ impl Head {
     /// The checkpoint's head, where it has one.
     pub(super) fn load(loader: &mut Loader<'_>, config: &EncoderConfig, words: &Linear) -> Result<Option<Self>> {
         let (dim, style) = (config.shape.dim, norm_style(config));
-        let HeadConfig { of, activation } = config.head;
+        let HeadConfig { of, activation, .. } = config.head;
         let classifier = match loader.checkpoint.tensor("cls.output.weight") {
             _ if of == HeadOf::Mask => {
                 // Some files hold such a head's name and not the head: they embed.
@@ -43,7 +43,7 @@ impl Head {
         let scope = if of == HeadOf::Mask && loader.has("mlm.weight") { "mlm" } else { "cls" };
         let norm = Norm::find(loader, &format!("{scope}.norm"), dim, style)?;
         // A pooler that is left over beside a head of tokens is no part of it: a dense layer of tokens is normed.
-        let is_part = of != HeadOf::Token || norm.is_some();
+        let is_part = !matches!(of, HeadOf::Token | HeadOf::Answer) || norm.is_some();
         let name = format!("{scope}.weight");
         let dense = match is_part && loader.has(&name) {
             true => Some((Linear::load(loader, &[name], dim, dim)?, activation)),
@@ -65,7 +65,7 @@ impl Head {
     fn pooling(&self) -> Pooling {
         match self.of {
             HeadOf::Text(pooling) => pooling,
-            HeadOf::Token | HeadOf::Mask => Pooling::Cls,
+            HeadOf::Token | HeadOf::Answer | HeadOf::Mask => Pooling::Cls,
         }
     }
 }

@@ -16,7 +16,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("llama, dynamic scaling", "rope scaling"),
     ("smollm3, chosen layers", "choice of layers that rotate"),
     ("bert, token", "head of tokens"),
-    ("bert, answer", "head of tokens"),
+    ("bert, answer", "head of answers"),
     ("bert, mask", "head of hidden tokens"),
     // Behind a ReLU.
     ("distilbert, sequence", "head"),
