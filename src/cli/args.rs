@@ -311,7 +311,9 @@ Examples:
   trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood
   trice classify --file reviews.csv --column review -o labelled.csv     adds label, score and error to each row
   trice classify --file reviews.parquet -o labelled.parquet --resume    goes on where an earlier run was stopped
-  tail -f app.log | trice classify                                      answers line by line";
+  tail -f app.log | trice classify                                      answers line by line
+  trice classify ./all-MiniLM-L6-v2 --train train.csv --test test.csv -o intents.safetensors
+  trice classify ./all-MiniLM-L6-v2 --head intents.safetensors \"Where is my card?\"";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
@@ -336,7 +338,18 @@ pub(crate) struct ClassifyArgs {
     /// A linear head (safetensors) on the model's embeddings
     #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     pub(crate) head: Option<PathBuf>,
+    /// Learn such a head from the labelled texts of this file, and write it to -o HEAD.safetensors
+    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with_all = ["labels", "head", "resume"])]
+    pub(crate) train: Option<PathBuf>,
+    /// Say how many of the labelled texts of this file get their label
+    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with = "resume")]
+    pub(crate) test: Option<PathBuf>,
+    /// The column of the labels; left out, label, intent, category or the like
+    #[arg(help_heading = LEARN_HEADING, long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
 }
+
+const LEARN_HEADING: &str = "Learning from examples";
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum LongArg {

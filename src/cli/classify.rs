@@ -5,7 +5,7 @@ use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::per_text::{self, PerText};
 use super::rows::{Cell, Column, Kind};
-use super::{Usage, model};
+use super::{Usage, learn, model};
 use std::path::Path;
 use trice::format::Checkpoint;
 use trice::model::config::Kind as ModelKind;
@@ -16,10 +16,13 @@ use trice::tasks::{Classified, ClassifyOptions, LabelScore, Reading, TextEncoder
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let options = ClassifyOptions {
         labels: own_labels(&args.labels)?,
-        template: checked_template(args.template)?,
+        template: checked_template(args.template.as_deref())?,
         multi_label: args.multi_label,
         long: args.long.into(),
     };
+    if args.train.is_some() || args.test.is_some() {
+        return learn::run(context, args, options);
+    }
     let weights = args.texts.weights.clone();
     // A table gets the best label by itself; all that --json prints of a row are its labels.
     let lists = Lists {
@@ -48,7 +51,7 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
 }
 
 /// What gives texts their labels.
-trait Judge {
+pub(super) trait Judge {
     /// The labels of each text, best first.
     async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>>;
 
@@ -57,9 +60,9 @@ trait Judge {
 }
 
 /// A head, or likeness to own labels.
-struct ByEncoder {
-    encoder: TextEncoder,
-    options: ClassifyOptions,
+pub(super) struct ByEncoder {
+    pub(super) encoder: TextEncoder,
+    pub(super) options: ClassifyOptions,
 }
 
 impl Judge for ByEncoder {
@@ -73,9 +76,9 @@ impl Judge for ByEncoder {
 }
 
 /// A model that writes text: its labels are those it finds likelier behind a text than anyway.
-struct ByLikelihood<'s> {
-    judge: LikelihoodClassifier<'s>,
-    cancel: Cancel,
+pub(super) struct ByLikelihood<'s> {
+    pub(super) judge: LikelihoodClassifier<'s>,
+    pub(super) cancel: Cancel,
 }
 
 impl Judge for ByLikelihood<'_> {
@@ -165,15 +168,15 @@ fn own_labels(given: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(labels)
 }
 
-fn checked_template(template: Option<String>) -> anyhow::Result<Option<String>> {
+fn checked_template(template: Option<&str>) -> anyhow::Result<Option<String>> {
     match template {
         Some(template) if !template.contains("{}") => {
             Err(Usage(format!("--template must hold {{}} where the label goes, not {template:?}")).into())
         }
-        template => Ok(template),
+        template => Ok(template.map(str::to_owned)),
     }
 }
 
-async fn open_head(path: &Path) -> trice::Result<Checkpoint> {
+pub(super) async fn open_head(path: &Path) -> trice::Result<Checkpoint> {
     model::open_checkpoint(&path.display().to_string(), &mut |_| {}).await
 }

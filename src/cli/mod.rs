@@ -19,6 +19,7 @@ mod embed;
 mod fill;
 mod inspect;
 mod interrupt;
+mod learn;
 mod model;
 mod notes;
 mod per_text;

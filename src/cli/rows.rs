@@ -24,7 +24,7 @@ mod raw;
 mod text;
 mod text_writer;
 
-pub(crate) use columns::{Cell, Column, Kind};
+pub(crate) use columns::{Cell, Column, Kind, Wanted};
 pub(crate) use format::Format;
 pub(crate) use open::Rows;
 
@@ -44,7 +44,7 @@ pub(crate) trait Task {
 }
 
 /// A row's text, or why it has none.
-type Text = Result<String, String>;
+pub(crate) type Text = Result<String, String>;
 
 /// A row's results, or why there are none.
 type Outcome = Result<Vec<Cell>, String>;

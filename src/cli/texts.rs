@@ -98,7 +98,7 @@ pub(crate) fn read_stdin() -> trice::Result<String> {
 }
 
 /// The first word is the model when it reads like one.
-fn split_model(mut words: Vec<String>) -> (Option<String>, Vec<String>) {
+pub(super) fn split_model(mut words: Vec<String>) -> (Option<String>, Vec<String>) {
     if words.first().is_some_and(|word| looks_like_model(word)) {
         let model = words.remove(0);
         return (Some(model), words);

@@ -112,22 +112,44 @@ impl Added {
     }
 }
 
-/// The usual names of a column of texts, most telling first.
-const TEXT_COLUMNS: [&str; 8] = ["text", "sentence", "content", "body", "message", "review", "comment", "question"];
+/// A column that a table is read for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// By name.
+    pub(crate) asked: Option<&'a str>,
+    /// What such columns are usually called, the most telling first.
+    usual: &'static [&'static str],
+    /// What stands in it, and how its name is given.
+    what: &'static str,
+    flag: &'static str,
+}
 
-/// Which column holds the texts: the one asked for, else one with a usual name, else the only one that could.
-pub(super) fn text_column(table: &str, asked: Option<&str>, columns: &[String]) -> anyhow::Result<usize> {
+impl<'a> Wanted<'a> {
+    pub(crate) fn texts(asked: Option<&'a str>) -> Self {
+        let usual = &["text", "sentence", "content", "body", "message", "review", "comment", "question"];
+        Self { asked, usual, what: "texts", flag: "--column" }
+    }
+
+    pub(crate) fn labels(asked: Option<&'a str>) -> Self {
+        let usual = &["label", "labels", "intent", "category", "class", "sentiment", "topic", "target"];
+        Self { asked, usual, what: "labels", flag: "--label-column" }
+    }
+}
+
+/// Which column it is: the one asked for, else one with a usual name, else the only one that could.
+pub(super) fn find_column(table: &str, wanted: Wanted<'_>, columns: &[String]) -> anyhow::Result<usize> {
+    let Wanted { asked, usual: all_usual, what, flag } = wanted;
     let position = |wanted: &str| columns.iter().position(|name| name == wanted);
     let usual = |wanted: &str| columns.iter().position(|name| name.eq_ignore_ascii_case(wanted));
     let found = match asked {
         Some(asked) => position(asked),
-        None => TEXT_COLUMNS.iter().find_map(|name| usual(name)).or((columns.len() == 1).then_some(0)),
+        None => all_usual.iter().find_map(|name| usual(name)).or((columns.len() == 1).then_some(0)),
     };
     found.ok_or_else(|| {
         let list = if columns.is_empty() { "none".to_owned() } else { columns.join(", ") };
         let wanted = match asked {
-            Some(asked) => format!("no column of texts is called {asked:?}"),
-            None => "which column holds the texts? Say so with --column".to_owned(),
+            Some(asked) => format!("no column of {what} is called {asked:?}"),
+            None => format!("which column holds the {what}? Say so with {flag}"),
         };
         trice::Error::invalid(format!("{table}: {wanted} (columns: {list})")).into()
     })
@@ -143,14 +165,14 @@ mod tests {
 
     #[test]
     fn the_column_of_texts_is_found_by_name_or_because_it_is_alone() {
-        let find = |asked, columns: &[&str]| text_column("t.csv", asked, &names(columns)).ok();
+        let find = |asked, columns: &[&str]| find_column("t.csv", Wanted::texts(asked), &names(columns)).ok();
         assert_eq!(find(None, &["id", "Sentence", "text"]), Some(2));
         assert_eq!(find(None, &["id", "Sentence"]), Some(1));
         assert_eq!(find(None, &["anything"]), Some(0));
         assert_eq!(find(Some("id"), &["id", "text"]), Some(0));
         assert_eq!(find(Some("Text"), &["id", "text"]), None);
         assert_eq!(find(None, &["a", "b"]), None);
-        let error = text_column("t.csv", None, &names(&["a", "b"])).unwrap_err().to_string();
+        let error = find_column("t.csv", Wanted::texts(None), &names(&["a", "b"])).unwrap_err().to_string();
         assert!(error.contains("t.csv") && error.contains("a, b"), "{error}");
     }
 

@@ -1,7 +1,7 @@
 //! Fields between commas or tabs. Results stand in further fields of the row. Rows come out with as many fields as the header,
 //! whatever they had.
 
-use super::columns::{Added, text_column};
+use super::columns::{Added, Wanted, find_column};
 use super::lines::fields;
 use super::raw::{csv_reader, line_end, trimmed};
 use super::text::TextFormat;
@@ -34,7 +34,7 @@ impl Csv {
         delimiter: u8,
         header: Option<Vec<u8>>,
         first: &[u8],
-        column: Option<&str>,
+        column: Wanted<'_>,
     ) -> anyhow::Result<Self> {
         let mut reader = csv_reader(delimiter);
         let columns: Vec<String> = match &header {
@@ -44,7 +44,7 @@ impl Csv {
             }
             None => (1..=record(&mut reader, first).fields.len()).map(|i| i.to_string()).collect(),
         };
-        let text = text_column(table, column, &columns)?;
+        let text = find_column(table, column, &columns)?;
         Ok(Self { delimiter, reader: RefCell::new(reader), header, columns, text })
     }
 

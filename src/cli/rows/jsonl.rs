@@ -1,7 +1,7 @@
 //! A JSON object per line. Results are further keys of the object; a line that is no object, or has the results' keys itself,
 //! becomes the string `line` of one.
 
-use super::columns::{Added, text_column};
+use super::columns::{Added, Wanted, find_column};
 use super::text::TextFormat;
 use super::{Outcome, Text};
 use serde_json::{Map, Value};
@@ -35,12 +35,13 @@ impl Keys {
     }
 
     /// Which key holds the texts. A stream that begins with broken lines has shown none yet.
-    pub(super) fn column(&self, table: &str, asked: Option<&str>) -> anyhow::Result<String> {
+    pub(super) fn column(&self, table: &str, wanted: Wanted<'_>) -> anyhow::Result<String> {
+        let asked = wanted.asked;
         if self.all.is_empty() {
             return Ok(asked.unwrap_or("text").to_owned());
         }
         let columns = if asked.is_some() || self.strings.is_empty() { &self.all } else { &self.strings };
-        Ok(columns[text_column(table, asked, columns)?].clone())
+        Ok(columns[find_column(table, wanted, columns)?].clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! From what the command line says of a table to its rows, and where they go.
 
-use super::columns::{Added, Column};
+use super::columns::{Added, Column, Wanted};
 use super::csv::Csv;
 use super::indexed::IndexedWriter;
 use super::jsonl::{Jsonl, Keys};
@@ -12,7 +12,7 @@ use super::parquet_parts::{self, Parts};
 use super::raw::RawRows;
 use super::text::{TextFormat, TextReader, not_empty};
 use super::text_writer::{Sink, TextWriter};
-use super::{Format, Reader, Task, WINDOW, run};
+use super::{Format, Reader, Task, Text, WINDOW, run};
 use crate::cli::Usage;
 use crate::cli::args::RowsArgs;
 use crate::cli::context::{Context, Output};
@@ -93,6 +93,33 @@ impl Rows {
     }
 }
 
+impl RowsArgs {
+    /// A column of a file, all of it at once: what each row has there, or why it has nothing.
+    pub(crate) fn read_column(&self, wanted: Wanted<'_>) -> anyhow::Result<Vec<Text>> {
+        check(self)?;
+        let table = match self.format() {
+            Format::Parquet => open_parquet(self, wanted, None)?,
+            format => open_text(format, self, wanted, None)?,
+        };
+        match table {
+            Table::Text(mut reader, ..) => read_all(&mut reader),
+            #[cfg(feature = "tables")]
+            Table::Parquet(mut reader, _) => read_all(&mut reader),
+        }
+    }
+}
+
+fn read_all(reader: &mut impl Reader) -> anyhow::Result<Vec<Text>> {
+    let mut texts = Vec::new();
+    loop {
+        let window = reader.read()?.texts;
+        if window.is_empty() {
+            return Ok(texts);
+        }
+        texts.extend(window);
+    }
+}
+
 impl Table {
     fn added(&self) -> Option<&Added> {
         match self {
@@ -141,10 +168,11 @@ fn check(args: &RowsArgs) -> anyhow::Result<()> {
 
 /// Reads the head of a table, and says where its columns are called otherwise than usual.
 fn open_table(context: &Context, args: &RowsArgs, columns: &[Column]) -> anyhow::Result<Table> {
-    let wanted = (context.output == Output::Text).then(|| columns.to_vec());
+    let added = (context.output == Output::Text).then(|| columns.to_vec());
+    let wanted = Wanted::texts(args.column.as_deref());
     let table = match args.format() {
-        Format::Parquet => open_parquet(args, wanted)?,
-        format => open_text(format, args, wanted)?,
+        Format::Parquet => open_parquet(args, wanted, added)?,
+        format => open_text(format, args, wanted, added)?,
     };
     if let Some(added) = table.added().filter(|added| added.is_renamed()) {
         let names: Vec<&str> = added.names().collect();
@@ -178,7 +206,12 @@ impl Input {
     }
 }
 
-fn open_text(format: Format, args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
+fn open_text(
+    format: Format,
+    args: &RowsArgs,
+    wanted: Wanted<'_>,
+    columns: Option<Vec<Column>>,
+) -> anyhow::Result<Table> {
     let Input { name, bytes, total_bytes } = Input::open(args.path())?;
     let is_live = total_bytes.is_none();
     let delimiter = match format {
@@ -190,18 +223,17 @@ fn open_text(format: Format, args: &RowsArgs, columns: Option<Vec<Column>>) -> a
     let header = if delimiter.is_some() && !args.no_header { raw.next()? } else { None };
     let first: Vec<&[u8]> = raw.look_ahead(WINDOW, is_live)?.collect();
     let Some(row) = first.first() else { return Err(usage(format!("there is no text in {name}"))) };
-    let asked = args.column.as_deref();
     let beside = |own: &[String]| columns.map(|columns| Added::beside(&name, columns, own)).transpose();
     let (format, added): (Rc<dyn TextFormat>, _) = match (format, delimiter) {
         (_, Some(delimiter)) => {
-            let csv = Csv::open(&name, delimiter, header, row, asked)?;
+            let csv = Csv::open(&name, delimiter, header, row, wanted)?;
             let added = beside(csv.columns())?;
             (Rc::new(csv), added)
         }
         (Format::Jsonl, _) => {
             let keys = Keys::of(&first);
             let added = beside(&keys.all)?;
-            (Rc::new(Jsonl::new(keys.column(&name, asked)?, added.as_ref())), added)
+            (Rc::new(Jsonl::new(keys.column(&name, wanted)?, added.as_ref())), added)
         }
         _ => (Rc::new(Lines), beside(&[])?),
     };
@@ -224,9 +256,9 @@ fn check_first(name: &str, format: &dyn TextFormat, first: &[&[u8]]) -> trice::R
 }
 
 #[cfg(feature = "tables")]
-fn open_parquet(args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
+fn open_parquet(args: &RowsArgs, wanted: Wanted<'_>, columns: Option<Vec<Column>>) -> anyhow::Result<Table> {
     let Some(path) = args.path() else { return Err(usage("Parquet is read from its end: name it with --file")) };
-    let reader = ParquetReader::open(path, args.column.as_deref())?;
+    let reader = ParquetReader::open(path, wanted)?;
     if reader.n_rows() == 0 {
         return Err(usage(format!("there is no text in {}", path.display())));
     }
@@ -242,7 +274,7 @@ fn open_parquet(args: &RowsArgs, columns: Option<Vec<Column>>) -> anyhow::Result
 }
 
 #[cfg(not(feature = "tables"))]
-fn open_parquet(_: &RowsArgs, _: Option<Vec<Column>>) -> anyhow::Result<Table> {
+fn open_parquet(_: &RowsArgs, _: Wanted<'_>, _: Option<Vec<Column>>) -> anyhow::Result<Table> {
     Err(trice::Error::unsupported("Parquet in this build (feature tables)").into())
 }
 

@@ -1,6 +1,6 @@
 //! Parquet files: reading them a window at a time, and the columns of results.
 
-use super::columns::{Added, Cell, Kind, text_column};
+use super::columns::{Added, Cell, Kind, Wanted, find_column};
 use super::text::not_empty;
 use super::{Done, Outcome, Reader, Text, WINDOW, Window};
 use arrow_array::cast::AsArray as _;
@@ -27,7 +27,7 @@ pub(super) struct ParquetReader {
 }
 
 impl ParquetReader {
-    pub(super) fn open(path: &Path, column: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, column: Wanted<'_>) -> anyhow::Result<Self> {
         let builder = builder(path)?;
         let schema = builder.schema().clone();
         let text = column_of_texts(&path.display().to_string(), &schema, column)?;
@@ -97,10 +97,10 @@ pub(super) fn wrong(path: &Path, error: impl Display) -> trice::Error {
     trice::Error::format(path.display().to_string(), error.to_string())
 }
 
-fn column_of_texts(table: &str, schema: &Schema, asked: Option<&str>) -> anyhow::Result<usize> {
+fn column_of_texts(table: &str, schema: &Schema, wanted: Wanted<'_>) -> anyhow::Result<usize> {
     let names: Vec<String> =
         schema.fields().iter().filter(|field| is_text(field.data_type())).map(|field| field.name().clone()).collect();
-    let name = &names[text_column(table, asked, &names)?];
+    let name = &names[find_column(table, wanted, &names)?];
     Ok(schema.index_of(name)?)
 }
 
