@@ -66,7 +66,7 @@ impl TextEncoder {
     async fn by_head(&mut self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<(Vec<f32>, Reading)>> {
         let scores = match self.config().head.scores {
             _ if options.multi_label => Scores::Sigmoid,
-            Some(Scores::Softmax) | None if self.labels().len() == 1 => Scores::Sigmoid,
+            None if self.labels().len() == 1 => Scores::Sigmoid,
             said => said.unwrap_or(Scores::Softmax),
         };
         let batch = self.read(texts, options.long)?;

@@ -1,5 +1,6 @@
 //! Many texts: tables of every format through `classify` and `embed`, bad rows with them, and what comes of interruptions.
 
+mod learn;
 #[cfg(feature = "tables")]
 mod parquet;
 mod resume;

@@ -208,7 +208,7 @@ fn scores(facts: &Facts<'_>) -> Result<Option<Scores>> {
     Ok(match facts.find_text("", "problem_type")? {
         Some("regression") => Some(Scores::Raw),
         Some("multi_label_classification") => Some(Scores::Sigmoid),
-        Some("single_label_classification") => Some(Scores::Softmax),
+        // What heads without a word do.
         _ => None,
     })
 }
