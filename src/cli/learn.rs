@@ -24,15 +24,15 @@ pub(super) fn run(context: &Context, args: ClassifyArgs, options: ClassifyOption
         return Err(usage("--train and --test have their own texts: no others are taken beside them"));
     }
     let (rows, label_column) = (args.texts.rows, args.label_column.as_deref());
-    let read = |file: PathBuf| Examples::read(context, file, &rows, label_column);
-    let train = args.train.map(read).transpose()?;
-    let test = args.test.map(read).transpose()?;
-    let out = match (&train, &rows.output) {
+    let out = match (&args.train, &rows.output) {
         (Some(_), None) => return Err(usage("--train: name the file for the head with -o HEAD.safetensors")),
         (Some(_), Some(out)) if out.exists() => return Err(usage(&format!("{} is there already", out.display()))),
         (None, Some(_)) => return Err(usage("-o is for the head of --train")),
         (_, out) => out.clone(),
     };
+    let read = |file: PathBuf| Examples::read(context, file, &rows, label_column);
+    let train = args.train.map(read).transpose()?;
+    let test = args.test.map(read).transpose()?;
     let name = named.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
