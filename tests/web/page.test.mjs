@@ -169,6 +169,19 @@ test("a phone of 360 px has no sideways scrolling, in light and dark", async () 
   }
 });
 
+test("the device panel checks what the device computes", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator("#open-device").click();
+  await page.getByRole("button", { name: "Check its results" }).click();
+  await page.getByText(/Checking: \d+ of 16 types/).waitFor();
+  await page.getByText(/All \d+ products are right; the largest error is \d/).waitFor();
+  assert.ok(await page.getByRole("button", { name: "Check its results" }).isEnabled());
+  await shoot(page, "device");
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
 test("settings are kept, and the page speaks Chinese", async () => {
   const { page } = await newPage(site, { locale: "zh-CN" });
   await page.goto(site.url);
