@@ -36,13 +36,14 @@ pub(super) fn run(context: &Context, args: ClassifyArgs, options: ClassifyOption
     let name = named.as_deref().unwrap_or(model::DEFAULT_ENCODER);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
-        if let Some(test) = test.as_ref().filter(|_| !options.labels.is_empty()) {
-            if model::kind_of(context, name).await? == ModelKind::Decoder {
-                let load = LoadArgs::of_weights(args.texts.weights);
-                let mut session = model::load_session(context, name, &load, &interrupt).await?;
-                let judge = LikelihoodClassifier::new(&mut session, &options).await?;
-                return examine(context, &mut ByLikelihood { judge, cancel: interrupt.arm() }, test, &interrupt).await;
-            }
+        // Labels that the caller names may be judged by a model that writes text.
+        if let Some(test) = test.as_ref().filter(|_| !options.labels.is_empty())
+            && model::kind_of(context, name).await? == ModelKind::Decoder
+        {
+            let load = LoadArgs::of_weights(args.texts.weights);
+            let mut session = model::load_session(context, name, &load, &interrupt).await?;
+            let judge = LikelihoodClassifier::new(&mut session, &options).await?;
+            return examine(context, &mut ByLikelihood { judge, cancel: interrupt.arm() }, test, &interrupt).await;
         }
         let mut encoder = model::load_encoder(context, name, &args.texts.weights, &interrupt).await?;
         encoder.set_cancel(interrupt.arm());
