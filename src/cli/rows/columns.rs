@@ -118,7 +118,7 @@ pub(crate) struct Wanted<'a> {
     /// By name.
     pub(crate) asked: Option<&'a str>,
     /// What such columns are usually called, the most telling first.
-    usual: &'static [&'static str],
+    pub(super) usual: &'static [&'static str],
     /// What stands in it, and how its name is given.
     what: &'static str,
     flag: &'static str,

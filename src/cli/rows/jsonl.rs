@@ -38,7 +38,7 @@ impl Keys {
     pub(super) fn column(&self, table: &str, wanted: Wanted<'_>) -> anyhow::Result<String> {
         let asked = wanted.asked;
         if self.all.is_empty() {
-            return Ok(asked.unwrap_or("text").to_owned());
+            return Ok(asked.unwrap_or(wanted.usual[0]).to_owned());
         }
         let columns = if asked.is_some() || self.strings.is_empty() { &self.all } else { &self.strings };
         Ok(columns[find_column(table, wanted, columns)?].clone())
@@ -164,8 +164,8 @@ mod tests {
         let rows: [&[u8]; 3] = [b"broken", br#"{"id": 1, "note": "a"}"#, br#"{"id": 2, "x": null}"#];
         let keys = Keys::of(&rows);
         assert_eq!(keys.all, ["id", "note", "x"]);
-        assert_eq!(keys.column("t.jsonl", None).unwrap(), "note");
-        assert!(keys.column("t.jsonl", Some("nota")).unwrap_err().to_string().contains("id, note, x"));
-        assert_eq!(Keys::default().column("t.jsonl", None).unwrap(), "text");
+        assert_eq!(keys.column("t.jsonl", Wanted::texts(None)).unwrap(), "note");
+        assert!(keys.column("t.jsonl", Wanted::texts(Some("nota"))).unwrap_err().to_string().contains("id, note, x"));
+        assert_eq!(Keys::default().column("t.jsonl", Wanted::texts(None)).unwrap(), "text");
     }
 }
