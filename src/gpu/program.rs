@@ -7,6 +7,7 @@ use super::{Buffer, Choices, Gpu, Pipeline};
 use crate::error::{Error, Result};
 use std::cell::Cell;
 use std::fmt::Write;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Params stand at multiples of this in their uniform buffer: the strictest alignment WebGPU allows devices to ask for.
@@ -246,6 +247,12 @@ impl Program {
         Run { steps: &self.steps, at_work: self.at_work.get() }
     }
 
+    /// All of it in runs that have at most `max_flops` to do on `extent`, or one dispatch.
+    pub fn pieces(&self, extent: &Extent, max_flops: u64) -> impl Iterator<Item = Run<'_>> {
+        let flops: Vec<u64> = self.costs(extent).iter().map(|cost| cost.flops).collect();
+        pieces(&flops, max_flops).into_iter().map(|piece| Run { steps: &self.steps[piece], ..self.whole() })
+    }
+
     /// All of it but the last dispatch.
     pub fn without_last(&self) -> Run<'_> {
         Run { steps: &self.steps[..self.steps.len() - 1], ..self.whole() }
@@ -283,6 +290,23 @@ impl Step {
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
     }
+}
+
+/// Neighbours whose sum is at most `most`, or one alone.
+fn pieces(parts: &[u64], most: u64) -> Vec<Range<usize>> {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut sum = 0;
+    for (i, part) in parts.iter().enumerate() {
+        sum += part;
+        match pieces.last_mut() {
+            Some(piece) if sum <= most => piece.end = i + 1,
+            _ => {
+                sum = *part;
+                pieces.push(i..i + 1);
+            }
+        }
+    }
+    pieces
 }
 
 /// A buffer may not be read and written in one dispatch, nor exceed what a binding may hold.
@@ -369,4 +393,16 @@ fn module(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -
     // buffers bound; the host keeps positions below the context; ids are checked by the host or made by the sampler; `embed`
     // and the sampler skip ids out of range. Loops run to counts in params. Browsers ignore this and check.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn pieces_hold_everything_once_and_no_more_than_they_may() {
+        assert_eq!(pieces(&[3, 4, 3, 20, 1, 9, 1], 10), [0..3, 3..4, 4..6, 6..7]);
+        assert_eq!(pieces(&[0, 0], 10), [0..2]);
+        assert!(pieces(&[], 10).is_empty());
+    }
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::Checkpoint;
 use crate::format::planes::STEP;
 use crate::gpu::tensor::Columns;
-use crate::gpu::{Buffer, Choices, Compiler, CopyOut, Gpu, Line, Program, ReadBack, Recording, Run};
+use crate::gpu::{Buffer, Choices, Compiler, CopyOut, Extent, Gpu, Line, Program, ReadBack, Recording, Run};
 use crate::kernels::attention::{Heads, KvType, Rope, Splits, Staged, split_len};
 use crate::kernels::matmul::{Activation, Ids, Store, TILE_COLUMNS, embed};
 use crate::kernels::sample::{SAMPLING_BYTES, nll, sample, write_sampling};
@@ -31,6 +31,10 @@ use std::ops::Range;
 
 pub use drafter::Drafter;
 pub use rounds::ROUND_COLUMNS;
+
+/// Work of a submit of a prompt: a second of a slow GPU. Systems take one for hung that does not answer for two, and a screen waits for
+/// what was submitted.
+const SUBMIT_FLOPS: u64 = 200_000_000_000;
 
 /// Bytes that the logits of a scoring chunk may take.
 const SCORE_BYTES: u64 = 64 << 20;
@@ -345,7 +349,8 @@ impl Decoder {
         self.cache.wrote(first.slot, first.position, first.position + tokens.len());
         gpu.write(&self.history, self.history_offset(first), bytemuck::cast_slice(tokens));
         self.set_state(gpu, first, tokens.len());
-        gpu.submit(&self.programs()?.chunk, None)
+        let extent = Extent::causal(first.position as u64, tokens.len() as u64);
+        self.programs()?.chunk.pieces(&extent, SUBMIT_FLOPS).try_for_each(|run| gpu.submit_runs(&[run], &[]))
     }
 
     /// Whether the cache still holds all that a token at `place` sees: with windows, what lies far behind the last token that
