@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains builtin:embed, builtin:intent and builtin:sentiment in DEADLINE_S seconds (210) on one GPU. Started in the
-# folder that gather.py wrote; the scripts lie in SCRIPTS. Writes to $OUT. SMOKE=1: a few steps of each.
+# folder that gather.py wrote; the scripts lie in SCRIPTS. Writes to $OUT. SMOKE=1: a few steps of each. Not run in full yet: no model of these is kept here.
 set -u
 : "${OUT:=$PWD/out}" "${DEADLINE_S:=210}" "${SCRIPTS:=$PWD/scripts}" "${OMP_NUM_THREADS:=2}" "${TRICE_WORK:=${TMPDIR:-/tmp}/trice-encoders.$$}"
 export START="$(date +%s.%N)" DEADLINE_S TRICE_DATA="$PWD" TRICE_WORK TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1 OMP_NUM_THREADS
