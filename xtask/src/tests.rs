@@ -13,7 +13,8 @@ use std::process::{Command, ExitCode, Stdio};
 const GPU_TESTS: &str = "gpu_";
 
 /// Of those, what is about the host or about memory: files that are written from folders, tables of texts, hundreds of texts by every
-/// task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and software drivers are slow.
+/// task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
+/// software drivers are slow.
 const ONE_DRIVER_TESTS: [&str; 7] =
     ["files::", "gpu_golden::export", "gpu_context", "gpu_wide", "gpu_grammar::schemas", "gpu_chat_tasks", "gpu_tasks"];
 
