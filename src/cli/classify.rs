@@ -83,12 +83,7 @@ pub(super) struct ByLikelihood<'s> {
 
 impl Judge for ByLikelihood<'_> {
     async fn judge(&mut self, texts: &[&str]) -> trice::Result<Vec<Classified>> {
-        let mut all = Vec::new();
-        for text in texts {
-            self.cancel.check()?;
-            all.push(self.judge.classify(text).await?);
-        }
-        Ok(all)
+        self.judge.classify_all(texts, &self.cancel).await
     }
 
     fn set_cancel(&mut self, cancel: Cancel) {

@@ -263,13 +263,7 @@ async fn classify_by_likelihood(
     options: &ClassifyOptions,
     cancel: &Cancel,
 ) -> trice::Result<Vec<Classified>> {
-    let mut classifier = LikelihoodClassifier::new(session, options).await?;
-    let mut all = Vec::with_capacity(texts.len());
-    for text in texts {
-        cancel.check()?;
-        all.push(classifier.classify(text).await?);
-    }
-    Ok(all)
+    LikelihoodClassifier::new(session, options).await?.classify_all(&borrowed(texts), cancel).await
 }
 
 fn borrowed(texts: &[String]) -> Vec<&str> {

@@ -5,7 +5,7 @@ use super::classify::ranked;
 use super::scores::softmax;
 use super::{Classified, ClassifyOptions, Reading};
 use crate::error::{Error, Result};
-use crate::session::Session;
+use crate::session::{Cancel, Session};
 use crate::text::{ChatOptions, Message, Tokenizer};
 use serde::Serialize;
 
@@ -103,6 +103,16 @@ impl<'s> LikelihoodClassifier<'s> {
         let followers: Vec<String> = labels.iter().map(|label| template.replace("{}", label)).collect();
         let (anyway, _) = label_likelihoods(session, CONTENT_FREE, &labels, &followers).await?;
         Ok(Self { session, labels, followers, anyway })
+    }
+
+    /// The labels of each text, as `classify` gives them; `cancel` stops between texts.
+    pub async fn classify_all(&mut self, texts: &[&str], cancel: &Cancel) -> Result<Vec<Classified>> {
+        let mut all = Vec::with_capacity(texts.len());
+        for text in texts {
+            cancel.check()?;
+            all.push(self.classify(text).await?);
+        }
+        Ok(all)
     }
 
     /// The labels of a text, best first. A text that does not fit the context is cut.
