@@ -1,16 +1,14 @@
-// The Classify tab: a text, labels as chips, results as bars.
+// The Classify tab: one text, its result as bars.
 
-import { announce, byId, el, icon } from "./dom.js";
-import { MINILM, useModel } from "./models.js";
+import { announce, byId, el } from "./dom.js";
+import { drawLabels, hasLabels, labelsChanged, labelWords, ownLabels } from "./labels.js";
 import { slots } from "./slots.js";
-import { formatBytes, formatDuration, formatPercent, sentence, t } from "./strings.js";
+import { formatDuration, formatPercent, sentence, t } from "./strings.js";
 
 /** @typedef {import("./engine.js").LabelScore} LabelScore */
 
 const slot = slots.classify;
 
-/** Labels of one's own; empty means the model's. @type {string[]} */
-let ownLabels = [];
 /** Counts runs, so that a late answer to an old question is dropped. */
 let runs = 0;
 
@@ -23,10 +21,9 @@ async function run() {
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready();
-    const labels = ownLabels;
-    if (labels.length === 0 && model.info.labels.length === 0) return showNote(run, t("no_labels"));
+    if (!hasLabels(model)) return showNote(run, t("no_labels"));
     const begin = performance.now();
-    const [{ labels: scores, unknown_share }] = await model.classify([text], { labels });
+    const [{ labels: scores, unknown_share }] = await model.classify([text], { labels: ownLabels() });
     if (run !== runs) return;
     const took = formatDuration(performance.now() - begin);
     showScores(scores);
@@ -52,13 +49,6 @@ function bar({ label, score }) {
   return el("div", { class: "score" }, el("span", {}, labelWords(label)), el("span", {}, formatPercent(score)), track);
 }
 
-/** The built-in model's labels in the page's language. @param {string} label */
-function labelWords(label) {
-  const key = `label_${label.toLowerCase()}`;
-  const words = t(key);
-  return words === key ? label : words;
-}
-
 /** @param {number} run @param {string} words */
 function showNote(run, words) {
   if (run === runs) byId("classify-note").textContent = words;
@@ -72,54 +62,11 @@ function showError(run, error) {
   byId("classify-note").replaceChildren(el("span", { class: "failure", role: "alert" }, sentence(error)));
 }
 
-/** Chips: one's own can be removed, the model's are shown as they are. */
-function showLabels() {
-  const own = ownLabels.map((label) => chip(label));
-  const head = (slot.model?.info.labels ?? []).map((label) => {
-    return el("span", { class: "chip fixed", role: "listitem" }, labelWords(label));
-  });
-  byId("label-chips").replaceChildren(...(own.length > 0 ? own : head));
-  byId("labels-note").replaceChildren(...labelsNote(head.length > 0));
-}
-
-/** @param {string} label */
-function chip(label) {
-  const words = t("remove_label", { label });
-  const remove = () => setLabels(ownLabels.filter((other) => other !== label));
-  const button = el("button", { type: "button", class: "quiet", "aria-label": words, title: words, onclick: remove }, icon("close"));
-  return el("span", { class: "chip", role: "listitem" }, label, button);
-}
-
-/** @param {boolean} hasHead @returns {(Node | string)[]} */
-function labelsNote(hasHead) {
-  if (ownLabels.length === 0) return [t(hasHead || !slot.model ? "labels_head" : "no_labels")];
-  if (!slot.choice?.isDemo) return [t("labels_own")];
-  const size = formatBytes(MINILM.bytes ?? 0);
-  const words = `${MINILM.name} · ${t("download", { size })}`;
-  const button = el("button", { type: "button", class: "link", onclick: () => useModel(MINILM) }, words);
-  return [t("labels_demo"), " ", button];
-}
-
-/** @param {string[]} labels */
-function setLabels(labels) {
-  ownLabels = labels;
-  showLabels();
-  run();
-}
-
-function addLabel() {
-  const field = byId("new-label");
-  const added = field.value.split(/[,，]/).map((/** @type {string} */ label) => label.trim());
-  field.value = "";
-  const labels = new Set([...ownLabels, ...added.filter((/** @type {string} */ label) => label !== "")]);
-  if (labels.size > ownLabels.length) setLabels([...labels]);
-}
-
 /** Draws what depends on the language or the model anew. */
 export function drawClassify() {
   const field = byId("classify-text");
   if (!field.value && runs === 0) field.value = t("text_example");
-  showLabels();
+  drawLabels();
 }
 
 export function startClassify() {
@@ -132,17 +79,12 @@ export function startClassify() {
     event.preventDefault();
     run();
   });
-  byId("add-label").addEventListener("click", addLabel);
-  byId("new-label").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Enter" || event.isComposing) return;
-    event.preventDefault();
-    addLabel();
-  });
+  labelsChanged.addEventListener("change", run);
   let lastModel = slot.model;
   slot.addEventListener("change", () => {
     if (slot.model === lastModel) return;
     lastModel = slot.model;
-    showLabels();
+    drawLabels();
     if (slot.model && runs > 0) run();
   });
   drawClassify();

@@ -299,3 +299,41 @@ export function selfTest(options?: {
   device?: string;
   onProgress?: (progress: { done: number; total: number }) => void;
 }): Promise<Checked[]>;
+
+/** A row of a table: its text, or the line as it stands and why there is no text. */
+export type Row = { text: string; error?: string };
+/** What came of a row. */
+export type RowResult = LabelScore | { error: string };
+export type TableInfo = {
+  format: "lines" | "csv" | "tsv" | "jsonl";
+  /** The columns that may hold the texts; none of plain lines. */
+  columns: string[];
+  /** The one that does. */
+  column: string | null;
+  n_rows: number;
+};
+
+/** A file of many texts, as `trice classify --file` reads it. Holds a worker until it is closed. */
+export interface Table {
+  readonly name: string;
+  readonly info: TableInfo;
+  /** The rows from `start` up to `end`. */
+  rows(start: number, end: number): Promise<Row[]>;
+  /**
+   * The file with labels and scores behind its first rows, as many as there are results: what `trice classify --file` writes, and what
+   * its `--resume` goes on with.
+   */
+  save(results: RowResult[]): Promise<Blob>;
+  close(): void;
+}
+
+/** Opens a file of texts: CSV, TSV, JSON lines or plain lines, told by its name. */
+export function openTable(
+  file: File,
+  options?: {
+    /** By default the one that looks most like it. */
+    column?: string;
+    /** Whether CSV and TSV begin with the names of their columns; by default they do. */
+    header?: boolean;
+  },
+): Promise<Table>;

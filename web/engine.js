@@ -6,6 +6,7 @@ import { chatCompletions } from "./openai.js";
 import { pipelineOver } from "./pipelines.js";
 
 export { EngineError };
+export { openTable } from "./tables.js";
 
 /** @import * as api from "./engine.js" */
 
