@@ -48,6 +48,7 @@ export async function openTexts(file, options = {}) {
     job = { file, options, table, labelling: new Labelling(rows, ownLabels()), choice: slot.choice };
     showNote("");
     showFile(job);
+    byId("many-title").scrollIntoView();
     await start(job);
   } catch (error) {
     // Whatever is wrong with it, another file is the next step.

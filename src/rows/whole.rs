@@ -142,7 +142,9 @@ mod tests {
         let fault = "fields: 2 wanted and 1 found".to_owned();
         assert_eq!(texts, [Ok("a\nb".to_owned()), Err(fault.clone()), Ok("c".to_owned())]);
         assert_eq!(table.rows(1..2).map(|row| row.line).collect::<Vec<_>>(), ["2"]);
-        assert_eq!(table.rows(5..2).count() + table.rows(7..9).count(), 0);
+        for (start, end) in [(2, 1), (5, 2), (7, 9)] {
+            assert_eq!(table.rows(start..end).count(), 0, "{start}..{end}");
+        }
         let label = |label: &str| Ok(label_cells(label.to_owned(), 0.5));
         // A row without a text gets no label, whatever is said of it.
         let written = table.written(&[label("x"), label("y"), Err("too odd".to_owned())]).unwrap();
