@@ -48,8 +48,9 @@ export async function openTexts(file, options = {}) {
     job = { file, options, table, labelling: new Labelling(rows, ownLabels()), choice: slot.choice };
     showNote("");
     showFile(job);
+    const ended = start(job);
     byId("many-title").scrollIntoView();
-    await start(job);
+    await ended;
   } catch (error) {
     // Whatever is wrong with it, another file is the next step.
     if (id === opened) showNote(t("error_Format", { message: /** @type {Error} */ (error).message }), true);
@@ -71,6 +72,7 @@ async function start(of) {
   const labelling = new Labelling(of.labelling.rows, ownLabels());
   of.labelling = labelling;
   showRows(labelling);
+  draw();
   labelling.addEventListener("change", () => {
     if (job?.labelling === labelling) drawSoon();
   });

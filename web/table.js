@@ -124,7 +124,7 @@ function drawRow(i, row, result) {
 /** @param {RowResult} [result] */
 function labelCells(result) {
   if (!result || "error" in result) return [el("td"), el("td")];
-  return [el("td", {}, labelWords(result.label)), el("td", { class: "number" }, formatPercent(result.score))];
+  return [el("td", {}, el("div", { class: "label" }, labelWords(result.label))), el("td", { class: "number" }, formatPercent(result.score))];
 }
 
 /** @param {number} by */
