@@ -156,9 +156,20 @@ export type Reading = {
  * Own labels are judged by the model's head where it knows entailment, else compared with the text by embedding; without them the
  * model's head answers.
  */
-export type ClassifyOptions = { labels?: string[]; template?: string; multiLabel?: boolean; long?: Long };
+export type ClassifyOptions = {
+  labels?: string[];
+  template?: string;
+  multiLabel?: boolean;
+  long?: Long;
+  /** Say why each text gets its best label, or why it would get this one: it is judged again without each of its words. */
+  explain?: boolean | string;
+};
+/** How much lower the label's score is without a word; below zero the word speaks against the label. `word` is `text.slice(start, end)`. */
+export type WordScore = { word: string; start: number; end: number; score: number };
+/** Words in the text's order, punctuation marks being words of their own; of long texts runs of words. */
+export type Explanation = { label: string; words: WordScore[] };
 /** Best first. */
-export type Classified = { labels: LabelScore[] } & Reading;
+export type Classified = { labels: LabelScore[]; explanation?: Explanation } & Reading;
 export type EmbedOptions = { pooling?: "mean" | "cls" | "last"; normalize?: boolean; long?: Long };
 
 export type Aggregation = "none" | "simple" | "first" | "average" | "max";

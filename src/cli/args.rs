@@ -311,6 +311,7 @@ Examples:
   trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood
   trice classify --file reviews.csv --column review -o labelled.csv     adds label, score and error to each row
   trice classify --file reviews.parquet -o labelled.parquet --resume    goes on where an earlier run was stopped
+  trice classify --explain \"What a lovely film\"                         and which words make it so
   tail -f app.log | trice classify                                      answers line by line
   trice classify ./all-MiniLM-L6-v2 --train train.csv --test test.csv -o intents.safetensors
   trice classify ./all-MiniLM-L6-v2 --head intents.safetensors \"Where is my card?\"";
@@ -332,6 +333,9 @@ pub(crate) struct ClassifyArgs {
     /// Print only the K best labels; a table gets the best one, and a column labels for more
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
+    /// Say why: how much lower the best label's score (or LABEL's) becomes without each word; a column explanation in a table
+    #[arg(long, value_name = "LABEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) explain: Option<String>,
     /// What becomes of texts longer than the model's context
     #[arg(long, value_enum, default_value_t = LongArg::Truncate)]
     pub(crate) long: LongArg,
@@ -339,10 +343,10 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     pub(crate) head: Option<PathBuf>,
     /// Learn such a head from the labelled texts of this file, and write it to -o HEAD.safetensors
-    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with_all = ["labels", "head", "resume"])]
+    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with_all = ["labels", "head", "resume", "explain"])]
     pub(crate) train: Option<PathBuf>,
     /// Say how many of the labelled texts of this file get their label
-    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with = "resume")]
+    #[arg(help_heading = LEARN_HEADING, long, value_name = "FILE", conflicts_with_all = ["resume", "explain"])]
     pub(crate) test: Option<PathBuf>,
     /// The column of the labels; left out, label, intent, category or the like
     #[arg(help_heading = LEARN_HEADING, long, value_name = "NAME")]

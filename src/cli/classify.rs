@@ -11,7 +11,7 @@ use trice::model::config::Kind as ModelKind;
 use trice::rows::{Cell, Column, Kind, label_cells, label_columns};
 use trice::session::Cancel;
 use trice::tasks::choices::LikelihoodClassifier;
-use trice::tasks::{Classified, ClassifyOptions, LabelScore, Reading, TextEncoder};
+use trice::tasks::{Classified, ClassifyOptions, Explain, Explanation, LabelScore, Reading, TextEncoder};
 
 pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let options = ClassifyOptions {
@@ -19,6 +19,10 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         template: checked_template(args.template.as_deref())?,
         multi_label: args.multi_label,
         long: args.long.into(),
+        explain: args
+            .explain
+            .clone()
+            .map(|label| Explain { label: Some(label).filter(|label| !label.is_empty()), ..Explain::default() }),
     };
     if args.train.is_some() || args.test.is_some() {
         return learn::run(context, args, options);
@@ -28,6 +32,7 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
     let lists = Lists {
         best: context.output == Output::Text,
         all: context.output == Output::Json || args.multi_label || args.top.is_some_and(|k| k > 1),
+        explanation: args.explain.is_some(),
     };
     let request = args.texts.read(context, lists.columns())?;
     let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
@@ -98,22 +103,27 @@ struct Lists {
     best: bool,
     /// `labels`, best first.
     all: bool,
+    explanation: bool,
 }
 
 impl Lists {
     fn columns(self) -> Vec<Column> {
         let mut columns = if self.best { label_columns() } else { Vec::new() };
         columns.extend(self.all.then(|| Column::new("labels", Kind::Json)));
+        columns.extend(self.explanation.then(|| Column::new("explanation", Kind::Json)));
         columns
     }
 
-    fn cells(self, labels: &[LabelScore]) -> trice::Result<Vec<Cell>> {
+    fn cells(self, classified: &Classified) -> trice::Result<Vec<Cell>> {
         let mut cells = Vec::new();
-        if let Some(best) = labels.first().filter(|_| self.best) {
+        if let Some(best) = classified.labels.first().filter(|_| self.best) {
             cells.extend(label_cells(best.label.clone(), best.score));
         }
         if self.all {
-            cells.push(Cell::json(&labels)?);
+            cells.push(Cell::json(&classified.labels)?);
+        }
+        if self.explanation {
+            cells.push(Cell::json(&classified.explanation)?);
         }
         Ok(cells)
     }
@@ -142,16 +152,28 @@ impl<J: Judge> PerText for Labelling<J> {
     }
 
     fn cells(&self, classified: Classified) -> trice::Result<Vec<Cell>> {
-        self.lists.cells(&classified.labels)
+        self.lists.cells(&classified)
     }
 
     fn lines(&self, _text: &str, classified: &Classified) -> Vec<String> {
-        classified.labels.iter().map(|LabelScore { label, score }| format!("  {score:.4}  {label}")).collect()
+        let labels = classified.labels.iter().map(|LabelScore { label, score }| format!("  {score:.4}  {label}"));
+        labels.chain(classified.explanation.iter().flat_map(strongest)).collect()
     }
 
     fn set_cancel(&mut self, cancel: Cancel) {
         self.judge.set_cancel(cancel);
     }
+}
+
+/// Words that an explanation prints: those that weigh most.
+const MAX_WORDS: usize = 10;
+
+fn strongest(explanation: &Explanation) -> Vec<String> {
+    let mut words: Vec<_> = explanation.words.iter().collect();
+    words.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+    let head = format!("  what {} loses without a word:", explanation.label);
+    let lines = words.iter().take(MAX_WORDS).map(|word| format!("  {:+.4}  {}", word.score, word.word));
+    std::iter::once(head).chain(lines).collect()
 }
 
 /// The labels given, without the space around commas.

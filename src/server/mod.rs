@@ -31,6 +31,7 @@ mod page;
 mod parallel;
 mod routes;
 mod state;
+mod tasks;
 mod work;
 
 use engine::Engine;

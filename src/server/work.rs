@@ -13,7 +13,10 @@ use trice::session::{
     TokenLogprob,
 };
 use trice::tasks::choices::LikelihoodClassifier;
-use trice::tasks::{Classified, ClassifyOptions, EmbedOptions, Embedded, Ranked};
+use trice::tasks::{
+    AnswerOptions, Answered, Classified, ClassifyOptions, EmbedOptions, Embedded, FillOptions, Filled, Ranked,
+    TagOptions, Tagged, TextEncoder,
+};
 use trice::text::{ChatOptions, Message};
 
 /// The kinds of requests, each with the channel its answer goes to.
@@ -21,7 +24,10 @@ pub(crate) enum Work {
     Generate { prompt: Prompt, options: Box<GenerateOptions>, events: mpsc::UnboundedSender<Event> },
     Embed { texts: Vec<String>, reply: Reply<Embedded> },
     Classify { texts: Vec<String>, options: ClassifyOptions, reply: Reply<Classified> },
+    Tag { texts: Vec<String>, options: TagOptions, reply: Reply<Tagged> },
+    Answer { question: String, context: String, options: AnswerOptions, reply: Reply<Answered> },
     Rank { query: String, documents: Vec<String>, reply: Reply<Ranked> },
+    Fill { texts: Vec<String>, options: FillOptions, reply: Reply<Filled> },
 }
 
 /// Where the results of several texts go.
@@ -76,7 +82,10 @@ impl Work {
             Self::Generate { events, .. } => drop(events.send(Event::Failed(error.clone()))),
             Self::Embed { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Classify { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Tag { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Answer { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Rank { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Fill { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
 }
@@ -90,28 +99,37 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
             let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..*options }).await;
             result.inspect_err(|error| run.fail(error))
         }
-        (Loaded::Encoder(encoder), Work::Embed { texts, reply }) => {
+        (Loaded::Encoder(encoder), work) => {
             encoder.set_cancel(cancel);
-            // OpenAI's vectors have length 1.
-            let options = EmbedOptions { normalize: true, ..EmbedOptions::default() };
-            answer(encoder.embed_texts(&borrowed(&texts), &options).await, reply)
-        }
-        (Loaded::Encoder(encoder), Work::Classify { texts, options, reply }) => {
-            encoder.set_cancel(cancel);
-            answer(encoder.classify(&borrowed(&texts), &options).await, reply)
-        }
-        (Loaded::Encoder(encoder), Work::Rank { query, documents, reply }) => {
-            encoder.set_cancel(cancel);
-            answer(encoder.rank(&query, &borrowed(&documents)).await, reply)
+            encode(encoder, work).await
         }
         (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
             answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
         }
-        (_, work) => {
-            work.fail(&ApiError::invalid("model", "this model does not do that"));
-            Ok(())
-        }
+        (Loaded::Decoder(_), work) => Ok(work.fail(&unfit())),
     }
+}
+
+async fn encode(encoder: &mut TextEncoder, work: Work) -> trice::Result<()> {
+    match work {
+        Work::Embed { texts, reply } => {
+            // OpenAI's vectors have length 1.
+            let options = EmbedOptions { normalize: true, ..EmbedOptions::default() };
+            answer(encoder.embed_texts(&borrowed(&texts), &options).await, reply)
+        }
+        Work::Classify { texts, options, reply } => answer(encoder.classify(&borrowed(&texts), &options).await, reply),
+        Work::Tag { texts, options, reply } => answer(encoder.tag(&borrowed(&texts), &options).await, reply),
+        Work::Answer { question, context, options, reply } => {
+            answer(encoder.answer(&question, &context, &options).await.map(|answered| vec![answered]), reply)
+        }
+        Work::Rank { query, documents, reply } => answer(encoder.rank(&query, &borrowed(&documents)).await, reply),
+        Work::Fill { texts, options, reply } => answer(encoder.fill(&borrowed(&texts), &options).await, reply),
+        Work::Generate { .. } => Ok(work.fail(&unfit())),
+    }
+}
+
+fn unfit() -> ApiError {
+    ApiError::invalid("model", "this model does not do that")
 }
 
 fn answer<T>(result: trice::Result<T>, reply: oneshot::Sender<Result<T, ApiError>>) -> trice::Result<()> {

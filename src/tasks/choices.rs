@@ -3,7 +3,7 @@
 
 use super::classify::ranked;
 use super::scores::softmax;
-use super::{Classified, ClassifyOptions, Reading};
+use super::{Classified, ClassifyOptions, Explain, Reading};
 use crate::error::{Error, Result};
 use crate::session::{Cancel, Session};
 use crate::text::{ChatOptions, Message, Tokenizer};
@@ -84,6 +84,7 @@ pub struct LikelihoodClassifier<'s> {
     followers: Vec<String>,
     /// ln p of those behind a text that says nothing.
     anyway: Vec<f32>,
+    explain: Option<Explain>,
 }
 
 impl<'s> LikelihoodClassifier<'s> {
@@ -102,11 +103,19 @@ impl<'s> LikelihoodClassifier<'s> {
         let template = options.template.as_deref().unwrap_or(LABEL_ALONE);
         let followers: Vec<String> = labels.iter().map(|label| template.replace("{}", label)).collect();
         let (anyway, _) = label_likelihoods(session, CONTENT_FREE, &labels, &followers).await?;
-        Ok(Self { session, labels, followers, anyway })
+        Ok(Self { session, labels, followers, anyway, explain: options.explain.clone() })
     }
 
     /// The labels of each text, as `classify` gives them; `cancel` stops between texts.
     pub async fn classify_all(&mut self, texts: &[&str], cancel: &Cancel) -> Result<Vec<Classified>> {
+        let mut results = self.label(texts, cancel).await?;
+        if let Some(explain) = self.explain.clone() {
+            explain.add(texts, &mut results, async |texts| self.label(texts, cancel).await).await?;
+        }
+        Ok(results)
+    }
+
+    async fn label(&mut self, texts: &[&str], cancel: &Cancel) -> Result<Vec<Classified>> {
         let mut all = Vec::with_capacity(texts.len());
         for text in texts {
             cancel.check()?;
@@ -122,7 +131,7 @@ impl<'s> LikelihoodClassifier<'s> {
         let count = |text: &str| Ok::<_, Error>(self.session.tokenizer().encode_text(text)?.len());
         let (tokens, of) = (count(read)?, count(text)?);
         let reading = Reading { tokens, dropped_tokens: of.saturating_sub(tokens), ..Reading::default() };
-        Ok(Classified { labels: ranked(&self.labels, &softmax(&gains)), reading })
+        Ok(Classified { labels: ranked(&self.labels, &softmax(&gains)), reading, explanation: None })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::encoder::TextEncoder;
 use super::scores::{sigmoid, softmax};
-use super::{Long, Reading};
+use super::{Explain, Explanation, Long, Reading};
 use crate::error::{Error, Result};
 use crate::model::config::Scores;
 use crate::model::encoder::Output;
@@ -29,30 +29,44 @@ pub struct ClassifyOptions {
     pub multi_label: bool,
     /// What becomes of long texts.
     pub long: Long,
+    /// Say why, too: each text is judged again without each of its words.
+    pub explain: Option<Explain>,
 }
 
 /// A text's labels, best first. Of several windows scores are the means of theirs, each counting as often as it has tokens.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Classified {
     /// Best first.
     pub labels: Vec<LabelScore>,
     /// How the text was read.
     #[serde(flatten)]
     pub reading: Reading,
+    /// Why, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 impl TextEncoder {
     /// Labels with scores, one list per text.
     ///
     /// # Errors
-    /// `Invalid` when there are neither own labels nor a head.
+    /// `Invalid` when there are neither own labels nor a head, or when a label is to be explained that is none of them.
     pub async fn classify(&mut self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classified>> {
+        let mut results = self.label(texts, options).await?;
+        if let Some(explain) = &options.explain {
+            explain.add(texts, &mut results, async |texts| self.label(texts, options).await).await?;
+        }
+        Ok(results)
+    }
+
+    async fn label(&mut self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classified>> {
         let (labels, scored) = match options.labels.is_empty() {
             true => (self.own_labels()?, self.by_head(texts, options).await?),
             false => (options.labels.clone(), self.by_own_labels(texts, options).await?),
         };
-        let classified = scored.into_iter().map(|(row, reading)| Classified { labels: ranked(&labels, &row), reading });
-        Ok(classified.collect())
+        let result =
+            |(row, reading): (Vec<f32>, _)| Classified { labels: ranked(&labels, &row), reading, explanation: None };
+        Ok(scored.into_iter().map(result).collect())
     }
 
     fn own_labels(&self) -> Result<Vec<String>> {

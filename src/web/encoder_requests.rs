@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::tasks::{
-    Aggregation, AnswerOptions, ClassifyOptions, EmbedOptions, FillOptions, Long, Pooling, TagOptions, Unit,
+    Aggregation, AnswerOptions, ClassifyOptions, EmbedOptions, Explain, FillOptions, Long, Pooling, TagOptions, Unit,
 };
 use serde::Deserialize;
 
@@ -23,12 +23,36 @@ pub(in crate::web) struct ClassifyRequest {
     multi_label: bool,
     /// `truncate` or `windows`.
     long: Option<String>,
+    explain: Explained,
+}
+
+/// Whether each text's best label is explained, or which label is.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "explain must be true, false or a label")]
+enum Explained {
+    Best(bool),
+    Label(String),
+}
+
+impl Default for Explained {
+    fn default() -> Self {
+        Self::Best(false)
+    }
 }
 
 impl ClassifyRequest {
     pub(in crate::web) fn options(self) -> Result<ClassifyOptions> {
-        let long = long(self.long.as_deref())?;
-        Ok(ClassifyOptions { labels: self.labels, template: self.template, multi_label: self.multi_label, long })
+        let explain = |label| Explain { label, unit: Unit::Utf16 };
+        Ok(ClassifyOptions {
+            long: long(self.long.as_deref())?,
+            explain: match self.explain {
+                Explained::Best(is_asked) => is_asked.then(|| explain(None)),
+                Explained::Label(label) => Some(explain(Some(label))),
+            },
+            labels: self.labels,
+            template: self.template,
+            multi_label: self.multi_label,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use trice::format::Checkpoint;
 use trice::hub::ModelFiles;
@@ -57,13 +58,26 @@ impl Golden {
     }
 
     /// The same with more files beside them.
-    pub fn folder_beside(&self, files: &[(&str, &str)]) -> Checkpoint {
+    pub fn folder_beside(&self, files: &[(&str, String)]) -> Checkpoint {
+        block_on(Checkpoint::open(self.files_beside(files))).unwrap()
+    }
+
+    /// Those files on disk.
+    pub fn write_beside(&self, files: &[(&str, String)], folder: &Path) {
+        let ModelFiles { weights, side, .. } = self.files_beside(files);
+        for file in weights.iter().chain(side.values()) {
+            let bytes = block_on(file.read(0, file.len() as usize)).unwrap();
+            std::fs::write(folder.join(file.name()), bytes).unwrap();
+        }
+    }
+
+    fn files_beside(&self, files: &[(&str, String)]) -> ModelFiles {
         let mut side = BTreeMap::from([("config.json".to_owned(), self.0["config"].to_string())]);
-        side.extend(files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())));
+        side.extend(files.iter().map(|(file, text)| ((*file).to_owned(), text.clone())));
         for (file, json) in self.0.get("side").and_then(Value::as_object).into_iter().flatten() {
             side.insert(file.clone(), json.to_string());
         }
-        open_folder(self.name(), &self.hf_tensors(&self.0["tensors"]), side)
+        folder_files(self.name(), &self.hf_tensors(&self.0["tensors"]), side)
     }
 
     /// The same model inside one that also sees: what its class has by default left out of a nested config, as the publisher's folders

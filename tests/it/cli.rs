@@ -590,6 +590,37 @@ fn gpu_tag_prints_entities_with_places() {
 }
 
 #[test]
+fn gpu_explanations_are_what_is_lost_without_a_word() {
+    if !has_gpu() {
+        return;
+    }
+    let texts = ["The food was terrible!", "The food was !", "I loved it", "loved it"];
+    let lines = json_lines(&run(&[&["classify", "--json", "--explain=NEGATIVE"], &texts[..]].concat()));
+    let score = |line: &Value, name: &str| {
+        let labels = line["labels"].as_array().unwrap();
+        labels.iter().find(|label| label["label"] == name).unwrap()["score"].as_f64().unwrap()
+    };
+    let words = lines[0]["explanation"]["words"].as_array().unwrap();
+    let strongest =
+        words.iter().max_by(|a, b| a["score"].as_f64().unwrap().total_cmp(&b["score"].as_f64().unwrap())).unwrap();
+    assert_eq!(
+        (&strongest["word"], &strongest["start"], &strongest["end"]),
+        (&value!("terrible"), &value!(13), &value!(21))
+    );
+    let lost = score(&lines[0], "NEGATIVE") - score(&lines[1], "NEGATIVE");
+    assert!((strongest["score"].as_f64().unwrap() - lost).abs() < 1e-6, "{strongest}, {lost} was lost");
+    let lost = score(&lines[2], "NEGATIVE") - score(&lines[3], "NEGATIVE");
+    assert!((lines[2]["explanation"]["words"][0]["score"].as_f64().unwrap() - lost).abs() < 1e-6, "{}", lines[2]);
+
+    let shown = stdout(&run(&["classify", "--explain", texts[0]]));
+    let first = shown.lines().skip_while(|line| !line.contains("loses without")).nth(1).unwrap();
+    assert!(first.starts_with("  +") && first.ends_with("  terrible"), "{shown}");
+    let none = run(&["classify", "--explain=MAYBE", texts[0]]);
+    assert_eq!(none.status.code(), Some(2), "{}", last_error(&none));
+    assert!(last_error(&none).contains("the labels are"), "{}", last_error(&none));
+}
+
+#[test]
 fn gpu_rerank_puts_the_nearest_text_first() {
     let Some(model) = shared_model("models/all-MiniLM-L6-v2") else { return };
     let texts = ["warm woollen socks", "low fares to Rome", "the theory of knots"];

@@ -28,7 +28,7 @@ fn text(ids: &[u32]) -> String {
 
 fn load(golden: &Golden) -> Option<Session> {
     let tokenizer = tokenizer(golden.0["config"]["vocab_size"].as_u64().unwrap());
-    let checkpoint = golden.folder_beside(&[("tokenizer.json", &tokenizer)]);
+    let checkpoint = golden.folder_beside(&[("tokenizer.json", tokenizer)]);
     let options = LoadOptions { kv_type: KvType::F32, ..LoadOptions::default() };
     Some(block_on(Session::load(&test_gpu()?, &checkpoint, &options, &mut |_| {})).unwrap())
 }

@@ -82,16 +82,28 @@ impl Compared {
 fn load(gpu: &Rc<Gpu>, golden: &Golden) -> TextEncoder {
     let checkpoint = match golden.0.get("model") {
         Some(path) => open_folder(path.as_str().unwrap()),
-        None => {
-            let kinds: BTreeMap<String, Value> = serde_json::from_str(TOKENIZERS).unwrap();
-            let tokenizer = kinds[golden.0["tokenizer"].as_str().unwrap()].to_string();
-            let marks = golden.0["marks"].to_string();
-            golden.folder_beside(&[("tokenizer.json", &tokenizer), ("special_tokens_map.json", &marks)])
-        }
+        None => golden.folder_beside(&tokenizer_files(golden)),
     };
     let context_len = golden.0["said"]["context"].as_u64().map(|n| n as usize);
     let options = LoadOptions { context_len, ..LoadOptions::default() };
     block_on(TextEncoder::load(gpu, &checkpoint, &options, &mut |_| {})).unwrap()
+}
+
+/// The files of a tiny model's tokenizer.
+fn tokenizer_files(golden: &Golden) -> [(&'static str, String); 2] {
+    let kinds: BTreeMap<String, Value> = serde_json::from_str(TOKENIZERS).unwrap();
+    let tokenizer = kinds[golden.0["tokenizer"].as_str().unwrap()].to_string();
+    [("tokenizer.json", tokenizer), ("special_tokens_map.json", golden.0["marks"].to_string())]
+}
+
+/// A tiny model with a head for `task`, as a folder on disk.
+pub(crate) fn tiny_model(task: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let is_tiny = |golden: &&Golden| golden.0["task"] == task && golden.0.get("model").is_none();
+    let golden = goldens();
+    let golden = golden.iter().find(is_tiny).unwrap();
+    golden.write_beside(&tokenizer_files(golden), folder.path());
+    folder
 }
 
 /// Runs every golden of a task.

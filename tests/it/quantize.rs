@@ -215,7 +215,8 @@ fn a_list_of_words_becomes_the_tokenizer_of_a_file() {
     let mut texts = Vec::new();
     for lower_case in [true, false] {
         let config = value!({"do_lower_case": lower_case}).to_string();
-        let folder = || golden.folder_beside(&[("vocab.txt", &vocab.join("\n")), ("tokenizer_config.json", &config)]);
+        let files = [("vocab.txt", vocab.join("\n")), ("tokenizer_config.json", config)];
+        let folder = || golden.folder_beside(&files);
         let file = open_bytes("out.gguf", written(folder(), "F32").unwrap().0);
         let ids = |checkpoint: &Checkpoint| {
             block_on(Tokenizer::from_checkpoint(checkpoint)).unwrap().encode_document(text).unwrap()
