@@ -163,6 +163,8 @@ export type ClassifyOptions = {
   long?: Long;
   /** Say why each text gets its best label, or why it would get this one: it is judged again without each of its words. */
   explain?: boolean | string;
+  /** Aborting rejects with a `Cancelled` error and frees the model. */
+  signal?: AbortSignal;
 };
 /** How much lower the label's score is without a word; below zero the word speaks against the label. `word` is `text.slice(start, end)`. */
 export type WordScore = { word: string; start: number; end: number; score: number };

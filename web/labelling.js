@@ -20,6 +20,7 @@ export class Labelling extends EventTarget {
   nUnknown = 0;
   /** What made it fail. @type {any} */
   error = null;
+  #leave = new AbortController();
   /** Time at work, without pauses. */
   #ms = 0;
   #isAtWork = false;
@@ -62,7 +63,7 @@ export class Labelling extends EventTarget {
     if (this.status === "stopped") return;
     this.#set("running");
     // What fails on any text is no fault of a row's.
-    await model.classify(["a"], { labels: this.labels });
+    await model.classify(["a"], this.#options);
     while (this.#isRunning() && this.results.length < this.rows.length) await this.#batch(model);
     if (this.#isRunning()) this.#set("done");
   }
@@ -74,6 +75,7 @@ export class Labelling extends EventTarget {
 
   /** Stops for good: what is done stays, what is at work is dropped. */
   stop() {
+    this.#leave.abort();
     this.#set("stopped");
   }
 
@@ -100,7 +102,7 @@ export class Labelling extends EventTarget {
   async #labelTexts(model, texts) {
     if (texts.length === 0) return [];
     try {
-      const classified = await model.classify(texts, { labels: this.labels });
+      const classified = await model.classify(texts, this.#options);
       this.nUnknown += classified.filter((text) => text.unknown_share !== undefined).length;
       return classified.map(({ labels: [best] }) => best);
     } catch (error) {
@@ -111,6 +113,10 @@ export class Labelling extends EventTarget {
       for (const text of texts) results.push(...(await this.#labelTexts(model, [text])));
       return results;
     }
+  }
+
+  get #options() {
+    return { labels: this.labels, signal: this.#leave.signal };
   }
 
   /** Asked anew, since others change it while a batch is at work. */

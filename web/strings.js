@@ -83,6 +83,14 @@ const STRINGS = {
     classified: "{label}, {score}",
     took: "{ms} on {device}",
     unknown_words: "The model does not know {share} of this text's words: the result means little.",
+    explain_label: "Show why",
+    weighing_words: "Weighing the words…",
+    why: "Why “{label}”:",
+    speaks_for: "speaks for it",
+    speaks_against: "speaks against it",
+    strongest_words: "The strongest words, and what they add to “{label}”: {words}.",
+    no_strong_word: "No word by itself changes the score.",
+    list_comma: ", ",
 
     many_texts: "Many texts",
     many_hint: "Drop a CSV, TSV, JSONL or text file here: each row gets its label. It stays on this machine.",
@@ -262,6 +270,14 @@ const STRINGS = {
     classified: "{label}，{score}",
     took: "{ms}，{device}",
     unknown_words: "模型不认识这段文字中 {share} 的词，结果没有多大意义。",
+    explain_label: "说明原因",
+    weighing_words: "正在权衡各个词…",
+    why: "为何是“{label}”：",
+    speaks_for: "支持",
+    speaks_against: "反对",
+    strongest_words: "影响最大的词及其对“{label}”的贡献：{words}。",
+    no_strong_word: "没有哪个词单独改变分数。",
+    list_comma: "、",
 
     many_texts: "批量文本",
     many_hint: "把 CSV、TSV、JSONL 或文本文件拖到这里：每一行都会得到标签。文件不会离开本机。",
@@ -435,4 +451,10 @@ export function formatWait(ms) {
 /** @param {number} fraction */
 export function formatPercent(fraction) {
   return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, minimumFractionDigits: 1 }).format(fraction);
+}
+
+/** With its sign, which zero has not. @param {number} fraction */
+export function formatSignedPercent(fraction) {
+  const options = /** @type {const} */ ({ style: "percent", maximumFractionDigits: 1, minimumFractionDigits: 1, signDisplay: "exceptZero" });
+  return new Intl.NumberFormat(language, options).format(fraction);
 }

@@ -191,26 +191,15 @@ test("files that are no tables get a sentence, and the next one works", async ()
   await page.context().close();
 });
 
-test("100,000 rows do not freeze the page", async () => {
+test("of 100,000 rows a hundred are drawn, and any is found while they are labelled", async () => {
   const { page, faults } = await classifyPage();
   const text = `text\n${Array.from({ length: 100_000 }, (_, i) => `row ${i} was a very good one and I would buy it again`).join("\n")}\n`;
-  await page.evaluate(() => {
-    // The longest time between two frames.
-    let last = performance.now();
-    const frame = () => {
-      const now = performance.now();
-      /** @type {any} */ (window).longest = Math.max(/** @type {any} */ (window).longest ?? 0, now - last);
-      last = now;
-      requestAnimationFrame(frame);
-    };
-    frame();
-  });
   await drop(page, "long.csv", text);
   await page.locator("#many-words", { hasText: /^\d[\d,]* of 100,000 · / }).waitFor();
+  assert.equal(await page.locator("#many-rows tr").count(), 100);
   await page.getByLabel("with the words").fill("row 99999 ");
   await page.locator("#many-rows", { hasText: /^100,000row 99999 was/ }).waitFor();
   assert.equal(await page.locator("#many-rows tr").count(), 1);
-  console.log(`longest time between frames: ${Math.round(await page.evaluate(() => /** @type {any} */ (window).longest))} ms`);
   assert.deepEqual(faults, []);
   await page.context().close();
 });
