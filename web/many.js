@@ -36,8 +36,13 @@ export function areTexts(files) {
   return files.length === 1 && file instanceof File && /\.(csv|tsv|tab|jsonl|ndjson|json|txt|parquet|pq)$/i.test(file.name);
 }
 
-/** Labels the texts of a file, in place of those there were. @param {File} file @param {Options} [options] */
-export async function openTexts(file, options = {}) {
+/**
+ * Labels the texts of a file, in place of those there were.
+ * @param {File} file
+ * @param {Options} [options]
+ * @param {string} [focus] What was used to ask for it, or where reading begins.
+ */
+export async function openTexts(file, options = {}, focus = "many-title") {
   close();
   const id = ++opened;
   showNote(t("reading_file", { name: file.name }));
@@ -49,6 +54,7 @@ export async function openTexts(file, options = {}) {
     showNote("");
     showFile(job);
     const ended = start(job);
+    byId(focus).focus();
     byId("many-title").scrollIntoView();
     await ended;
   } catch (error) {
@@ -165,8 +171,10 @@ function words({ status, rows, results, rowsPerSecond, ms, nUnknown, error }) {
     const left = ((rows.length - results.length) / rowsPerSecond) * 1000;
     return [rowsPerSecond > 0 ? `${done} · ${speed} · ${t("time_left", { time: formatWait(left) })}` : done];
   }
+  const nBad = results.filter((result) => "error" in result).length;
+  const bad = nBad > 0 ? ` · ${t("n_bad", { n: formatNumber(nBad) })}` : "";
   const unknown = nUnknown > 0 ? ` ${t("many_unknown", { n: formatNumber(nUnknown) })}` : "";
-  return [`${t("many_took", { n, time: formatDuration(ms) })} · ${speed}.${unknown}`];
+  return [`${t("many_took", { n, time: formatDuration(ms) })} · ${speed}${bad}.${unknown}`];
 }
 
 /** @param {string} words @param {boolean} [isFailure] */
@@ -192,7 +200,6 @@ async function save() {
 export function drawMany() {
   if (!job) return;
   showFile(job);
-  showRows(job.labelling);
   draw();
 }
 
@@ -208,10 +215,12 @@ export function startMany() {
     byId("many-open").focus();
   });
   byId("many-column").addEventListener("change", () => {
-    if (job) openTexts(job.file, { ...job.options, column: byId("many-column").value });
+    if (job) openTexts(job.file, { ...job.options, column: byId("many-column").value }, "many-column");
   });
   // Other columns have other names.
-  byId("many-header").addEventListener("change", () => job && openTexts(job.file, { header: byId("many-header").checked }));
+  byId("many-header").addEventListener("change", () => {
+    if (job) openTexts(job.file, { header: byId("many-header").checked }, "many-header");
+  });
   byId("many-pause").addEventListener("click", () => job?.labelling.pause());
   byId("many-go-on").addEventListener("click", () => job && goOn(job));
   byId("many-again").addEventListener("click", () => job && start(job));

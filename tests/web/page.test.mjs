@@ -191,6 +191,8 @@ test("without WebGPU the page says what to do, and nothing breaks", async () => 
   await page.getByRole("tab", { name: "Classify" }).click();
   await page.getByRole("button", { name: "Classify", exact: true }).click();
   assert.match(await page.locator("#classify-note .failure").textContent(), /WebGPU/);
+  await page.locator("#many-file").setInputFiles({ name: "lines.txt", mimeType: "text/plain", buffer: Buffer.from("Lovely.\n") });
+  assert.match(await page.locator("#many-words .failure").textContent(), /WebGPU/);
   await shoot(page, "no-webgpu");
   assert.deepEqual(faults, []);
   await page.context().close();
