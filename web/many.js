@@ -172,9 +172,10 @@ function words({ status, rows, results, rowsPerSecond, ms, nUnknown, error }) {
     return [rowsPerSecond > 0 ? `${done} · ${speed} · ${t("time_left", { time: formatWait(left) })}` : done];
   }
   const nBad = results.filter((result) => "error" in result).length;
-  const bad = nBad > 0 ? ` · ${t("n_bad", { n: formatNumber(nBad) })}` : "";
-  const unknown = nUnknown > 0 ? ` ${t("many_unknown", { n: formatNumber(nUnknown) })}` : "";
-  return [`${t("many_took", { n, time: formatDuration(ms) })} · ${speed}${bad}.${unknown}`];
+  const took = t("many_took", { n, time: formatDuration(ms) });
+  const bad = nBad > 0 ? t("n_bad", { n: formatNumber(nBad) }) : "";
+  const unknown = nUnknown > 0 ? t("many_unknown", { n: formatNumber(nUnknown) }) : "";
+  return [[took, speed, bad, unknown].filter((part) => part !== "").join(" · ")];
 }
 
 /** @param {string} words @param {boolean} [isFailure] */

@@ -122,7 +122,7 @@ const STRINGS = {
     many_done: "{n} texts are labelled",
     many_took: "{n} texts in {time}",
     n_bad: "{n} without a result",
-    many_unknown: "Of {n} of them the model does not know many words: those results mean little.",
+    many_unknown: "{n} hold many words that the model does not know: their results mean little",
     many_outdated: "The labels or the model have changed. These results ({done}) are of the old ones.",
 
     temperature: "Temperature",
@@ -310,7 +310,7 @@ const STRINGS = {
     many_done: "{n} 条文本已加标签",
     many_took: "{n} 条文本，用时 {time}",
     n_bad: "{n} 条无结果",
-    many_unknown: "其中 {n} 条有许多词模型不认识，结果没有多大意义。",
+    many_unknown: "{n} 条含许多模型不认识的词，其结果没有多大意义",
     many_outdated: "标签或模型已更改。这些结果（{done}）来自更改之前。",
 
     temperature: "温度",
