@@ -161,12 +161,15 @@ export type ClassifyOptions = {
   template?: string;
   multiLabel?: boolean;
   long?: Long;
-  /** Say why each text gets its best label, or why it would get this one: it is judged again without each of its words. */
+  /** Say what each word adds to the score of each text's best label, or of this one. */
   explain?: boolean | string;
   /** Aborting rejects with a `Cancelled` error and frees the model. */
   signal?: AbortSignal;
 };
-/** How much lower the label's score is without a word; below zero the word speaks against the label. `word` is `text.slice(start, end)`. */
+/**
+ * What a word adds to the label's score: the mean of what the text loses without it and of what it alone has above no text; below zero
+ * the word speaks against the label. `word` is `text.slice(start, end)`.
+ */
 export type WordScore = { word: string; start: number; end: number; score: number };
 /** Words in the text's order, punctuation marks being words of their own; of long texts runs of words. */
 export type Explanation = { label: string; words: WordScore[] };

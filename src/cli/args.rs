@@ -333,7 +333,7 @@ pub(crate) struct ClassifyArgs {
     /// Print only the K best labels; a table gets the best one, and a column labels for more
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
-    /// Say why: how much lower the best label's score (or LABEL's) becomes without each word; a column explanation in a table
+    /// Say why: what each word adds to the best label's score (or LABEL's); a column explanation in a table
     #[arg(long, value_name = "LABEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) explain: Option<String>,
     /// What becomes of texts longer than the model's context

@@ -171,7 +171,7 @@ const MAX_WORDS: usize = 10;
 fn strongest(explanation: &Explanation) -> Vec<String> {
     let mut words: Vec<_> = explanation.words.iter().collect();
     words.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
-    let head = format!("  what {} loses without a word:", explanation.label);
+    let head = format!("  what words add to {}:", explanation.label);
     let lines = words.iter().take(MAX_WORDS).map(|word| format!("  {:+.4}  {}", word.score, word.word));
     std::iter::once(head).chain(lines).collect()
 }

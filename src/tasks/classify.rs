@@ -29,7 +29,7 @@ pub struct ClassifyOptions {
     pub multi_label: bool,
     /// What becomes of long texts.
     pub long: Long,
-    /// Say why, too: each text is judged again without each of its words.
+    /// Say why, too: each text is judged again without each of its words, and each word alone.
     pub explain: Option<Explain>,
 }
 

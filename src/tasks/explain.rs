@@ -1,5 +1,5 @@
-//! Why a text gets a label: each word's part in it, found by leaving the word out ("Understanding Neural Networks through
-//! Representation Erasure", arXiv 1612.08220). Works on texts, and so for whatever judges them.
+//! Why a text gets a label: each word's part in it, found by judging the text without the word ("Understanding Neural Networks
+//! through Representation Erasure", arXiv 1612.08220) and the word without the text. Works on texts, and so for whatever judges them.
 
 use super::offsets::Offsets;
 use super::{Classified, LabelScore, Unit};
@@ -38,7 +38,9 @@ pub struct WordScore {
     pub start: usize,
     /// Where it ends.
     pub end: usize,
-    /// How much lower the label's score is without it; below zero it speaks against the label.
+    /// What it adds to the label's score, below zero what it takes: the mean of what the text loses without the word and of what the
+    /// word alone has above no text at all. These are the first and the last of the steps that a Shapley value is the mean of; the last
+    /// by itself is near zero for each of two words that say the same.
     pub score: f32,
 }
 
@@ -53,17 +55,22 @@ impl Explain {
         for (text, result) in texts.iter().zip(results) {
             let parts = parts(text, MAX_PARTS);
             let shortened: Vec<String> = parts.iter().map(|part| without(text, part)).collect();
-            let shortened: Vec<&str> = shortened.iter().map(String::as_str).collect();
+            let alone = parts.iter().map(|part| &text[part.clone()]);
+            let judged: Vec<&str> = shortened.iter().map(String::as_str).chain(alone).chain([""]).collect();
             let label = self.label.as_deref().or(result.labels.first().map(|best| best.label.as_str()));
             let label = label.unwrap_or_default().to_owned();
             let whole = score_of(&label, &result.labels)?;
+            let scores =
+                judge(&judged).await?.iter().map(|one| score_of(&label, &one.labels)).collect::<Result<Vec<f32>>>()?;
+            let (without, alone) = scores.split_at(parts.len());
+            let nothing = scores[scores.len() - 1];
             let offsets = Offsets::new(text, self.unit);
-            let mut words = Vec::with_capacity(parts.len());
-            for (part, judged) in parts.into_iter().zip(judge(&shortened).await?) {
+            let word = |(part, (without, alone)): (Range<usize>, (&f32, &f32))| {
                 let Range { start, end } = offsets.of(&part);
-                let score = whole - score_of(&label, &judged.labels)?;
-                words.push(WordScore { word: text[part].to_owned(), start, end, score });
-            }
+                let score = ((whole - without) + (alone - nothing)) / 2.0;
+                WordScore { word: text[part].to_owned(), start, end, score }
+            };
+            let words = parts.into_iter().zip(without.iter().zip(alone)).map(word).collect();
             result.explanation = Some(Explanation { label, words });
         }
         Ok(())
@@ -106,10 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn words_get_what_the_label_loses_without_them() {
-        // Judges a text by how many "good" and "bad" are in it.
+    fn words_get_the_mean_of_their_first_and_last_step() {
+        // Judges a text by how many "good" and "bad" are in it, but no higher than one "good" makes it.
         let judge = async |texts: &[&str]| -> Result<Vec<Classified>> {
-            let share = |text: &str| (text.matches("good").count() as f32 - text.matches("bad").count() as f32) / 4.0;
+            let share =
+                |text: &str| (text.matches("good").count().min(1) as f32 - text.matches("bad").count() as f32) / 2.0;
             let labels = |text: &str| {
                 [("NO", -share(text)), ("YES", share(text))]
                     .map(|(label, score)| LabelScore { label: label.into(), score })
@@ -119,14 +127,14 @@ mod tests {
             results.iter_mut().for_each(|result| result.labels.sort_by(|a, b| b.score.total_cmp(&a.score)));
             Ok(results)
         };
-        let texts = ["a good 😀 good bad"];
+        let texts = ["a good 😀 good"];
         let mut results = pollster::block_on(judge(&texts)).unwrap();
         let explain = Explain { label: None, unit: Unit::Utf16 };
         pollster::block_on(explain.add(&texts, &mut results, judge)).unwrap();
         let Explanation { label, words } = results[0].explanation.clone().unwrap();
         let scores: Vec<f32> = words.iter().map(|word| word.score).collect();
-        assert_eq!((label.as_str(), scores), ("YES", vec![0.0, 0.25, 0.0, 0.25, -0.25]));
-        assert_eq!((words[4].word.as_str(), words[4].start, words[4].end), ("bad", 15, 18));
+        assert_eq!((label.as_str(), scores), ("YES", vec![0.0, 0.25, 0.0, 0.25]));
+        assert_eq!((words[3].word.as_str(), words[3].start, words[3].end), ("good", 10, 14));
         let wrong = Explain { label: Some("MAYBE".into()), unit: Unit::Utf16 };
         let error = pollster::block_on(wrong.add(&texts, &mut results, judge)).unwrap_err().to_string();
         assert!(error.contains("MAYBE") && error.contains("YES, NO"), "{error}");
