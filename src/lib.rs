@@ -40,6 +40,7 @@ pub mod hub;
 pub mod kernels;
 pub mod measure;
 pub mod model;
+pub mod rows;
 pub mod session;
 pub mod source;
 pub mod tasks;

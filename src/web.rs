@@ -4,6 +4,7 @@
 mod convert;
 mod encoder_requests;
 mod requests;
+mod table;
 
 use crate::error::{Error, Result};
 use crate::format::Checkpoint;
@@ -22,6 +23,8 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
+
+pub use table::Table;
 
 /// The one model of an engine.
 enum Model {

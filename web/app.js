@@ -4,7 +4,10 @@ import { drawChat, startChat } from "./chat.js";
 import { drawClassify, startClassify } from "./classify.js";
 import { drawDevice, showNoWebGpu, startDevice, whatIsMissing } from "./device.js";
 import { announce, byId, placeIcons } from "./dom.js";
-import { drawCards, startModels } from "./models.js";
+import { startDrop } from "./drop.js";
+import { startLabels } from "./labels.js";
+import { areTexts, drawMany, openTexts, startMany } from "./many.js";
+import { drawCards, startModels, useFiles } from "./models.js";
 import { settingsChanged, startSettings } from "./settings.js";
 import { slots } from "./slots.js";
 import { t } from "./strings.js";
@@ -14,6 +17,7 @@ import { currentTab, startTabs, tabChanged } from "./tabs.js";
 function drawStage() {
   const slot = slots[currentTab()];
   byId("model-name").textContent = slot.name;
+  byId("drop-words").textContent = t(currentTab() === "classify" ? "drop_texts" : "drop_here");
   const bar = byId("stage-bar");
   if (slot.fraction === null) bar.removeAttribute("value");
   else bar.value = slot.fraction;
@@ -41,6 +45,12 @@ async function onSlotChange(slot) {
   if (missing) showNoWebGpu(missing);
 }
 
+/** A file of texts goes to those, anything else is a model. @param {import("./drop.js").Dropped} dropped */
+function onDrop({ name, files }) {
+  if (currentTab() === "classify" && areTexts(files)) openTexts(files[0]);
+  else useFiles(name, files);
+}
+
 function startSheets() {
   byId("open-settings").addEventListener("click", () => byId("settings").showModal());
   for (const sheet of document.querySelectorAll("dialog")) {
@@ -60,6 +70,7 @@ function redraw() {
   drawCards();
   drawChat();
   drawClassify();
+  drawMany();
   drawDevice();
 }
 
@@ -70,7 +81,10 @@ function start() {
   startSheets();
   startModels();
   startChat();
+  startLabels();
   startClassify();
+  startMany();
+  startDrop(onDrop);
   startDevice();
   for (const slot of Object.values(slots)) slot.addEventListener("change", () => onSlotChange(slot));
   byId("stage-choose").addEventListener("click", () => byId("open-models").click());

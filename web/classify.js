@@ -1,62 +1,76 @@
-// The Classify tab: a text, labels as chips, results as bars.
+// The Classify tab: one text, its result as bars, and why.
 
-import { announce, byId, el, icon } from "./dom.js";
-import { MINILM, useModel } from "./models.js";
+import { announce, byId, el } from "./dom.js";
+import { drawLabels, hasLabels, labelsChanged, labelWords, ownLabels } from "./labels.js";
+import { shading } from "./shading.js";
 import { slots } from "./slots.js";
-import { formatBytes, formatDuration, formatPercent, sentence, t } from "./strings.js";
+import { formatDuration, formatPercent, sentence, t } from "./strings.js";
 
-/** @typedef {import("./engine.js").LabelScore} LabelScore */
+/** @import { LabelScore, Model } from "./engine.js" */
 
 const slot = slots.classify;
 
-/** Labels of one's own; empty means the model's. @type {string[]} */
-let ownLabels = [];
 /** Counts runs, so that a late answer to an old question is dropped. */
 let runs = 0;
+/** Ends the explanation at work. */
+let explaining = new AbortController();
 
 /** Classifies the text with the labels as they are now. */
 async function run() {
   const text = byId("classify-text").value.trim();
   if (text === "") return;
   const run = ++runs;
+  explaining.abort();
+  byId("why").replaceChildren();
   byId("classify-note").textContent = slot.status === "ready" ? "" : t("waiting");
   try {
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready();
-    const labels = ownLabels;
-    if (labels.length === 0 && model.info.labels.length === 0) return showNote(run, t("no_labels"));
+    if (!hasLabels(model)) return showNote(run, t("no_labels"));
     const begin = performance.now();
-    const [{ labels: scores, unknown_share }] = await model.classify([text], { labels });
+    const [{ labels: scores, unknown_share }] = await model.classify([text], { labels: ownLabels() });
     if (run !== runs) return;
     const took = formatDuration(performance.now() - begin);
-    showScores(scores);
+    showScores(scores, (label) => explain(model, text, label));
     const note = t("took", { ms: took, device: model.device.name });
     showNote(run, unknown_share === undefined ? note : t("unknown_words", { share: formatPercent(unknown_share) }));
+    await explain(model, text, scores[0].label);
   } catch (error) {
     showError(run, error);
   }
 }
 
-/** @param {LabelScore[]} scores */
-function showScores(scores) {
-  byId("bars").replaceChildren(...scores.map(bar));
+/** Shows what the words of the text do for a label, which takes a run of the model for each. @param {Model} model @param {string} text @param {string} label */
+async function explain(model, text, label) {
+  explaining.abort();
+  explaining = new AbortController();
+  const { signal } = explaining;
+  for (const bar of byId("bars").children) bar.setAttribute("aria-pressed", String(bar.getAttribute("data-label") === label));
+  byId("why").replaceChildren(el("p", { class: "note" }, t("weighing_words")));
+  try {
+    const [{ explanation }] = await model.classify([text], { labels: ownLabels(), explain: label, signal });
+    if (!signal.aborted && explanation) byId("why").replaceChildren(...shading(text, explanation));
+  } catch (error) {
+    if (signal.aborted) return;
+    failWith(error);
+    byId("why").replaceChildren(failure(error));
+  }
+}
+
+/** @param {LabelScore[]} scores @param {(label: string) => void} onChoose */
+function showScores(scores, onChoose) {
+  byId("bars").replaceChildren(...scores.map((score) => bar(score, onChoose)));
   const [{ label, score }] = scores;
   announce(t("classified", { label: labelWords(label), score: formatPercent(score) }));
 }
 
-/** @param {LabelScore} result */
-function bar({ label, score }) {
-  const fill = el("div", { class: "fill" });
+/** A result, which explains itself when it is pressed. @param {LabelScore} result @param {(label: string) => void} onChoose */
+function bar({ label, score }, onChoose) {
+  const fill = el("span", { class: "fill" });
   fill.style.width = `${score * 100}%`;
-  const track = el("div", { class: "track", "aria-hidden": "true" }, fill);
-  return el("div", { class: "score" }, el("span", {}, labelWords(label)), el("span", {}, formatPercent(score)), track);
-}
-
-/** The built-in model's labels in the page's language. @param {string} label */
-function labelWords(label) {
-  const key = `label_${label.toLowerCase()}`;
-  const words = t(key);
-  return words === key ? label : words;
+  const track = el("span", { class: "track", "aria-hidden": "true" }, fill);
+  const props = { type: "button", class: "score", "data-label": label, title: t("explain_label"), onclick: () => onChoose(label) };
+  return el("button", props, el("span", {}, labelWords(label)), " ", el("span", {}, formatPercent(score)), track);
 }
 
 /** @param {number} run @param {string} words */
@@ -67,59 +81,26 @@ function showNote(run, words) {
 /** @param {number} run @param {any} error */
 function showError(run, error) {
   if (run !== runs) return;
-  if (error?.name === "Crash" || error?.name === "Gpu") slot.fail(error);
+  failWith(error);
   byId("bars").replaceChildren();
-  byId("classify-note").replaceChildren(el("span", { class: "failure", role: "alert" }, sentence(error)));
+  byId("classify-note").replaceChildren(failure(error));
 }
 
-/** Chips: one's own can be removed, the model's are shown as they are. */
-function showLabels() {
-  const own = ownLabels.map((label) => chip(label));
-  const head = (slot.model?.info.labels ?? []).map((label) => {
-    return el("span", { class: "chip fixed", role: "listitem" }, labelWords(label));
-  });
-  byId("label-chips").replaceChildren(...(own.length > 0 ? own : head));
-  byId("labels-note").replaceChildren(...labelsNote(head.length > 0));
+/** The model is lost with its device or its engine. @param {any} error */
+function failWith(error) {
+  if (error?.name === "Crash" || error?.name === "Gpu") slot.fail(error);
 }
 
-/** @param {string} label */
-function chip(label) {
-  const words = t("remove_label", { label });
-  const remove = () => setLabels(ownLabels.filter((other) => other !== label));
-  const button = el("button", { type: "button", class: "quiet", "aria-label": words, title: words, onclick: remove }, icon("close"));
-  return el("span", { class: "chip", role: "listitem" }, label, button);
-}
-
-/** @param {boolean} hasHead @returns {(Node | string)[]} */
-function labelsNote(hasHead) {
-  if (ownLabels.length === 0) return [t(hasHead || !slot.model ? "labels_head" : "no_labels")];
-  if (!slot.choice?.isDemo) return [t("labels_own")];
-  const size = formatBytes(MINILM.bytes ?? 0);
-  const words = `${MINILM.name} · ${t("download", { size })}`;
-  const button = el("button", { type: "button", class: "link", onclick: () => useModel(MINILM) }, words);
-  return [t("labels_demo"), " ", button];
-}
-
-/** @param {string[]} labels */
-function setLabels(labels) {
-  ownLabels = labels;
-  showLabels();
-  run();
-}
-
-function addLabel() {
-  const field = byId("new-label");
-  const added = field.value.split(/[,，]/).map((/** @type {string} */ label) => label.trim());
-  field.value = "";
-  const labels = new Set([...ownLabels, ...added.filter((/** @type {string} */ label) => label !== "")]);
-  if (labels.size > ownLabels.length) setLabels([...labels]);
+/** @param {any} error */
+function failure(error) {
+  return el("span", { class: "failure", role: "alert" }, sentence(error));
 }
 
 /** Draws what depends on the language or the model anew. */
 export function drawClassify() {
   const field = byId("classify-text");
   if (!field.value && runs === 0) field.value = t("text_example");
-  showLabels();
+  drawLabels();
 }
 
 export function startClassify() {
@@ -132,17 +113,12 @@ export function startClassify() {
     event.preventDefault();
     run();
   });
-  byId("add-label").addEventListener("click", addLabel);
-  byId("new-label").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Enter" || event.isComposing) return;
-    event.preventDefault();
-    addLabel();
-  });
+  labelsChanged.addEventListener("change", run);
   let lastModel = slot.model;
   slot.addEventListener("change", () => {
     if (slot.model === lastModel) return;
     lastModel = slot.model;
-    showLabels();
+    drawLabels();
     if (slot.model && runs > 0) run();
   });
   drawClassify();

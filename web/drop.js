@@ -1,16 +1,19 @@
-// Files out of a drop, folders included.
+// Files dropped anywhere on the page, folders included.
+
+import { byId } from "./dom.js";
 
 /** No model has more files; a dropped home folder would. */
 const MAX_FILES = 200;
 
 /** @typedef {import("./engine.js").ModelFile} ModelFile */
+/** @typedef {{name: string, files: File[] | ModelFile[]}} Dropped */
 
 /**
  * The files of a drop; those of a dropped folder are named by their path inside it.
  * @param {DataTransfer} transfer
- * @returns {Promise<{name: string, files: File[] | ModelFile[]}>}
+ * @returns {Promise<Dropped>}
  */
-export async function filesOfDrop(transfer) {
+async function filesOfDrop(transfer) {
   // Entries and files must be asked for before the first await: the transfer is emptied after the event.
   const files = [...transfer.files];
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry());
@@ -55,4 +58,24 @@ async function list(folder) {
 /** @param {FileSystemFileEntry} entry @returns {Promise<File>} */
 function open(entry) {
   return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+/** Shows where files are dropped, and hands them over. @param {(dropped: Dropped) => void} onDrop */
+export function startDrop(onDrop) {
+  const cover = byId("drop");
+  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+  addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    cover.hidden = false;
+  });
+  addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) cover.hidden = true;
+  });
+  addEventListener("drop", async (event) => {
+    if (!event.dataTransfer || !hasFiles(event)) return;
+    event.preventDefault();
+    cover.hidden = true;
+    onDrop(await filesOfDrop(event.dataTransfer));
+  });
 }

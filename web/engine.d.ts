@@ -163,6 +163,8 @@ export type ClassifyOptions = {
   long?: Long;
   /** Say what each word adds to the score of each text's best label, or of this one. */
   explain?: boolean | string;
+  /** Aborting rejects with a `Cancelled` error and frees the model. */
+  signal?: AbortSignal;
 };
 /**
  * What a word adds to the label's score: the mean of what the text loses without it and of what it alone has above no text; below zero
@@ -313,3 +315,41 @@ export function selfTest(options?: {
   device?: string;
   onProgress?: (progress: { done: number; total: number }) => void;
 }): Promise<Checked[]>;
+
+/** A row of a table: its text, or the line as it stands and why there is no text. */
+export type Row = { text: string; error?: string };
+/** What came of a row. */
+export type RowResult = LabelScore | { error: string };
+export type TableInfo = {
+  format: "lines" | "csv" | "tsv" | "jsonl";
+  /** The columns that may hold the texts; none of plain lines. */
+  columns: string[];
+  /** The one that does. */
+  column: string | null;
+  n_rows: number;
+};
+
+/** A file of many texts, as `trice classify --file` reads it. Holds a worker until it is closed. */
+export interface Table {
+  readonly name: string;
+  readonly info: TableInfo;
+  /** The rows from `start` up to `end`. */
+  rows(start: number, end: number): Promise<Row[]>;
+  /**
+   * The file with labels and scores behind its first rows, as many as there are results: what `trice classify --file` writes, and what
+   * its `--resume` goes on with.
+   */
+  save(results: RowResult[]): Promise<Blob>;
+  close(): void;
+}
+
+/** Opens a file of texts: CSV, TSV, JSON lines or plain lines, told by its name. */
+export function openTable(
+  file: File,
+  options?: {
+    /** By default the one that looks most like it. */
+    column?: string;
+    /** Whether CSV and TSV begin with the names of their columns; by default they do. */
+    header?: boolean;
+  },
+): Promise<Table>;

@@ -6,6 +6,7 @@ import { chatCompletions } from "./openai.js";
 import { pipelineOver } from "./pipelines.js";
 
 export { EngineError };
+export { openTable } from "./tables.js";
 
 /** @import * as api from "./engine.js" */
 
@@ -97,8 +98,8 @@ class WorkerModel {
   }
 
   /** @type {api.Model["classify"]} */
-  classify(texts, options = {}) {
-    return this.#connection.call("classify", { texts, options: defined(options) }).result;
+  classify(texts, { signal, ...options } = {}) {
+    return cancellable(this.#connection.call("classify", { texts, options: defined(options) }), signal);
   }
 
   /** @type {api.Model["embed"]} */

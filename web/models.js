@@ -1,7 +1,6 @@
 // The models sheet: built-in models, real ones by one click, files, names and addresses.
 
 import { byId, el } from "./dom.js";
-import { filesOfDrop } from "./drop.js";
 import { SENTIMENT, slots, STORIES } from "./slots.js";
 import { formatBytes, t } from "./strings.js";
 import { currentTab, showTab } from "./tabs.js";
@@ -61,7 +60,7 @@ export async function useModel(choice) {
 }
 
 /** Files from a picker or a drop. @param {string} name @param {File[] | import("./engine.js").ModelFile[]} files */
-function useFiles(name, files) {
+export function useFiles(name, files) {
   if (files.length > 0) useModel({ source: files, name });
 }
 
@@ -111,25 +110,4 @@ export function startModels() {
       input.value = "";
     });
   }
-  startDrop();
-}
-
-function startDrop() {
-  const cover = byId("drop");
-  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-  addEventListener("dragover", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    cover.hidden = false;
-  });
-  addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) cover.hidden = true;
-  });
-  addEventListener("drop", async (event) => {
-    if (!event.dataTransfer || !hasFiles(event)) return;
-    event.preventDefault();
-    cover.hidden = true;
-    const { name, files } = await filesOfDrop(event.dataTransfer);
-    useFiles(name, files);
-  });
 }

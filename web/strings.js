@@ -32,6 +32,7 @@ const STRINGS = {
     hub_help: "owner/repo, owner/repo:Q4_K_M, or the address of a .gguf file",
     load: "Load",
     drop_here: "Drop the model here",
+    drop_texts: "Drop a file of texts, or a model, here",
 
     stage_opening: "Opening {name}",
     stage_reading: "Reading {name} · {done} of {total}",
@@ -82,6 +83,47 @@ const STRINGS = {
     classified: "{label}, {score}",
     took: "{ms} on {device}",
     unknown_words: "The model does not know {share} of this text's words: the result means little.",
+    explain_label: "Show why",
+    weighing_words: "Weighing the words…",
+    why: "Why “{label}”:",
+    speaks_for: "speaks for it",
+    speaks_against: "speaks against it",
+    strongest_words: "The strongest words, and what they add to “{label}”: {words}.",
+    no_strong_word: "No word by itself changes the score.",
+    list_comma: ", ",
+
+    many_texts: "Many texts",
+    many_hint: "Drop a CSV, TSV, JSONL or text file here: each row gets its label. It stays on this machine.",
+    choose_file: "Choose a file",
+    close_file: "Close the file",
+    reading_file: "Reading {name}…",
+    n_rows: "{n} rows",
+    column: "Column of texts",
+    has_header: "The first line names the columns",
+    n_of: "{done} of {total}",
+    texts_per_second: "{n} texts/s",
+    time_left: "{time} left",
+    paused: "paused",
+    pause: "Pause",
+    go_on: "Go on",
+    run_again: "Run again",
+    save: "Save",
+    show: "Show",
+    with_words: "with the words",
+    all_labels: "all rows",
+    no_result: "no result",
+    row: "Row",
+    label: "Label",
+    score: "Score",
+    no_match: "No row is like that.",
+    page_before: "Back",
+    page_after: "Next",
+    many_begun: "Labelling {n} texts",
+    many_done: "{n} texts are labelled",
+    many_took: "{n} texts in {time}",
+    n_bad: "{n} without a result",
+    many_unknown: "{n} hold many words that the model does not know: their results mean little",
+    many_outdated: "The labels or the model have changed. These results ({done}) are of the old ones.",
 
     temperature: "Temperature",
     top_p: "Top-p",
@@ -178,6 +220,7 @@ const STRINGS = {
     hub_help: "owner/repo、owner/repo:Q4_K_M，或 .gguf 文件的网址",
     load: "加载",
     drop_here: "把模型放在这里",
+    drop_texts: "把文本文件或模型放在这里",
 
     stage_opening: "正在打开 {name}",
     stage_reading: "正在读取 {name} · {done} / {total}",
@@ -228,6 +271,47 @@ const STRINGS = {
     classified: "{label}，{score}",
     took: "{ms}，{device}",
     unknown_words: "模型不认识这段文字中 {share} 的词，结果没有多大意义。",
+    explain_label: "说明原因",
+    weighing_words: "正在权衡各个词…",
+    why: "为何是“{label}”：",
+    speaks_for: "支持",
+    speaks_against: "反对",
+    strongest_words: "影响最大的词及其对“{label}”的贡献：{words}。",
+    no_strong_word: "没有哪个词单独改变分数。",
+    list_comma: "、",
+
+    many_texts: "批量文本",
+    many_hint: "把 CSV、TSV、JSONL 或文本文件拖到这里：每一行都会得到标签。文件不会离开本机。",
+    choose_file: "选择文件",
+    close_file: "关闭文件",
+    reading_file: "正在读取 {name}…",
+    n_rows: "{n} 行",
+    column: "文本所在的列",
+    has_header: "首行是列名",
+    n_of: "{done} / {total}",
+    texts_per_second: "{n} 条/秒",
+    time_left: "还需 {time}",
+    paused: "已暂停",
+    pause: "暂停",
+    go_on: "继续",
+    run_again: "重新运行",
+    save: "保存",
+    show: "显示",
+    with_words: "含有词语",
+    all_labels: "所有行",
+    no_result: "无结果",
+    row: "行",
+    label: "标签",
+    score: "分数",
+    no_match: "没有这样的行。",
+    page_before: "上一页",
+    page_after: "下一页",
+    many_begun: "正在给 {n} 条文本加标签",
+    many_done: "{n} 条文本已加标签",
+    many_took: "{n} 条文本，用时 {time}",
+    n_bad: "{n} 条无结果",
+    many_unknown: "{n} 条含许多模型不认识的词，其结果没有多大意义",
+    many_outdated: "标签或模型已更改。这些结果（{done}）来自更改之前。",
 
     temperature: "温度",
     top_p: "Top-p",
@@ -361,7 +445,18 @@ export function formatDuration(ms) {
   return ms < 1000 ? `${formatNumber(ms)} ms` : `${formatNumber(ms / 1000, 1)} s`;
 }
 
+/** How long something will take: whole seconds, or minutes. @param {number} ms */
+export function formatWait(ms) {
+  return ms < 120_000 ? `${formatNumber(Math.ceil(ms / 1000))} s` : `${formatNumber(Math.ceil(ms / 60_000))} min`;
+}
+
 /** @param {number} fraction */
 export function formatPercent(fraction) {
   return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, minimumFractionDigits: 1 }).format(fraction);
+}
+
+/** With its sign, which zero has not. @param {number} fraction */
+export function formatSignedPercent(fraction) {
+  const options = /** @type {const} */ ({ style: "percent", maximumFractionDigits: 1, minimumFractionDigits: 1, signDisplay: "exceptZero" });
+  return new Intl.NumberFormat(language, options).format(fraction);
 }

@@ -9,6 +9,8 @@ const scope = /** @type {any} */ (globalThis);
 
 /** The wasm `Engine`, once opened. @type {any} */
 let engine = null;
+/** The wasm `Table`, once opened. @type {any} */
+let table = null;
 /** Requests run one after another; this is the end of the line. @type {Promise<void>} */
 let tail = Promise.resolve();
 /** The request being worked on. @type {number | null} */
@@ -21,17 +23,17 @@ const cancelled = new Set();
 async function loadModule() {
   const module = await import(new URL("../pkg/trice.js", import.meta.url).href);
   await module.default({ module_or_path: new URL("../pkg/trice_bg.wasm", import.meta.url) });
-  return module.Engine;
+  return module;
 }
 
 /** @type {Record<string, (args: any, emit: (event: any) => void) => any>} */
 const methods = {
   async adapters() {
-    return (await loadModule()).adapters();
+    return (await loadModule()).Engine.adapters();
   },
   async open({ device, counts }) {
     if (counts) countCalls();
-    const Engine = await loadModule();
+    const { Engine } = await loadModule();
     engine = await Engine.create({ device, tunings: await readTunings() });
     return engine.deviceInfo();
   },
@@ -53,6 +55,14 @@ const methods = {
   fill: ({ texts, options }) => engine.fill(texts, options),
   bench: (options, emit) => engine.bench(options, emit),
   selfTest: (_, emit) => engine.selfTest(emit),
+  async openTable({ name, blob, options }) {
+    const { Table } = await loadModule();
+    Table.checkSize(name, blob.size);
+    table = Table.open(name, new Uint8Array(await blob.arrayBuffer()), options);
+    return table.describe();
+  },
+  tableRows: ({ start, end }) => table.rows(start, end),
+  saveTable: ({ results }) => table.save(results),
 };
 
 /** What a person waits for. Shaders are tuned after the first of these, never before: the first answer comes soonest. */

@@ -1,10 +1,10 @@
 //! Every command, flag and default, and the help that teaches them. Holds no behaviour.
 
-use super::rows::Format;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trice::format::DType;
 use trice::format::mix::Mix;
+use trice::rows::Format;
 
 const EXAMPLES: &str = "\
 Examples:

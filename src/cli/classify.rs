@@ -4,11 +4,11 @@ use super::args::{ClassifyArgs, LoadArgs};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::per_text::{self, PerText};
-use super::rows::{Cell, Column, Kind};
 use super::{Usage, learn, model};
 use std::path::Path;
 use trice::format::Checkpoint;
 use trice::model::config::Kind as ModelKind;
+use trice::rows::{Cell, Column, Kind, label_cells, label_columns};
 use trice::session::Cancel;
 use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{Classified, ClassifyOptions, Explain, Explanation, LabelScore, Reading, TextEncoder};
@@ -108,16 +108,16 @@ struct Lists {
 
 impl Lists {
     fn columns(self) -> Vec<Column> {
-        let best = [Column::new("label", Kind::Text), Column::new("score", Kind::Number)];
-        let all = self.all.then(|| Column::new("labels", Kind::Json));
-        let explanation = self.explanation.then(|| Column::new("explanation", Kind::Json));
-        best.into_iter().filter(|_| self.best).chain(all).chain(explanation).collect()
+        let mut columns = if self.best { label_columns() } else { Vec::new() };
+        columns.extend(self.all.then(|| Column::new("labels", Kind::Json)));
+        columns.extend(self.explanation.then(|| Column::new("explanation", Kind::Json)));
+        columns
     }
 
     fn cells(self, classified: &Classified) -> trice::Result<Vec<Cell>> {
         let mut cells = Vec::new();
         if let Some(best) = classified.labels.first().filter(|_| self.best) {
-            cells.extend([Cell::Text(best.label.clone()), Cell::Number(best.score)]);
+            cells.extend(label_cells(best.label.clone(), best.score));
         }
         if self.all {
             cells.push(Cell::json(&classified.labels)?);

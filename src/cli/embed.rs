@@ -5,7 +5,7 @@ use super::context::Context;
 use super::interrupt::Interrupt;
 use super::model;
 use super::per_text::{self, PerText};
-use super::rows::{Cell, Column, Kind};
+use trice::rows::{Cell, Column, Kind};
 use trice::session::Cancel;
 use trice::tasks::{EmbedOptions, Embedded, Pooling, Reading, TextEncoder};
 

@@ -5,7 +5,6 @@ use super::classify::{ByEncoder, ByLikelihood, Judge, open_head};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::progress::Bar;
-use super::rows::Wanted;
 use super::texts::{TEXTS_PER_BATCH, split_model};
 use super::{Usage, model};
 use serde::Serialize;
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use trice::hub::write_file;
 use trice::model::config::Kind as ModelKind;
+use trice::rows::Wanted;
 use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{ClassifyOptions, TextEncoder};
 

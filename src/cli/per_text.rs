@@ -4,9 +4,10 @@ use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::notes::Notes;
 use super::progress::Bar;
-use super::rows::{Cell, Task};
+use super::rows::Task;
 use super::texts::{TEXTS_PER_BATCH, Texts};
 use serde::Serialize;
+use trice::rows::Cell;
 use trice::session::Cancel;
 use trice::tasks::Reading;
 

@@ -7,25 +7,18 @@ use super::progress::Bar;
 use std::path::Path;
 use std::time::Instant;
 use trice::Error;
+use trice::rows::{Cell, Outcome, Text};
 use trice::session::Cancel;
 
-mod columns;
-mod csv;
-mod format;
 mod indexed;
-mod jsonl;
-mod lines;
 mod open;
 #[cfg(feature = "tables")]
 mod parquet;
 #[cfg(feature = "tables")]
 mod parquet_parts;
-mod raw;
-mod text;
+mod text_reader;
 mod text_writer;
 
-pub(crate) use columns::{Cell, Column, Kind, Wanted};
-pub(crate) use format::Format;
 pub(crate) use open::Rows;
 
 /// Rows that are read, judged and written together: enough to fill the GPU, few enough to lose to Ctrl-C.
@@ -42,12 +35,6 @@ pub(crate) trait Task {
     /// What stops `run` from now on.
     fn set_cancel(&mut self, cancel: Cancel);
 }
-
-/// A row's text, or why it has none.
-pub(crate) type Text = Result<String, String>;
-
-/// A row's results, or why there are none.
-type Outcome = Result<Vec<Cell>, String>;
 
 /// A few rows: their texts, and what will be written again.
 struct Window<K> {

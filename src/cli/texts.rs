@@ -3,10 +3,11 @@
 use super::Usage;
 use super::args::TextArgs;
 use super::context::Context;
-use super::rows::{Column, Rows};
+use super::rows::Rows;
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
+use trice::rows::Column;
 
 /// How many texts go to the GPU at once: enough to fill it, few enough for a lively progress bar.
 pub(crate) const TEXTS_PER_BATCH: usize = 64;

@@ -106,7 +106,10 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
         (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
             answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
         }
-        (Loaded::Decoder(_), work) => Ok(work.fail(&unfit())),
+        (Loaded::Decoder(_), work) => {
+            work.fail(&unfit());
+            Ok(())
+        }
     }
 }
 
@@ -124,7 +127,10 @@ async fn encode(encoder: &mut TextEncoder, work: Work) -> trice::Result<()> {
         }
         Work::Rank { query, documents, reply } => answer(encoder.rank(&query, &borrowed(&documents)).await, reply),
         Work::Fill { texts, options, reply } => answer(encoder.fill(&borrowed(&texts), &options).await, reply),
-        Work::Generate { .. } => Ok(work.fail(&unfit())),
+        Work::Generate { .. } => {
+            work.fail(&unfit());
+            Ok(())
+        }
     }
 }
 

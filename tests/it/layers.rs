@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// surfaces need are passed on by `session` and `tasks`.
 const LEVELS: &[&[&str]] = &[
     &["error"],
-    &["source"],
+    // Tables of texts: bytes and columns, no models.
+    &["source", "rows"],
     // Which files a model has; `format` reads them.
     &["hub"],
     &["format"],

@@ -16,7 +16,7 @@ export function builtinReference(name) {
 /** The built site: what `cargo xtask web` leaves. */
 const SITE = process.env.TRICE_SITE ?? join(ROOT, "dist/site");
 const CHROMIUM = process.env.TRICE_CHROMIUM ?? "/usr/bin/chromium";
-const SHARED = resolve(ROOT, process.env.TRICE_SHARED ?? "../shared");
+export const SHARED = resolve(ROOT, process.env.TRICE_SHARED ?? "../shared");
 
 /** A software GPU computes slowly, on a busy machine very slowly: this only ends what hangs. */
 export const PATIENCE = 240_000;

@@ -91,6 +91,58 @@ test("a sentence is classified into bars, with the model's labels and with one's
   await page.context().close();
 });
 
+/**
+ * The contrast of an element's text with what is behind it, as WCAG counts it; backgrounds may be translucent.
+ * @param {Element} element
+ */
+function contrastOf(element) {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+  const luminance = (colors) => {
+    for (const color of colors) {
+      canvas.fillStyle = color;
+      canvas.fillRect(0, 0, 1, 1);
+    }
+    const linear = (byte) => (byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4);
+    const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map(linear);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const back = [getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(element).backgroundColor];
+  const [darker, lighter] = [luminance(back), luminance([...back, getComputedStyle(element).color])].sort((a, b) => a - b);
+  return (lighter + 0.05) / (darker + 0.05);
+}
+
+test("words are shaded by what they do for a label, readably in light and dark", async () => {
+  const text = "The food was terrible, but the waiter smiled.";
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    const { page, faults } = await newPage(site, { colorScheme });
+    await page.goto(`${site.url}#classify`);
+    await page.getByRole("textbox", { name: "Text" }).fill(text);
+    await page.keyboard.press("Enter");
+    const shaded = page.locator(".shaded");
+    const words = () => shaded.locator("span").evaluateAll((spans) => spans.map((span) => {
+      return { word: span.textContent, side: span.className, strength: Number(span.style.getPropertyValue("--strength")) };
+    }));
+    const strongest = async () => (await words()).reduce((a, b) => (b.strength > a.strength ? b : a));
+    await page.getByText("Why “negative”").waitFor();
+    assert.equal(await shaded.textContent(), text);
+    assert.deepEqual((await words()).map(({ word }) => word), "The food was terrible , but the waiter smiled .".split(" "));
+    assert.deepEqual(await strongest(), { word: "terrible", side: "for", strength: 1 });
+    assert.ok((await words()).every(({ strength }) => strength >= 0 && strength <= 1));
+    assert.match(await page.locator("#why .note").last().textContent(), /add to “negative”: terrible \+\d+\.\d%/);
+    assert.match(await shaded.getByText("terrible").getAttribute("title"), /^\+\d+\.\d%$/);
+    await shoot(page, `shading-${colorScheme}`);
+    assert.ok((await shaded.getByText("terrible").evaluate(contrastOf)) >= 4.5);
+
+    await page.getByRole("button", { name: /^positive/ }).click();
+    await page.getByText("Why “positive”").waitFor();
+    assert.deepEqual(await strongest(), { word: "terrible", side: "against", strength: 1 });
+    assert.equal(await page.locator(".score[aria-pressed=true]").getAttribute("data-label"), "POSITIVE");
+    assert.ok((await shaded.getByText("terrible").evaluate(contrastOf)) >= 4.5);
+    assert.deepEqual(faults, []);
+    await page.context().close();
+  }
+});
+
 test("a dropped file that is no model gets a sentence, and the page goes on", async () => {
   const { page, faults } = await newPage(site);
   await page.goto(site.url);
@@ -139,6 +191,8 @@ test("without WebGPU the page says what to do, and nothing breaks", async () => 
   await page.getByRole("tab", { name: "Classify" }).click();
   await page.getByRole("button", { name: "Classify", exact: true }).click();
   assert.match(await page.locator("#classify-note .failure").textContent(), /WebGPU/);
+  await page.locator("#many-file").setInputFiles({ name: "lines.txt", mimeType: "text/plain", buffer: Buffer.from("Lovely.\n") });
+  assert.match(await page.locator("#many-words .failure").textContent(), /WebGPU/);
   await shoot(page, "no-webgpu");
   assert.deepEqual(faults, []);
   await page.context().close();

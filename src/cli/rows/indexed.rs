@@ -1,13 +1,11 @@
 //! `--json`: a line `{"index": …}` for each row, whatever format it came from, with its results and nothing else of it.
 
-use super::columns::{Added, Column};
-use super::jsonl::add_keys;
-use super::raw::RawRows;
 use super::text_writer::Sink;
-use super::{Outcome, Reader, Writer};
+use super::{Reader, Writer};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use trice::rows::{Added, Column, Outcome, RawRows, add_keys};
 
 pub(super) struct IndexedWriter {
     sink: Sink,
@@ -39,11 +37,11 @@ fn count(path: &Path) -> anyhow::Result<(u64, u64)> {
     };
     let mut rows = RawRows::new(name, Box::new(file), None)?;
     let (mut n_rows, mut end) = (0, 0);
-    while let Some(row) = rows.next()? {
+    while let Some(row) = rows.next_row()? {
         let start = format!("{{\"index\":{n_rows},").into_bytes();
         // A line that was cut off may lack a part of that.
         if !row.starts_with(&start) && (rows.is_whole() || !start.starts_with(&row)) {
-            let what = format!("--resume: line {} of {} is not the result of row {n_rows}", n_rows + 1, rows.name);
+            let what = format!("--resume: line {} of {} is not the result of row {n_rows}", n_rows + 1, rows.name());
             return Err(trice::Error::invalid(what).into());
         }
         if rows.is_whole() {

@@ -1,18 +1,13 @@
 //! From what the command line says of a table to its rows, and where they go.
 
-use super::columns::{Added, Column, Wanted};
-use super::csv::Csv;
 use super::indexed::IndexedWriter;
-use super::jsonl::{Jsonl, Keys};
-use super::lines::Lines;
 #[cfg(feature = "tables")]
 use super::parquet::ParquetReader;
 #[cfg(feature = "tables")]
 use super::parquet_parts::{self, Parts};
-use super::raw::RawRows;
-use super::text::{TextFormat, TextReader, not_empty};
+use super::text_reader::TextReader;
 use super::text_writer::{Sink, TextWriter};
-use super::{Format, Reader, Task, Text, WINDOW, run};
+use super::{Reader, Task, run};
 use crate::cli::Usage;
 use crate::cli::args::RowsArgs;
 use crate::cli::context::{Context, Output};
@@ -20,7 +15,7 @@ use crate::cli::interrupt::Interrupt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-use std::rc::Rc;
+use trice::rows::{Added, Column, Format, TableOptions, Text, TextTable, Wanted};
 
 /// A table that is asked for, and what will be added to it.
 pub(crate) struct Rows {
@@ -32,8 +27,7 @@ pub(crate) struct Rows {
 
 /// A table, and how columns are added to it; not, where results are written without it.
 enum Table {
-    /// With what stands between its fields, if it has any.
-    Text(TextReader, Option<u8>, Option<Added>),
+    Text(TextReader),
     #[cfg(feature = "tables")]
     Parquet(ParquetReader, Option<Added>),
 }
@@ -63,17 +57,19 @@ impl Rows {
         let out = self.args.output.as_deref();
         let resumed = out.filter(|_| self.args.resume);
         let (tally, ended) = match table {
-            Table::Text(mut reader, delimiter, Some(added)) => {
-                let mut writer = match resumed {
-                    Some(out) => TextWriter::resume(out, delimiter, &mut reader, added)?,
-                    None => TextWriter::new(sink(out)?, &reader, added)?,
-                };
-                run(context, &mut reader, &mut writer, task, interrupt).await
-            }
-            Table::Text(mut reader, _, None) => {
-                let mut writer = indexed(out, resumed, &mut reader, self.columns)?;
-                run(context, &mut reader, &mut writer, task, interrupt).await
-            }
+            Table::Text(mut reader) => match reader.table.writer() {
+                Some(rows) => {
+                    let mut writer = match resumed {
+                        Some(out) => TextWriter::resume(out, &mut reader.table, rows)?,
+                        None => TextWriter::new(sink(out)?, rows)?,
+                    };
+                    run(context, &mut reader, &mut writer, task, interrupt).await
+                }
+                None => {
+                    let mut writer = indexed(out, resumed, &mut reader, self.columns)?;
+                    run(context, &mut reader, &mut writer, task, interrupt).await
+                }
+            },
             #[cfg(feature = "tables")]
             Table::Parquet(mut reader, Some(added)) => {
                 let mut writer = match resumed {
@@ -102,7 +98,7 @@ impl RowsArgs {
             format => open_text(format, self, wanted, None)?,
         };
         match table {
-            Table::Text(mut reader, ..) => read_all(&mut reader),
+            Table::Text(mut reader) => read_all(&mut reader),
             #[cfg(feature = "tables")]
             Table::Parquet(mut reader, _) => read_all(&mut reader),
         }
@@ -123,7 +119,7 @@ fn read_all(reader: &mut impl Reader) -> anyhow::Result<Vec<Text>> {
 impl Table {
     fn added(&self) -> Option<&Added> {
         match self {
-            Self::Text(_, _, added) => added.as_ref(),
+            Self::Text(reader) => reader.table.added(),
             #[cfg(feature = "tables")]
             Self::Parquet(_, added) => added.as_ref(),
         }
@@ -210,49 +206,11 @@ fn open_text(
     format: Format,
     args: &RowsArgs,
     wanted: Wanted<'_>,
-    columns: Option<Vec<Column>>,
+    results: Option<Vec<Column>>,
 ) -> anyhow::Result<Table> {
     let Input { name, bytes, total_bytes } = Input::open(args.path())?;
-    let is_live = total_bytes.is_none();
-    let delimiter = match format {
-        Format::Csv => Some(b','),
-        Format::Tsv => Some(b'\t'),
-        _ => None,
-    };
-    let mut raw = RawRows::new(name.clone(), bytes, delimiter)?;
-    let header = if delimiter.is_some() && !args.no_header { raw.next()? } else { None };
-    let first: Vec<&[u8]> = raw.look_ahead(WINDOW, is_live)?.collect();
-    let Some(row) = first.first() else { return Err(usage(format!("there is no text in {name}"))) };
-    let beside = |own: &[String]| columns.map(|columns| Added::beside(&name, columns, own)).transpose();
-    let (format, added): (Rc<dyn TextFormat>, _) = match (format, delimiter) {
-        (_, Some(delimiter)) => {
-            let csv = Csv::open(&name, delimiter, header, row, wanted)?;
-            let added = beside(csv.columns())?;
-            (Rc::new(csv), added)
-        }
-        (Format::Jsonl, _) => {
-            let keys = Keys::of(&first);
-            let added = beside(&keys.all)?;
-            (Rc::new(Jsonl::new(keys.column(&name, wanted)?, added.as_ref())), added)
-        }
-        _ => (Rc::new(Lines), beside(&[])?),
-    };
-    if !is_live {
-        check_first(&name, &*format, &first)?;
-    }
-    Ok(Table::Text(TextReader { raw, format, is_live, total_bytes }, delimiter, added))
-}
-
-/// A file whose first rows are all bad is of another format, or its texts stand elsewhere.
-fn check_first(name: &str, format: &dyn TextFormat, first: &[&[u8]]) -> trice::Result<()> {
-    let reasons: Option<Vec<String>> = first.iter().map(|row| not_empty(format.parse(row).0).err()).collect();
-    match reasons {
-        Some(reasons) => {
-            let (n, reason) = (first.len(), &reasons[0]);
-            Err(trice::Error::format(name, format!("none of the first rows ({n}) has a text; row 1: {reason}")))
-        }
-        None => Ok(()),
-    }
+    let options = TableOptions { format, has_header: !args.no_header, wanted, results, is_live: total_bytes.is_none() };
+    Ok(Table::Text(TextReader { table: TextTable::open(&name, bytes, options)?, total_bytes }))
 }
 
 #[cfg(feature = "tables")]

@@ -1,8 +1,6 @@
 //! Parquet files: reading them a window at a time, and the columns of results.
 
-use super::columns::{Added, Cell, Kind, Wanted, find_column};
-use super::text::not_empty;
-use super::{Done, Outcome, Reader, Text, WINDOW, Window};
+use super::{Done, Reader, WINDOW, Window};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
@@ -13,6 +11,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trice::rows::{Added, Cell, Kind, Outcome, Text, Wanted, find_column, not_empty};
 
 /// Reads the rows of a file.
 pub(super) struct ParquetReader {
@@ -100,7 +99,7 @@ pub(super) fn wrong(path: &Path, error: impl Display) -> trice::Error {
 fn column_of_texts(table: &str, schema: &Schema, wanted: Wanted<'_>) -> anyhow::Result<usize> {
     let names: Vec<String> =
         schema.fields().iter().filter(|field| is_text(field.data_type())).map(|field| field.name().clone()).collect();
-    let name = &names[find_column(table, wanted, &names)?];
+    let name = &names[find_column(table, wanted, &names, Vec::new)?];
     Ok(schema.index_of(name)?)
 }
 

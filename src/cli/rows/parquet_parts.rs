@@ -2,9 +2,8 @@
 //! its own in the folder `OUT.parts`; `--resume` goes on behind the last whole one. In the end the parts are joined, row
 //! group by row group without being decoded, and go.
 
-use super::columns::Added;
 use super::parquet::{ParquetReader, joined, with_results, wrong};
-use super::{Outcome, Reader as _, Writer};
+use super::{Reader as _, Writer};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
@@ -18,6 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trice::rows::{Added, Outcome};
 
 /// What a killed run loses at most, and the size of row groups.
 const PART_ROWS: usize = 16_384;

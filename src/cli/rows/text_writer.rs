@@ -1,13 +1,10 @@
 //! Writes tables that are text, to a file or to stdout, and finds out how far an earlier run has come.
 
-use super::columns::Added;
-use super::raw::{RawRows, trimmed};
-use super::text::{KeptRow, TextFormat, TextReader};
-use super::{Outcome, Writer};
+use super::Writer;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use trice::rows::{KeptRow, Outcome, RawRows, RowWriter, TextTable, trimmed};
 
 /// Where lines go.
 pub(super) struct Sink {
@@ -54,37 +51,25 @@ impl Sink {
 /// Writes the rows of a text format.
 pub(super) struct TextWriter {
     sink: Sink,
-    format: Rc<dyn TextFormat>,
-    added: Added,
+    rows: RowWriter,
     n_before: u64,
 }
 
 impl TextWriter {
     /// Writes what stands above the rows.
-    pub(super) fn new(mut sink: Sink, reader: &TextReader, added: Added) -> anyhow::Result<Self> {
-        sink.write(&head(reader, &added)?)?;
-        Ok(Self { sink, format: reader.format.clone(), added, n_before: 0 })
+    pub(super) fn new(mut sink: Sink, rows: RowWriter) -> anyhow::Result<Self> {
+        sink.write(rows.head())?;
+        Ok(Self { sink, rows, n_before: 0 })
     }
 
-    /// Goes on behind the last whole row of `path`, after comparing all of them with the rows of `reader`.
-    pub(super) fn resume(
-        path: &Path,
-        delimiter: Option<u8>,
-        reader: &mut TextReader,
-        added: Added,
-    ) -> anyhow::Result<Self> {
-        let head = head(reader, &added)?;
-        let Some(old) = Old::open(path, delimiter, &head)? else {
-            return Self::new(Sink::file(path, 0)?, reader, added);
+    /// Goes on behind the last whole row of `path`, after comparing all of them with the rows of `table`.
+    pub(super) fn resume(path: &Path, table: &mut TextTable, rows: RowWriter) -> anyhow::Result<Self> {
+        let Some(old) = Old::open(path, table.delimiter(), rows.head())? else {
+            return Self::new(Sink::file(path, 0)?, rows);
         };
-        let (n_before, end) = old.compare(reader)?;
-        Ok(Self { sink: Sink::file(path, end)?, format: reader.format.clone(), added, n_before })
+        let (n_before, end) = old.compare(table)?;
+        Ok(Self { sink: Sink::file(path, end)?, rows, n_before })
     }
-}
-
-/// The head of the table that is written: the mark that the table began with, and the header.
-fn head(reader: &TextReader, added: &Added) -> anyhow::Result<Vec<u8>> {
-    Ok([reader.raw.mark(), &reader.format.header(added)?.unwrap_or_default()].concat())
 }
 
 /// What an earlier run has written.
@@ -103,34 +88,34 @@ impl Old {
         let mut rows = RawRows::new(name, Box::new(file), delimiter)?;
         let mut found = rows.mark().to_vec();
         if found.len() < head.len() {
-            found.extend(rows.next()?.unwrap_or_default());
+            found.extend(rows.next_row()?.unwrap_or_default());
         }
         if found == head {
             Ok(Some(Self { rows }))
         } else if head.starts_with(&found) {
             Ok(None)
         } else {
-            let what = format!("--resume: the header of {} is another than this command writes", rows.name);
+            let what = format!("--resume: the header of {} is another than this command writes", rows.name());
             Err(trice::Error::invalid(what).into())
         }
     }
 
-    /// How many rows are whole, and where the last of them ends. `reader` stands behind it then.
-    fn compare(mut self, reader: &mut TextReader) -> anyhow::Result<(u64, u64)> {
+    /// How many rows are whole, and where the last of them ends. `table` stands behind it then.
+    fn compare(mut self, table: &mut TextTable) -> anyhow::Result<(u64, u64)> {
         let (mut n_rows, mut end) = (0, self.rows.n_bytes());
-        while let Some(row) = self.rows.next()? {
+        while let Some(row) = self.rows.next_row()? {
             let (row, is_whole) = (trimmed(&row), self.rows.is_whole());
-            let is_same = reader.look_ahead()?.is_some_and(|kept| {
+            let is_same = table.look_ahead()?.is_some_and(|kept| {
                 // A row that was cut off may lack a part of what was kept.
                 row.starts_with(&kept) || (!is_whole && kept.starts_with(row))
             });
             if !is_same {
-                let (out, table, n) = (&self.rows.name, &reader.raw.name, n_rows + 1);
+                let (out, table, n) = (self.rows.name(), table.name(), n_rows + 1);
                 let what = format!("--resume: row {n} of {out} does not come from row {n} of {table}");
                 return Err(trice::Error::invalid(what).into());
             }
             if is_whole {
-                reader.next()?;
+                table.next_row()?;
                 (n_rows, end) = (n_rows + 1, self.rows.n_bytes());
             }
         }
@@ -149,10 +134,8 @@ impl Writer<Vec<KeptRow>> for TextWriter {
 
     fn write(&mut self, kept: Vec<KeptRow>, outcomes: &[Outcome]) -> anyhow::Result<()> {
         let mut lines = Vec::new();
-        for (KeptRow { mut bytes, line_end }, outcome) in kept.into_iter().zip(outcomes) {
-            self.format.add(&mut bytes, &self.added, outcome)?;
-            lines.extend(bytes);
-            lines.extend_from_slice(line_end);
+        for (row, outcome) in kept.into_iter().zip(outcomes) {
+            self.rows.write(&mut lines, row, outcome)?;
         }
         self.sink.write(&lines)
     }

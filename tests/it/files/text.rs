@@ -169,6 +169,7 @@ fn tables_that_make_no_sense_are_refused() {
         ("json", b"[\n{\"text\":\"a\"}\n]\n", &["--column", "txt"], 2, &["txt", "text"]),
         ("jsonl", b"[1]\n", &[], 1, &["row 1: no JSON object"]),
         ("txt", b"\xFF\xFEa\0", &[], 1, &["UTF-16"]),
+        ("txt", b"a\0b\n", &[], 1, &["zero bytes"]),
         ("csv", b"label,predicted_label,text\n1,2,a\n", &[], 2, &["label", "predicted_label"]),
     ];
     for (extension, table, args, code, words) in cases {

@@ -1,11 +1,11 @@
 //! The formats that tables come in.
 
-use clap::ValueEnum;
 use std::path::Path;
 
 /// How rows stand in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Format {
     /// A text per line
     Lines,
     /// Fields between commas, a header first
@@ -20,7 +20,7 @@ pub(crate) enum Format {
 
 impl Format {
     /// By the extension of a file; lines, where it says nothing.
-    pub(super) fn of(path: &Path) -> Self {
+    pub fn of(path: &Path) -> Self {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
             Some("csv") => Self::Csv,
@@ -28,6 +28,26 @@ impl Format {
             Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
             Some("parquet" | "pq") => Self::Parquet,
             _ => Self::Lines,
+        }
+    }
+
+    /// What programs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// What stands between fields, where there are any.
+    pub fn delimiter(self) -> Option<u8> {
+        match self {
+            Self::Csv => Some(b','),
+            Self::Tsv => Some(b'\t'),
+            Self::Lines | Self::Jsonl | Self::Parquet => None,
         }
     }
 }

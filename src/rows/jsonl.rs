@@ -1,13 +1,15 @@
 //! A JSON object per line. Results are further keys of the object; a line that is no object, or has the results' keys itself,
 //! becomes the string `line` of one.
 
-use super::columns::{Added, Wanted, find_column};
-use super::text::TextFormat;
-use super::{Outcome, Text};
+use super::columns::{Added, Outcome, Text, Wanted, as_json, find_column};
+use super::table::TextFormat;
+use crate::error::Result;
 use serde_json::{Map, Value};
 
 pub(super) struct Jsonl {
-    /// Which key holds the texts.
+    /// The keys that may hold the texts.
+    columns: Vec<String>,
+    /// Which of them does.
     column: String,
     /// Which keys are the results'.
     added: Vec<String>,
@@ -18,14 +20,22 @@ pub(super) struct Jsonl {
 pub(super) struct Keys {
     pub(super) all: Vec<String>,
     strings: Vec<String>,
+    /// Bytes of each of `strings`.
+    lengths: Vec<usize>,
 }
 
 impl Keys {
     pub(super) fn of(rows: &[&[u8]]) -> Self {
         let mut keys = Self::default();
         for (key, value) in rows.iter().filter_map(|row| object(row).ok()).flatten() {
-            if value.is_string() && !keys.strings.contains(&key) {
-                keys.strings.push(key.clone());
+            if let Value::String(text) = &value {
+                let found = keys.strings.iter().position(|string| *string == key);
+                let i = found.unwrap_or_else(|| {
+                    keys.strings.push(key.clone());
+                    keys.lengths.push(0);
+                    keys.lengths.len() - 1
+                });
+                keys.lengths[i] += text.len();
             }
             if !keys.all.contains(&key) {
                 keys.all.push(key);
@@ -35,13 +45,14 @@ impl Keys {
     }
 
     /// Which key holds the texts. A stream that begins with broken lines has shown none yet.
-    pub(super) fn column(&self, table: &str, wanted: Wanted<'_>) -> anyhow::Result<String> {
+    fn column(&self, table: &str, wanted: Wanted<'_>) -> Result<String> {
         let asked = wanted.asked;
         if self.all.is_empty() {
             return Ok(asked.unwrap_or(wanted.usual[0]).to_owned());
         }
         let columns = if asked.is_some() || self.strings.is_empty() { &self.all } else { &self.strings };
-        Ok(columns[find_column(table, wanted, columns)?].clone())
+        let lengths = || self.lengths.clone();
+        Ok(columns[find_column(table, wanted, columns, lengths)?].clone())
     }
 }
 
@@ -50,8 +61,10 @@ fn object(row: &[u8]) -> serde_json::Result<Map<String, Value>> {
 }
 
 impl Jsonl {
-    pub(super) fn new(column: String, added: Option<&Added>) -> Self {
-        Self { column, added: added.iter().flat_map(|added| added.names()).map(str::to_owned).collect() }
+    pub(super) fn open(table: &str, keys: Keys, wanted: Wanted<'_>, added: Option<&Added>) -> Result<Self> {
+        let column = keys.column(table, wanted)?;
+        let added = added.iter().flat_map(|added| added.names()).map(str::to_owned).collect();
+        Ok(Self { columns: keys.strings, column, added })
     }
 
     fn text(&self, object: &Map<String, Value>) -> Text {
@@ -66,6 +79,14 @@ impl Jsonl {
 }
 
 impl TextFormat for Jsonl {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn column(&self) -> Option<&str> {
+        Some(&self.column)
+    }
+
     fn parse(&self, row: &[u8]) -> (Text, Vec<u8>) {
         match object(row) {
             Err(error) => (Err(format!("no JSON object: {error}")), quoted(row)),
@@ -76,11 +97,11 @@ impl TextFormat for Jsonl {
         }
     }
 
-    fn header(&self, _: &Added) -> anyhow::Result<Option<Vec<u8>>> {
-        Ok(None)
+    fn header(&self, _: &Added) -> Option<Vec<u8>> {
+        None
     }
 
-    fn add(&self, row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> anyhow::Result<()> {
+    fn add(&self, row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> Result<()> {
         add_keys(row, added, outcome)
     }
 }
@@ -98,22 +119,22 @@ fn quoted(row: &[u8]) -> Vec<u8> {
 }
 
 /// Ends an object that is open with the keys of results.
-pub(super) fn add_keys(row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> anyhow::Result<()> {
-    let mut add = |name: &str, write: &dyn Fn(&mut Vec<u8>) -> serde_json::Result<()>| {
+pub fn add_keys(row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> Result<()> {
+    let mut add = |name: &str, json: &str| {
         if !row.ends_with(b"{") {
             row.push(b',');
         }
-        serde_json::to_writer(&mut *row, name)?;
+        row.extend_from_slice(as_json(name)?.as_bytes());
         row.push(b':');
-        write(row)
+        row.extend_from_slice(json.as_bytes());
+        Ok(())
     };
     match outcome {
-        Ok(cells) => added
-            .columns
-            .iter()
-            .zip(cells)
-            .try_for_each(|(column, cell)| add(&column.name, &|row| cell.write_json(row)))?,
-        Err(reason) => add(&added.error, &|row| serde_json::to_writer(row, reason))?,
+        Ok(cells) => {
+            let mut cells = added.columns.iter().zip(cells);
+            cells.try_for_each(|(column, cell)| add(&column.name, &cell.to_json()?))?;
+        }
+        Err(reason) => add(&added.error, &as_json(reason)?)?,
     }
     row.push(b'}');
     Ok(())
@@ -130,7 +151,7 @@ mod tests {
     }
 
     fn written(row: &[u8]) -> String {
-        let format = Jsonl::new("text".to_owned(), Some(&added()));
+        let format = Jsonl::open("t.jsonl", Keys::default(), Wanted::texts(None), Some(&added())).unwrap();
         let (text, mut kept) = format.parse(row);
         let outcome = text.map(|text| vec![Cell::Text(text), Cell::Number(0.1)]);
         format.add(&mut kept, &added(), &outcome).unwrap();

@@ -1,11 +1,11 @@
 //! Fields between commas or tabs. Results stand in further fields of the row. Rows come out with as many fields as the header,
 //! whatever they had.
 
-use super::columns::{Added, Wanted, find_column};
+use super::columns::{Added, Outcome, Text, Wanted, find_column};
 use super::lines::fields;
 use super::raw::{csv_reader, line_end, trimmed};
-use super::text::TextFormat;
-use super::{Outcome, Text};
+use super::table::TextFormat;
+use crate::error::Result;
 use csv::{QuoteStyle, Terminator, WriterBuilder};
 use csv_core::ReadRecordResult;
 use std::cell::RefCell;
@@ -28,28 +28,27 @@ struct Record {
 }
 
 impl Csv {
-    /// By the header; where there is none, by the `first` row, and columns are called 1, 2, ….
+    /// By the header; where there is none, by the first of the `first` rows, and columns are called 1, 2, ….
     pub(super) fn open(
         table: &str,
         delimiter: u8,
         header: Option<Vec<u8>>,
-        first: &[u8],
-        column: Wanted<'_>,
-    ) -> anyhow::Result<Self> {
+        first: &[&[u8]],
+        wanted: Wanted<'_>,
+    ) -> Result<Self> {
         let mut reader = csv_reader(delimiter);
         let columns: Vec<String> = match &header {
             Some(header) => {
                 let names = record(&mut reader, trimmed(header)).fields;
                 names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
             }
-            None => (1..=record(&mut reader, first).fields.len()).map(|i| i.to_string()).collect(),
+            None => {
+                let n = first.first().map_or(0, |row| record(&mut reader, row).fields.len());
+                (1..=n).map(|i| i.to_string()).collect()
+            }
         };
-        let text = find_column(table, column, &columns)?;
+        let text = find_column(table, wanted, &columns, || lengths(&mut reader, first, columns.len()))?;
         Ok(Self { delimiter, reader: RefCell::new(reader), header, columns, text })
-    }
-
-    pub(super) fn columns(&self) -> &[String] {
-        &self.columns
     }
 
     /// Why the row has not the columns of the table.
@@ -108,7 +107,25 @@ fn record(reader: &mut csv_core::Reader, row: &[u8]) -> Record {
     Record { fields, is_closed }
 }
 
+/// Bytes of each of `n` columns in all of the rows.
+fn lengths(reader: &mut csv_core::Reader, rows: &[&[u8]], n: usize) -> Vec<usize> {
+    let mut lengths = vec![0; n];
+    for row in rows {
+        let fields = record(reader, row).fields;
+        lengths.iter_mut().zip(&fields).for_each(|(length, field)| *length += field.len());
+    }
+    lengths
+}
+
 impl TextFormat for Csv {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn column(&self) -> Option<&str> {
+        Some(&self.columns[self.text])
+    }
+
     fn parse(&self, row: &[u8]) -> (Text, Vec<u8>) {
         let record = record(&mut self.reader.borrow_mut(), row);
         if let Some(fault) = self.fault(&record) {
@@ -118,13 +135,13 @@ impl TextFormat for Csv {
         (text.map_err(|_| format!("column {} is not UTF-8", self.columns[self.text])), row.to_vec())
     }
 
-    fn header(&self, added: &Added) -> anyhow::Result<Option<Vec<u8>>> {
-        let Some(header) = &self.header else { return Ok(None) };
+    fn header(&self, added: &Added) -> Option<Vec<u8>> {
+        let header = self.header.as_ref()?;
         let names: Vec<&str> = added.names().collect();
-        Ok(Some([trimmed(header), &[self.delimiter], &self.joined(&names), line_end(header)].concat()))
+        Some([trimmed(header), &[self.delimiter], &self.joined(&names), line_end(header)].concat())
     }
 
-    fn add(&self, row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> anyhow::Result<()> {
+    fn add(&self, row: &mut Vec<u8>, added: &Added, outcome: &Outcome) -> Result<()> {
         row.push(self.delimiter);
         row.extend(self.joined(&fields(added, outcome)?));
         Ok(())
@@ -168,7 +185,7 @@ mod tests {
         use super::super::raw::RawRows;
         let text = "id,text\r\n\r\n1,\"a\r\nb\"\n2,c";
         let mut rows = RawRows::new("t.csv".to_owned(), Box::new(text.as_bytes()), Some(b',')).unwrap();
-        let mut next = || rows.next().unwrap().map(|row| String::from_utf8(row).unwrap());
+        let mut next = || rows.next_row().unwrap().map(|row| String::from_utf8(row).unwrap());
         assert_eq!(next().as_deref(), Some("id,text\r\n"));
         assert_eq!(next().as_deref(), Some("1,\"a\r\nb\"\n"));
         assert_eq!(next().as_deref(), Some("2,c"));

@@ -1,5 +1,6 @@
 //! The bytes of rows: where one ends and the next begins.
 
+use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -55,14 +56,16 @@ impl Split {
 }
 
 /// The rows of a stream or a file.
-pub(super) struct RawRows {
+pub struct RawRows {
     /// What errors call it.
-    pub(super) name: String,
+    name: String,
     input: BufReader<Box<dyn Read>>,
     split: Split,
-    /// Rows that were read to find out what is in them, and will be given out.
-    ahead: VecDeque<Vec<u8>>,
+    /// Rows that were read to find out what is in them, and will be given out; each with the bytes read up to its end.
+    ahead: VecDeque<(Vec<u8>, u64)>,
     /// Bytes read so far.
+    n_read: u64,
+    /// Bytes up to the end of the row given out last.
     n_bytes: u64,
     has_bom: bool,
     /// Whether the row read last ended as rows do, and not because the input did.
@@ -71,29 +74,38 @@ pub(super) struct RawRows {
 
 impl RawRows {
     /// Lines, or rows of fields between delimiters. Takes off the mark that some programs begin a file with.
-    pub(super) fn new(name: String, input: Box<dyn Read>, delimiter: Option<u8>) -> trice::Result<Self> {
+    pub fn new(name: String, input: Box<dyn Read>, delimiter: Option<u8>) -> Result<Self> {
         let split = delimiter.map_or(Split::Lines, |delimiter| Split::Csv(Box::new(csv_reader(delimiter))));
         let input = BufReader::with_capacity(BUFFER_BYTES, input);
-        let mut rows = Self { name, input, split, ahead: VecDeque::new(), n_bytes: 0, has_bom: false, is_whole: true };
-        let start = rows.input.fill_buf().map_err(|error| trice::Error::io(&rows.name, error))?;
+        let mut rows =
+            Self { name, input, split, ahead: VecDeque::new(), n_read: 0, n_bytes: 0, has_bom: false, is_whole: true };
+        let start = rows.input.fill_buf().map_err(|error| Error::io(&rows.name, error))?;
         if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
-            return Err(trice::Error::unsupported(format!("{} in UTF-16: save it as UTF-8", rows.name)));
+            return Err(Error::unsupported(format!("{} in UTF-16: save it as UTF-8", rows.name)));
+        }
+        if start.contains(&0) {
+            return Err(Error::format(&rows.name, "there are zero bytes in it, so it is no text"));
         }
         if start.starts_with(BOM) {
             rows.input.consume(BOM.len());
-            rows.n_bytes = BOM.len() as u64;
+            (rows.n_read, rows.n_bytes) = (BOM.len() as u64, BOM.len() as u64);
             rows.has_bom = true;
         }
         Ok(rows)
     }
 
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What stands before the first row.
-    pub(super) fn mark(&self) -> &'static [u8] {
+    pub fn mark(&self) -> &'static [u8] {
         if self.has_bom { BOM } else { b"" }
     }
 
-    /// Bytes of all rows that were given out or looked at.
-    pub(super) fn n_bytes(&self) -> u64 {
+    /// Bytes up to the end of the row given out last; at the end, all.
+    pub fn n_bytes(&self) -> u64 {
         self.n_bytes
     }
 
@@ -107,44 +119,47 @@ impl RawRows {
     }
 
     /// Whether the row read last is all there.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
     /// Looks at the next rows, at most `n` of them: of a stream those that have come.
-    pub(super) fn look_ahead(&mut self, n: usize, is_live: bool) -> trice::Result<impl Iterator<Item = &[u8]>> {
+    pub(super) fn look_ahead(&mut self, n: usize, is_live: bool) -> Result<impl Iterator<Item = &[u8]>> {
         while self.ahead.len() < n {
             let would_wait = is_live && !self.ahead.is_empty() && !self.has_line();
             match if would_wait { None } else { self.read()? } {
-                Some(row) => self.ahead.push_back(row),
+                Some(row) => self.ahead.push_back((row, self.n_read)),
                 None => break,
             }
         }
-        Ok(self.ahead.iter().map(|row| trimmed(row)))
+        Ok(self.ahead.iter().map(|(row, _)| trimmed(row)))
     }
 
     /// The next row with its line end; blank lines are none.
-    pub(super) fn next(&mut self) -> trice::Result<Option<Vec<u8>>> {
-        match self.ahead.pop_front() {
-            Some(row) => Ok(Some(row)),
-            None => self.read(),
+    pub fn next_row(&mut self) -> Result<Option<Vec<u8>>> {
+        if let Some((row, end)) = self.ahead.pop_front() {
+            self.n_bytes = end;
+            return Ok(Some(row));
         }
+        let row = self.read()?;
+        self.n_bytes = self.n_read;
+        Ok(row)
     }
 
-    fn read(&mut self) -> trice::Result<Option<Vec<u8>>> {
+    fn read(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             let mut row = Vec::new();
             self.split.begin();
             let mut is_ended = false;
             while !is_ended {
                 let start = row.len();
-                self.read_line(&mut row).map_err(|error| trice::Error::io(&self.name, error))?;
+                self.read_line(&mut row).map_err(|error| Error::io(&self.name, error))?;
                 is_ended = self.split.ends(&row[start..]) || trimmed(&row).is_empty();
                 if row.len() == start {
                     break;
                 }
             }
-            self.n_bytes += row.len() as u64;
+            self.n_read += row.len() as u64;
             self.is_whole = is_ended && row.ends_with(b"\n");
             if row.is_empty() {
                 return Ok(None);
@@ -167,7 +182,7 @@ impl RawRows {
             row.extend_from_slice(&buffer[..n]);
             self.input.consume(n);
             if row.len() > MAX_ROW_BYTES {
-                let what = format!("the row at byte {} is longer than {} MiB", self.n_bytes, MAX_ROW_BYTES >> 20);
+                let what = format!("the row at byte {} is longer than {} MiB", self.n_read, MAX_ROW_BYTES >> 20);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
             if end.is_some() || n == 0 {
@@ -178,7 +193,7 @@ impl RawRows {
 }
 
 /// A row without its line end.
-pub(super) fn trimmed(row: &[u8]) -> &[u8] {
+pub fn trimmed(row: &[u8]) -> &[u8] {
     let row = row.strip_suffix(b"\n").unwrap_or(row);
     row.strip_suffix(b"\r").unwrap_or(row)
 }
@@ -192,7 +207,7 @@ pub(super) fn line_end(row: &[u8]) -> &'static [u8] {
 mod tests {
     use super::*;
 
-    fn rows(text: Vec<u8>) -> trice::Result<RawRows> {
+    fn rows(text: Vec<u8>) -> Result<RawRows> {
         RawRows::new("t.txt".to_owned(), Box::new(io::Cursor::new(text)), None)
     }
 
@@ -200,20 +215,20 @@ mod tests {
     fn a_row_has_a_longest_length() {
         let line = |n: usize| [b"short\n".to_vec(), vec![b'a'; n - 1], b"\nshort".to_vec()].concat();
         let mut long = rows(line(MAX_ROW_BYTES)).unwrap();
-        let lengths: Vec<usize> = std::iter::from_fn(|| long.next().unwrap()).map(|row| row.len()).collect();
+        let lengths: Vec<usize> = std::iter::from_fn(|| long.next_row().unwrap()).map(|row| row.len()).collect();
         assert_eq!(lengths, [6, MAX_ROW_BYTES, 5]);
         let mut longer = rows(line(MAX_ROW_BYTES + 1)).unwrap();
-        assert!(longer.next().unwrap().is_some());
-        let error = longer.next().unwrap_err().to_string();
+        assert!(longer.next_row().unwrap().is_some());
+        let error = longer.next_row().unwrap_err().to_string();
         assert!(error.contains("t.txt") && error.contains("byte 6"), "{error}");
     }
 
     #[test]
     fn a_row_is_whole_with_its_line_end_alone() {
         let mut lines = rows(b"one\n\n \ntwo".to_vec()).unwrap();
-        assert_eq!((lines.next().unwrap().as_deref(), lines.is_whole()), (Some(&b"one\n"[..]), true));
+        assert_eq!((lines.next_row().unwrap().as_deref(), lines.is_whole()), (Some(&b"one\n"[..]), true));
         assert_eq!(lines.n_bytes(), 4);
-        assert_eq!((lines.next().unwrap().as_deref(), lines.is_whole()), (Some(&b"two"[..]), false));
-        assert_eq!((lines.next().unwrap(), lines.n_bytes()), (None, 10));
+        assert_eq!((lines.next_row().unwrap().as_deref(), lines.is_whole()), (Some(&b"two"[..]), false));
+        assert_eq!((lines.next_row().unwrap(), lines.n_bytes()), (None, 10));
     }
 }
