@@ -126,9 +126,16 @@ fn on_one_line(schema: Value) -> Value {
     schema
 }
 
+/// Characters of a reason: the library quotes what it refuses, which may be long.
+const MAX_REASON: usize = 400;
+
 /// What the library says, on one line and without its own state.
 fn reason(error: &impl Display) -> Reason {
     let text = format!("{error:#}");
     let words = text.split("\n<").next().unwrap_or_default();
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }

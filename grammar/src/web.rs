@@ -23,7 +23,13 @@ pub fn library(bytes: &[u8], lengths: &[u32], ends: &[u32]) -> Result<Library, R
     };
     let words: Option<Vec<Vec<u8>>> = lengths.iter().map(&mut next).collect();
     let words = words.ok_or_else(|| format!("{} bytes are fewer than the tokens' lengths say", bytes.len()))?;
-    Grammars::new(&words, ends).map(Library)
+    let library = Grammars::new(&words, ends).map(Library);
+    // A panic would trap without a word. Set behind the library's own hook, which keeps silent.
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("no reason given");
+        wasm_bindgen::throw_str(&format!("panic: {words}"))
+    }));
+    library
 }
 
 #[wasm_bindgen]

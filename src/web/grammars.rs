@@ -93,11 +93,11 @@ impl GrammarModule {
 }
 
 impl Instance {
-    /// What the library said, or that there is none any more.
+    /// What the library said; where an error was thrown instead, it has failed.
     fn reason(&self, thrown: &JsValue) -> String {
         thrown.as_string().unwrap_or_else(|| {
             self.is_broken.set(true);
-            format!("the module of grammars failed: {}", message(thrown))
+            message(thrown)
         })
     }
 }
