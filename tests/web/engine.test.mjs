@@ -275,6 +275,9 @@ const PERSON = {
   additionalProperties: false,
 };
 
+/** What `trice chat --raw -p "Once upon a time" --temp 0 --schema` says natively. */
+const NATIVE_PERSON = `{"name": "ne, it's soa", "age": 2, "mood": "sad", "code": "HH-0"}`;
+
 /** @param {string} text */
 function checkPerson(text) {
   const { name, age, mood, code, ...rest } = JSON.parse(text);
@@ -321,7 +324,6 @@ test("answers fit their schema, by a module that is fetched for the first of the
     assert.equal(finish_reason, "stop");
     assert.equal(timings.read_backs_per_token, 1);
   }
-  // What `trice chat --raw -p "Once upon a time" --temp 0 --schema` says natively.
   assert.equal(result.answers[0].text, NATIVE_PERSON);
   assert.match(result.lark.text, /^a (cat|dog) and a (cat|dog)$/);
   checkPerson(result.whole.message.content);
