@@ -55,7 +55,8 @@ impl Grammars {
     /// # Errors
     /// The library's reason against the schema.
     pub fn json_schema(&self, schema: Value) -> Result<Matcher, Reason> {
-        self.begin(TopLevelGrammar::from_json_schema(on_one_line(schema)))
+        let n_bytes = schema.to_string().len();
+        self.begin(TopLevelGrammar::from_json_schema(on_one_line(schema)), n_bytes)
     }
 
     /// The beginning of a text that a regular expression matches from end to end.
@@ -63,7 +64,7 @@ impl Grammars {
     /// # Errors
     /// The library's reason against the expression.
     pub fn regex(&self, pattern: &str) -> Result<Matcher, Reason> {
-        self.begin(TopLevelGrammar::from_regex(pattern))
+        self.begin(TopLevelGrammar::from_regex(pattern), pattern.len())
     }
 
     /// The beginning of a text of a grammar in Lark's syntax.
@@ -71,12 +72,12 @@ impl Grammars {
     /// # Errors
     /// The library's reason against the grammar.
     pub fn lark(&self, text: &str) -> Result<Matcher, Reason> {
-        self.begin(TopLevelGrammar::from_lark(text.to_owned()))
+        self.begin(TopLevelGrammar::from_lark(text.to_owned()), text.len())
     }
 
-    fn begin(&self, grammar: TopLevelGrammar) -> Result<Matcher, Reason> {
-        let parser = self.factory.create_parser_from_init_default(GrammarInit::Serialized(grammar));
-        let parser = parser.map_err(|error| reason(&error))?;
+    fn begin(&self, grammar: TopLevelGrammar, n_bytes: usize) -> Result<Matcher, Reason> {
+        let parse = || self.factory.create_parser_from_init_default(GrammarInit::Serialized(grammar));
+        let parser = with_stack_for(n_bytes, parse)?.map_err(|error| reason(&error))?;
         Ok(Matcher { matcher: llguidance::Matcher::new(Ok(parser)), n_tokens: self.n_tokens })
     }
 }
@@ -105,6 +106,25 @@ impl Matcher {
     pub fn is_complete(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error()
     }
+}
+
+/// Runs `work` on a stack for a grammar of `n_bytes`: the library follows references by recursion, and a text may be nothing but a chain
+/// of them. Pages that are not used are not taken.
+#[cfg(not(target_arch = "wasm32"))]
+fn with_stack_for<T: Send>(n_bytes: usize, work: impl FnOnce() -> T + Send) -> Result<T, Reason> {
+    // A level takes up to 27 KB in a debug build, and 30 bytes of text at least.
+    let stack = (2 << 20) + n_bytes.saturating_mul(1 << 10);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| format!("no stack for {n_bytes} bytes of it: {error}"))?;
+        thread.join().map_err(|_| "the library panicked".to_owned())
+    })
+}
+
+/// Runs `work`: here an overflow ends this module alone.
+#[cfg(target_arch = "wasm32")]
+fn with_stack_for<T>(_: usize, work: impl FnOnce() -> T) -> Result<T, Reason> {
+    Ok(work())
 }
 
 /// Space that a model may add without end would keep a value from ever ending, so JSON has one form, that of Python's
