@@ -17,8 +17,6 @@ const SITE: &str = "dist/site";
 struct Module {
     name: &'static str,
     package: &'static str,
-    /// What `cargo rustc` is told besides.
-    options: &'static [&'static str],
     /// The profile that it is published with.
     profile: &'static str,
     /// Bytes that a server may send of it at most, compressed, where that is agreed.
@@ -27,14 +25,8 @@ struct Module {
 
 /// What a visit loads, and what the first answer under a grammar does.
 const MODULES: [Module; 2] = [
-    Module { name: "trice", package: "trice", options: &["--no-default-features"], profile: "web", limit: None },
-    Module {
-        name: "grammar",
-        package: "trice-grammar",
-        options: &["--crate-type", "cdylib"],
-        profile: "grammar",
-        limit: Some(500_000),
-    },
+    Module { name: "trice", package: "trice", profile: "web", limit: None },
+    Module { name: "grammar", package: "trice-grammar", profile: "grammar", limit: Some(500_000) },
 ];
 
 /// How the WebAssembly is compiled.
@@ -103,8 +95,9 @@ impl Module {
 /// Compiles a package to WebAssembly and returns the file.
 fn compile(module: &Module, profile: Profile) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["rustc", "--package", module.package, "--lib", "--target", "wasm32-unknown-unknown"]);
-    build.args(module.options);
+    build.args(["rustc", "--package", module.package, "--lib", "--no-default-features"]);
+    // No other type beside it: cargo would leave out link-time optimization, and the page's module would be a twelfth larger.
+    build.args(["--crate-type", "cdylib", "--target", "wasm32-unknown-unknown"]);
     let folder = match profile {
         Profile::Web => {
             build.args(["--profile", module.profile]);
