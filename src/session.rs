@@ -22,7 +22,7 @@ use crate::kernels::sample::BAD_TOKEN;
 use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
-use crate::text::grammar::{Constraint, Grammars};
+use crate::text::grammar::{Constraint, Grammars, Vocabulary};
 use crate::text::{ChatOptions, ChatTemplate, SamplingParams, Tokenizer};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
@@ -321,6 +321,21 @@ impl Session {
             }
             self.decoder.decode_to_logits(&self.gpu, run.next())?;
         }
+    }
+
+    /// What its tokens spell, for grammars of a library that the surface brings.
+    pub fn vocabulary(&self) -> Vocabulary {
+        Vocabulary::new(&self.tokenizer, self.info.vocab_size)
+    }
+
+    /// Whether grammars over its vocabulary are made.
+    pub fn has_grammars(&self) -> bool {
+        self.grammars.get().is_some()
+    }
+
+    /// Follows grammars by `grammars` from now on, instead of what the build has itself.
+    pub fn set_grammars(&mut self, grammars: Grammars) {
+        self.grammars = OnceCell::from(grammars);
     }
 
     /// Refuses what `generate` would refuse of the options' grammar.

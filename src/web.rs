@@ -3,6 +3,7 @@
 
 mod convert;
 mod encoder_requests;
+mod grammars;
 mod requests;
 mod table;
 
@@ -17,6 +18,7 @@ use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Sessi
 use crate::tasks::TextEncoder;
 use convert::{call, from_js, to_js, to_js_error};
 use encoder_requests::{AnswerRequest, ClassifyRequest, EmbedRequest, FillRequest, TagRequest};
+use grammars::GrammarModule;
 use js_sys::Function;
 use requests::{BenchRequest, CreateRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent, RunEvent};
 use std::cell::RefCell;
@@ -49,14 +51,16 @@ pub struct Engine {
     tunings: RefCell<Tunings>,
     model: RefCell<Option<Model>>,
     cancel: RefCell<Cancel>,
+    grammars: GrammarModule,
 }
 
 #[wasm_bindgen]
 impl Engine {
     /// Opens the device. `options`: `{device?, tunings?}`: a part of an adapter's name, and what `tune` gave before.
-    pub async fn create(options: JsValue) -> Result<Self, JsValue> {
+    /// `instantiate_grammars()` resolves to a new instance of the module of grammars; it is called once an answer has one.
+    pub async fn create(options: JsValue, instantiate_grammars: Function) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
-        Self::open(options).await.map_err(to_js_error)
+        Self::open(options, instantiate_grammars).await.map_err(to_js_error)
     }
 
     /// The adapters the browser offers; empty where there is none.
@@ -164,7 +168,7 @@ impl Engine {
 }
 
 impl Engine {
-    async fn open(options: JsValue) -> Result<Self> {
+    async fn open(options: JsValue, instantiate_grammars: Function) -> Result<Self> {
         let request: CreateRequest = from_js("options", options)?;
         let gpu = Gpu::open(request.device.as_deref()).await?;
         let tunings = request.tunings.as_deref().map_or_else(Tunings::default, Tunings::from_json);
@@ -172,7 +176,8 @@ impl Engine {
             gpu.choose(choices);
         }
         let tunings = RefCell::new(tunings);
-        Ok(Self { gpu: Rc::new(gpu), tunings, model: RefCell::default(), cancel: RefCell::default() })
+        let grammars = GrammarModule::new(instantiate_grammars);
+        Ok(Self { gpu: Rc::new(gpu), tunings, model: RefCell::default(), cancel: RefCell::default(), grammars })
     }
 
     /// A fresh flag for the work that begins now.
@@ -222,6 +227,9 @@ impl Engine {
             let Model::Decoder(session) = model else { return Err(wrong_kind("an encoder", "generate text")) };
             let prompt = request.prompt_ids(session)?;
             let options: GenerateOptions = request.generate_options(cancel)?;
+            if options.grammar.is_some() {
+                self.grammars.serve(session).await?;
+            }
             let mut forward = |piece: Piece<'_>| {
                 if let Ok(event) = to_js(&PieceEvent::from(piece)) {
                     call(on_piece, &event);

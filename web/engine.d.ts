@@ -66,6 +66,13 @@ export type GenerateOptions = {
   overflow?: Overflow;
   /** Texts that end the answer. */
   stop?: string | string[];
+  /**
+   * A JSON schema: the answer is JSON that it holds for, on one line. It takes a wasm module of its own, fetched once. Cut by
+   * `maxTokens` it is no JSON, which `finish_reason` says.
+   */
+  schema?: object | boolean;
+  /** A grammar in Lark's syntax, instead of a schema: the answer is a text of its rule `start`. */
+  grammar?: string;
   /** Also report this many most probable tokens per step. */
   logprobs?: number;
   signal?: AbortSignal;
@@ -226,6 +233,10 @@ export type CompletionRequest = {
   max_completion_tokens?: number;
   stop?: string | string[];
   seed?: number;
+  /** "json_object": any JSON object; "json_schema": JSON that the schema holds for. */
+  response_format?:
+    | { type: "text" | "json_object" }
+    | { type: "json_schema"; json_schema: { schema: object; name?: string; strict?: boolean } };
   chat_template_kwargs?: { enable_thinking?: boolean };
   /** Beside OpenAI's fields. */
   overflow?: Overflow;

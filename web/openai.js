@@ -1,5 +1,7 @@
 // OpenAI's chat completions over a model: request and answer shapes only.
 
+import { EngineError } from "./connection.js";
+
 /** @typedef {import("./engine.js").Model} Model */
 /** @typedef {import("./engine.js").Generation} Generation */
 /** @typedef {import("./engine.js").CompletionRequest} CompletionRequest */
@@ -45,7 +47,29 @@ function options(request) {
   const { temperature, top_p: topP, stop, seed, overflow, signal } = request;
   const thinking = request.chat_template_kwargs?.enable_thinking;
   const maxTokens = request.max_completion_tokens ?? request.max_tokens;
-  return { temperature, topP, stop, seed, overflow, signal, thinking, maxTokens };
+  const schema = schemaOf(request.response_format);
+  return { temperature, topP, stop, seed, overflow, signal, thinking, maxTokens, schema };
+}
+
+/** What the answer must fit; `name` and `strict` change nothing, since every answer is held to it. @param {CompletionRequest["response_format"]} format */
+function schemaOf(format) {
+  switch (format?.type) {
+    case undefined:
+    case "text":
+      return undefined;
+    case "json_object":
+      return { type: "object" };
+    case "json_schema":
+      if (isObject(format.json_schema?.schema)) return format.json_schema.schema;
+      throw new EngineError("Invalid", "response_format.json_schema.schema must be an object");
+    default:
+      throw new EngineError("Invalid", "response_format.type must be text, json_object or json_schema");
+  }
+}
+
+/** @param {unknown} value */
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** @param {Generation} generation */

@@ -3,6 +3,7 @@
 
 import "./shim.js";
 import { callsSoFar, countCalls } from "./calls.js";
+import { instantiateGrammars } from "./grammars.js";
 import { readTunings, writeTunings } from "./tunings.js";
 
 const scope = /** @type {any} */ (globalThis);
@@ -34,7 +35,7 @@ const methods = {
   async open({ device, counts }) {
     if (counts) countCalls();
     const { Engine } = await loadModule();
-    engine = await Engine.create({ device, tunings: await readTunings() });
+    engine = await Engine.create({ device, tunings: await readTunings() }, instantiateGrammars);
     return engine.deviceInfo();
   },
   calls: () => callsSoFar(),

@@ -9,7 +9,7 @@ use crate::session::{
 };
 use crate::source::{BlobSource, Source};
 use crate::tasks::TextEncoder;
-use crate::text::{ChatOptions, Message, SamplingParams};
+use crate::text::{ChatOptions, Grammar, Message, SamplingParams};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -98,6 +98,10 @@ pub(super) struct GenerateRequest {
     /// `error`, `shift` or `truncate-middle`.
     overflow: Option<String>,
     stop: Vec<String>,
+    /// A JSON schema that the answer must fit.
+    schema: Option<serde_json::Value>,
+    /// A grammar in Lark's syntax that the answer must be of.
+    grammar: Option<String>,
     logprobs: Option<usize>,
 }
 
@@ -119,7 +123,15 @@ impl GenerateRequest {
         ChatOptions { tools: self.tools.clone(), variables: thinking.into_iter().collect(), ..ChatOptions::default() }
     }
 
-    pub(super) fn generate_options(self, cancel: Cancel) -> Result<GenerateOptions> {
+    fn grammar(&mut self) -> Result<Option<Grammar>> {
+        match (self.schema.take(), self.grammar.take()) {
+            (Some(_), Some(_)) => Err(Error::invalid("schema or grammar is wanted, not both")),
+            (Some(schema), None) => Ok(Some(Grammar::JsonSchema(schema))),
+            (None, grammar) => Ok(grammar.map(Grammar::Lark)),
+        }
+    }
+
+    pub(super) fn generate_options(mut self, cancel: Cancel) -> Result<GenerateOptions> {
         let default = SamplingParams::default();
         let sampling = SamplingParams {
             temperature: self.temperature.unwrap_or(default.temperature),
@@ -135,6 +147,7 @@ impl GenerateRequest {
             max_tokens: self.max_tokens,
             overflow: self.overflow.as_deref().map_or(Ok(Overflow::default()), Overflow::from_name)?,
             sampling,
+            grammar: self.grammar()?,
             stop: self.stop,
             logprobs: self.logprobs,
             cancel,

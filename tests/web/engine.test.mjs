@@ -263,6 +263,144 @@ test("entities have JavaScript's places, and long or unknown texts say so", asyn
   await page.context().close();
 });
 
+const PERSON = {
+  type: "object",
+  properties: {
+    name: { type: "string", minLength: 1, maxLength: 12 },
+    age: { type: "integer", minimum: 0, maximum: 99 },
+    mood: { enum: ["glad", "sad"] },
+    code: { type: "string", pattern: "^[A-Z]{2}-[0-9]{1,3}$" },
+  },
+  required: ["name", "age", "mood", "code"],
+  additionalProperties: false,
+};
+
+/** What `trice chat --raw -p "Once upon a time" --temp 0 --schema` says natively. */
+const NATIVE_PERSON = `{"name": "ne, it's soa", "age": 2, "mood": "sad", "code": "HH-0"}`;
+
+/** @param {string} text */
+function checkPerson(text) {
+  const { name, age, mood, code, ...rest } = JSON.parse(text);
+  assert.deepEqual(rest, {}, text);
+  assert.ok([...name].length >= 1 && [...name].length <= 12, text);
+  assert.ok(Number.isInteger(age) && age >= 0 && age <= 99, text);
+  assert.ok(["glad", "sad"].includes(mood) && /^[A-Z]{2}-[0-9]{1,3}$/.test(code), text);
+}
+
+test("answers fit their schema, by a module that is fetched for the first of them", async (t) => {
+  const page = await blankPage();
+  /** @type {string[]} */
+  const fetched = [];
+  page.context().on("request", (request) => fetched.push(new URL(request.url()).pathname.split("/").at(-1)));
+  const ofGrammars = () => fetched.filter((name) => name.startsWith("grammar") && name !== "grammars.js");
+  const plain = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const model = await load("builtin:stories");
+    Object.assign(window, { model });
+    return model.generate({ prompt: "Once", raw: true }, { maxTokens: 3 });
+  });
+  assert.equal(plain.tokens.length, 3);
+  assert.ok(fetched.includes("trice_bg.wasm"), fetched.join(" "));
+  assert.deepEqual(ofGrammars(), []);
+
+  const result = await page.evaluate(async (schema) => {
+    const { model } = /** @type {any} */ (window);
+    const prompt = { prompt: "Once upon a time", raw: true };
+    const answers = [await model.generate(prompt, { temperature: 0, schema })];
+    for (const seed of [1, 2, 3]) answers.push(await model.generate(prompt, { temperature: 1, seed, schema }));
+    const grammar = 'start: animal " and " animal\nanimal: "a " ("cat" | "dog")';
+    const lark = await model.generate(prompt, { temperature: 1, seed: 1, grammar });
+    const { create } = model.openai.chat.completions;
+    const messages = [{ role: "user", content: "Who are you?" }];
+    const formatted = { messages, response_format: { type: "json_schema", json_schema: { name: "person", schema } } };
+    const whole = await create(formatted);
+    let streamed = "";
+    for await (const { choices } of await create({ ...formatted, stream: true })) streamed += choices[0].delta.content ?? "";
+    const cut = await create({ messages, response_format: { type: "json_object" }, max_tokens: 3 });
+    return { answers, lark, streamed, whole: whole.choices[0], cut: cut.choices[0] };
+  }, PERSON);
+  for (const { text, finish_reason, timings } of result.answers) {
+    checkPerson(text);
+    assert.equal(finish_reason, "stop");
+    assert.equal(timings.read_backs_per_token, 1);
+  }
+  assert.equal(result.answers[0].text, NATIVE_PERSON);
+  assert.match(result.lark.text, /^a (cat|dog) and a (cat|dog)$/);
+  checkPerson(result.whole.message.content);
+  checkPerson(result.streamed);
+  assert.deepEqual([result.whole.finish_reason, result.cut.finish_reason], ["stop", "length"]);
+  assert.match(result.cut.message.content, /^\{/);
+  assert.deepEqual(ofGrammars(), ["grammar.js", "grammar_bg.wasm"]);
+  t.diagnostic(`${result.answers.length} answers under a schema, such as ${result.answers[1].text}`);
+  await page.context().close();
+});
+
+test("a grammar that cannot be followed says why, and harms no answer after it", async () => {
+  const page = await blankPage();
+  const result = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const model = await load("builtin:stories");
+    const prompt = { prompt: "Once", raw: true };
+    /** @param {object} options */
+    const refusal = (options) =>
+      model.generate(prompt, { temperature: 0, ...options }).then(({ text }) => text, (error) => `${error.name}: ${error.message}`);
+    /** @param {object} response_format */
+    const refusedFormat = (response_format) =>
+      model.openai.chat.completions.create({ messages: [], response_format }).catch((error) => `${error.name}: ${error.message}`);
+    let nested = {};
+    for (let i = 0; i < 200; i++) nested = { type: "array", items: nested };
+    // Too deep for the module's stack.
+    const rules = Array.from({ length: 20_000 }, (_, i) => `r${i}: "a" r${i + 1}`).join("\n");
+    const refusals = [
+      await refusal({ schema: { type: "thing" } }),
+      await refusal({ schema: 3 }),
+      await refusal({ schema: nested }),
+      await refusal({ grammar: "start: nothing" }),
+      await refusal({ schema: {}, grammar: "start: /a/" }),
+      await refusal({ schema: {}, stop: "x" }),
+      await refusal({ grammar: `start: r0\n${rules}\nr20000: "b"` }),
+      await refusedFormat({ type: "yaml" }),
+      await refusedFormat({ type: "json_schema", json_schema: { schema: [] } }),
+    ];
+    const afterwards = await refusal({ grammar: 'start: "a ca" "t"' });
+    await model.dispose();
+    return { refusals, afterwards };
+  });
+  const wanted = [
+    /^Invalid: the JSON schema cannot be followed: Invalid type: thing$/,
+    /^Invalid: the JSON schema cannot be followed: .*schema/,
+    /^Invalid: request: recursion limit exceeded/,
+    /^Invalid: the grammar cannot be followed: .*unknown name: "nothing"/,
+    /^Invalid: schema or grammar is wanted, not both$/,
+    /^Invalid: stop texts and ignore_end beside a grammar/,
+    /^Invalid: the grammar cannot be followed: ./,
+    /^Invalid: response_format.type must be text, json_object or json_schema$/,
+    /^Invalid: response_format.json_schema.schema must be an object$/,
+  ];
+  for (const [i, pattern] of wanted.entries()) assert.match(result.refusals[i], pattern);
+  assert.equal(result.afterwards, "a cat");
+  await page.context().close();
+});
+
+test("a module that cannot be fetched is asked for again", async () => {
+  const page = await blankPage();
+  let isOffline = true;
+  await page.context().route("**/pkg/grammar*", (route) => (isOffline ? route.abort() : route.continue()));
+  const ask = () =>
+    page.evaluate(async () => {
+      const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+      const holder = /** @type {any} */ (window);
+      holder.model ??= await load("builtin:stories");
+      const options = { temperature: 0, grammar: 'start: "a cat"' };
+      const generated = holder.model.generate({ prompt: "Once", raw: true }, options);
+      return generated.then(({ text }) => text, (error) => `${error.name}: ${error.message}`);
+    });
+  assert.match(await ask(), /^Io: loading the module of grammars: /);
+  isOffline = false;
+  assert.equal(await ask(), "a cat");
+  await page.context().close();
+});
+
 test("bench.html leaves the contract's JSON", async () => {
   const { page } = await newPage(site);
   await page.goto(`${site.url}web/bench.html?model=builtin:stories&pp=16&tg=4&reps=1`);

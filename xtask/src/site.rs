@@ -13,6 +13,22 @@ use wasm_bindgen_cli_support::Bindgen;
 
 const SITE: &str = "dist/site";
 
+/// A WebAssembly module of the site: `pkg/NAME.js` beside `pkg/NAME_bg.wasm`.
+struct Module {
+    name: &'static str,
+    package: &'static str,
+    /// The profile that it is published with.
+    profile: &'static str,
+    /// Bytes that a server may send of it at most, compressed, where that is agreed.
+    limit: Option<usize>,
+}
+
+/// What a visit loads, and what the first answer under a grammar does.
+const MODULES: [Module; 2] = [
+    Module { name: "trice", package: "trice", profile: "web", limit: None },
+    Module { name: "grammar", package: "trice-grammar", profile: "grammar", limit: Some(500_000) },
+];
+
 /// How the WebAssembly is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -35,51 +51,84 @@ pub(crate) fn build_all(profile: Profile) -> Result<()> {
 
 /// Builds `dist/site` and returns its path.
 pub(crate) fn build_site(profile: Profile) -> Result<PathBuf> {
-    let wasm = compile(profile)?;
+    let compiled = MODULES.iter().map(|module| compile(module, profile)).collect::<Result<Vec<_>>>()?;
     let site = PathBuf::from(SITE);
     if site.exists() {
         fs::remove_dir_all(&site).with_context(|| format!("cannot empty {SITE}"))?;
     }
     let pkg = site.join("pkg");
-    println!("-> making the JavaScript side of {} with wasm-bindgen", wasm.display());
-    bind(&wasm, &pkg, profile)?;
-    let module = pkg.join("trice_bg.wasm");
-    if profile == Profile::Web {
-        optimize(&module)?;
+    println!("-> making the JavaScript side of the modules with wasm-bindgen");
+    for (module, wasm) in MODULES.iter().zip(&compiled) {
+        bind(module, wasm, &pkg, profile)?;
+        if profile == Profile::Web {
+            optimize(&module.file(&pkg))?;
+        }
     }
     copy_file(Path::new("index.html"), &site)?;
     copy_tree(Path::new("web"), &site.join("web"))?;
     copy_models(&site.join("models"))?;
-    print_size(&module)?;
-    print_size(&pkg.join("trice.js"))?;
+    for module in &MODULES {
+        let n_gzip = print_size(&module.file(&pkg))?;
+        if profile == Profile::Web {
+            module.check_size(n_gzip)?;
+        }
+        print_size(&pkg.join(module.name).with_extension("js"))?;
+    }
     Ok(site)
 }
 
-/// Compiles the library to WebAssembly and returns the file.
-fn compile(profile: Profile) -> Result<PathBuf> {
+impl Module {
+    fn file(&self, pkg: &Path) -> PathBuf {
+        pkg.join(format!("{}_bg.wasm", self.name))
+    }
+
+    fn check_size(&self, n_gzip: usize) -> Result<()> {
+        match self.limit {
+            Some(limit) if n_gzip > limit => {
+                bail!("module {}: {} bytes gzip, {} wanted at most", self.name, grouped(n_gzip), grouped(limit))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Compiles a package to WebAssembly and returns the file.
+fn compile(module: &Module, profile: Profile) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--package", "trice", "--lib", "--no-default-features"]);
-    build.args(["--target", "wasm32-unknown-unknown"]);
+    build.args(["rustc", "--package", module.package, "--lib", "--no-default-features"]);
+    // No other type beside it: cargo would leave out link-time optimization, and the page's module would be a twelfth larger.
+    build.args(["--crate-type", "cdylib", "--target", "wasm32-unknown-unknown"]);
     let folder = match profile {
         Profile::Web => {
-            build.args(["--profile", "web"]);
-            "web"
+            build.args(["--profile", module.profile]);
+            module.profile
         }
         Profile::Dev => "debug",
     };
-    shell::run(&mut build, "compiling Trice to WebAssembly")?;
-    Ok(shell::target_dir()?.join("wasm32-unknown-unknown").join(folder).join("trice.wasm"))
+    shell::run(&mut build, &format!("compiling {} to WebAssembly", module.package))?;
+    let file = format!("{}.wasm", module.package.replace('-', "_"));
+    Ok(shell::target_dir()?.join("wasm32-unknown-unknown").join(folder).join(file))
 }
 
 /// wasm-bindgen as a library: its version is the locked one, and nobody installs it by hand.
-fn bind(wasm: &Path, pkg: &Path, profile: Profile) -> Result<()> {
+fn bind(module: &Module, wasm: &Path, pkg: &Path, profile: Profile) -> Result<()> {
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(wasm).typescript(true).out_name("trice");
+    bindgen.input_bytes(module.name, callable(wasm)?).typescript(true).out_name(module.name);
     // The script finds the module beside itself; unlike the command, the library does not write that by default.
     bindgen.omit_default_module_path(false);
     // Names make a panic readable, and the module much larger.
     bindgen.remove_name_section(profile == Profile::Web).remove_producers_section(profile == Profile::Web);
     bindgen.web(true).and_then(|bindgen| bindgen.generate(pkg)).map_err(|error| anyhow!("wasm-bindgen: {error:#}"))
+}
+
+/// A compiled module without the interface for C that `llguidance` exports wherever it is linked: what only that calls then goes, too.
+fn callable(wasm: &Path) -> Result<Vec<u8>> {
+    let mut module = walrus::Module::from_file(wasm).map_err(|error| anyhow!("{}: {error:#}", wasm.display()))?;
+    let for_c = module.exports.iter().filter(|export| export.name.starts_with("llg_"));
+    for id in for_c.map(|export| export.id()).collect::<Vec<_>>() {
+        module.exports.delete(id);
+    }
+    Ok(module.emit_wasm())
 }
 
 /// Shrinks the module further where Binaryen happens to be installed.
@@ -131,8 +180,8 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prints a file's size as it is and as a server sends it.
-fn print_size(file: &Path) -> Result<()> {
+/// Prints a file's size as it is and as a server sends it, and returns the latter.
+fn print_size(file: &Path) -> Result<usize> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&bytes).context("cannot compress")?;
@@ -141,7 +190,7 @@ fn print_size(file: &Path) -> Result<()> {
         bail!("{} is empty", file.display());
     }
     println!("   {}: {} bytes, {} gzip", file.display(), grouped(bytes.len()), grouped(n_gzip));
-    Ok(())
+    Ok(n_gzip)
 }
 
 /// `1234567` as `1,234,567`.
@@ -159,10 +208,18 @@ fn grouped(n: usize) -> String {
 
 #[cfg(test)]
 mod site_tests {
-    use super::grouped;
+    use super::{MODULES, grouped};
 
     #[test]
     fn groups_thousands() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_module_above_its_limit_is_refused() {
+        let [page, grammar] = MODULES;
+        assert!(page.check_size(usize::MAX).is_ok() && grammar.check_size(500_000).is_ok());
+        let refusal = grammar.check_size(500_001).unwrap_err().to_string();
+        assert_eq!(refusal, "module grammar: 500,001 bytes gzip, 500,000 wanted at most");
     }
 }

@@ -94,3 +94,18 @@ fn the_mask_is_what_each_tokens_bytes_say() {
         }
     }
 }
+
+/// Such a chain would overflow the stack of any usual thread.
+#[test]
+fn a_long_chain_of_references_is_followed() {
+    let Some((_, tokenizer)) = tokenizers().into_iter().next() else { return };
+    let grammars = Grammars::new(&tokenizer, tokenizer.vocab_size()).unwrap();
+    let next = |i: usize| json!({"type": "object", "properties": {"a": {"$ref": format!("#/$defs/r{}", i + 1)}}});
+    let mut rules: serde_json::Map<String, Value> = (0..3000).map(|i| (format!("r{i}"), next(i))).collect();
+    rules.insert("r3000".to_owned(), json!({"type": "null"}));
+    let schema = json!({"$ref": "#/$defs/r0", "$defs": rules});
+    let mut constraint = grammars.constraint(&Grammar::JsonSchema(schema)).unwrap();
+    let mask = constraint.mask().unwrap();
+    let brace = (0..tokenizer.vocab_size() as u32).find(|id| tokenizer.piece(*id) == b"{").unwrap();
+    assert!(is_allowed(&mask, brace));
+}
