@@ -2,7 +2,7 @@
 
 import { byId, el } from "./dom.js";
 import { filesOfDrop } from "./drop.js";
-import { SENTIMENT, slots, STORIES } from "./slots.js";
+import { EMBED, INTENT, SENTIMENT, slots, STORIES } from "./slots.js";
 import { formatBytes, t } from "./strings.js";
 import { currentTab, showTab } from "./tabs.js";
 
@@ -13,6 +13,8 @@ import { currentTab, showTab } from "./tabs.js";
 const BUILT_IN = [
   { ...STORIES, aboutKey: "stories_about" },
   { ...SENTIMENT, aboutKey: "sentiment_about" },
+  { ...INTENT, aboutKey: "intent_about" },
+  { ...EMBED, aboutKey: "embed_about" },
 ];
 
 /** @type {Card[]} */

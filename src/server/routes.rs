@@ -8,7 +8,7 @@ use super::generate::{self, Delivery, Endpoint};
 use super::guard::guard;
 use super::limits::{BODY_TIME, MAX_BODY_BYTES, MAX_INPUTS, MAX_LABELS, REQUEST_TIME};
 use super::page;
-use super::state::{App, ServedModel};
+use super::state::{App, ServedModel, Wanted};
 use super::work::Work;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
@@ -22,7 +22,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
-use trice::model::config::Kind;
 use trice::session::Cancel;
 use trice::tasks::{Classified, ClassifyOptions, Embedded, Long, Ranked, Reading};
 
@@ -78,7 +77,7 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
     let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
-    let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Wanted::Text)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
@@ -105,7 +104,7 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Val
         Some("base64") => Encoding::Base64,
         Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format must be float or base64")),
     };
-    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Wanted::Vectors)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Embed { texts, reply })?;
     let embedded = received.await.map_err(|_| ApiError::engine_gone())??;
@@ -137,7 +136,8 @@ async fn classify(State(app): State<App>, request: Request) -> Result<Json<Value
         long: long(&fields)?,
     };
     let top = fields.integer("top", 1..=MAX_LABELS as i64)?.map_or(usize::MAX, |top| top as usize);
-    let (model, facts) = app.any_model(fields.string("model")?, Kind::Encoder)?;
+    let wanted = if options.labels.is_empty() { Wanted::Labels } else { Wanted::Vectors };
+    let (model, facts) = app.any_model(fields.string("model")?, wanted)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Classify { texts, options, reply })?;
     let mut classified = received.await.map_err(|_| ApiError::engine_gone())??;
@@ -165,7 +165,7 @@ async fn rerank(State(app): State<App>, request: Request) -> Result<Json<Value>,
     let documents = texts_of(&fields, "documents")?;
     let top = fields.integer("top_n", 1..=MAX_INPUTS as i64)?.map_or(usize::MAX, |top| top as usize);
     let returns = fields.bool("return_documents")?;
-    let (model, facts) = app.model(fields.string("model")?, Kind::Encoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Wanted::Vectors)?;
     let (reply, received) = oneshot::channel();
     let _cancel = submit(&app, model, Work::Rank { query, documents: documents.clone(), reply })?;
     let ranked = received.await.map_err(|_| ApiError::engine_gone())??;
