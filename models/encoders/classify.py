@@ -21,7 +21,7 @@ import data
 from common import DEVICE, WORK, Clock, Ids, apply, autocast, batches, save, say, step
 from vocabulary import minilm_tokenizer
 
-CONTEXT, HEAT = 256, 2.0
+CONTEXT, HEAT = 128, 2.0
 TOKENS = {"intent": 2048, "sentiment": 1024}
 RATE = {"intent": 4e-4, "sentiment": 2e-4}
 
@@ -87,7 +87,9 @@ def main():
         big, small = (Ids(some, texts, CONTEXT) for some in (big_tokenizer, tokenizer))
         others = forever(small, 3 * TOKENS[a.name], rng)
 
-    student = bert.Student(with_head(torch.load(WORK / "encoder.pt", map_location=DEVICE), len(names)))
+    encoder = torch.load(WORK / "encoder.pt", map_location=DEVICE)
+    encoder["embeddings.position_embeddings.weight"] = encoder["embeddings.position_embeddings.weight"][:CONTEXT]
+    student = bert.Student(with_head(encoder, len(names)))
     optimizer, clock, mean = optimizer_of(student.parameters()), Clock(a.seconds, 50), None
     for rows in forever(ids, TOKENS[a.name], rng):
         student.rounds = clock.done() > 0.5

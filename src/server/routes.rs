@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
+use trice::model::config::Kind;
 use trice::session::Cancel;
 use trice::tasks::{Classified, ClassifyOptions, Embedded, Long, Ranked, Reading};
 
