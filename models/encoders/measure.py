@@ -64,7 +64,7 @@ def measure_vectors(vectors_of):
     for name, (train, test) in {
         "clinc150": (data.clinc("train"), data.clinc("test")),
         "banking77": (data.banking("train"), data.banking("test")),
-        "uci": data.uci(),
+        "uci sentences": data.uci(),
     }.items():
         names = sorted({label for _, label in train})
         number = lambda rows: [names.index(label) for _, label in rows]
@@ -74,11 +74,18 @@ def measure_vectors(vectors_of):
             "SST-2 dev": vectors_of([text for text, _ in data.sst2()])}
 
 
+def held_of(name):
+    """{name of a held-out set: rows of (text, label)}."""
+    if name == "intent":
+        return {"clinc150 test": data.clinc("test"), "banking77 test": data.banking("test")}
+    said = lambda rows: [(text, ["NEGATIVE", "POSITIVE"][label]) for text, label in rows]
+    return {"uci": said(data.uci()[1]), "sst2 dev": said(data.sst2())}
+
+
 def measure_labels(trice, file, name):
-    names, _, held = data.task(name)
-    for kind, rows in held.items():
+    for kind, rows in held_of(name).items():
         with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf8", newline="") as table:
-            csv.writer(table).writerows([("text", "label")] + [(text, names[label]) for text, label in rows])
+            csv.writer(table).writerows([("text", "label")] + rows)
             table.flush()
             subprocess.run([trice, "classify", file, "--quiet", "--test", table.name], check=True)
         print(f"  which is {kind}", flush=True)
