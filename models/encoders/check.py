@@ -1,6 +1,6 @@
 """Write models/NAME.reference.json: ids and results of some texts, by Hugging Face's BERT on the file's dequantized weights.
 
-    python models/encoders/check.py embed|intent|sentiment
+    python models/encoders/check.py embed|intent
 
 Reads models/NAME.gguf with the gguf reader only.
 """
@@ -44,20 +44,6 @@ TEXTS = {
         "what is the exchange rate between dollars and euros",
         "tell me a joke",
         "Someone used my card to pay for things that I never bought!",
-    ],
-    "sentiment": [
-        "I loved every minute of this film.",
-        "The food was cold and the waiter was rude.",
-        "Works great, and the battery lasts all day.",
-        "Broke after two days. Do not buy it!",
-        "It was not bad at all.",
-        "I would not recommend this place to anyone.",
-        "Nothing special, but it does what it should.",
-        "An unforgettable performance; the best movie I have seen this year.",
-        "What a waste of money and time...",
-        "The soup was delicious, but the service was terribly slow.",
-        "Café très agréable, naïve staff \U0001f642",
-        "Terrible.",
     ],
 }
 NAMES = {
