@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 import bert
 import data
-from common import DEVICE, Ids, apply
+from common import DEVICE, Ids, apply, autocast
 from vocabulary import minilm_tokenizer
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent
@@ -26,7 +26,8 @@ MODELS = pathlib.Path(__file__).resolve().parent.parent
 
 def minilm_vectors(texts):
     w = bert.minilm(data.MINILM / "model.safetensors", DEVICE)
-    return apply(lambda *x: bert.vectors(w, *x), Ids(minilm_tokenizer(), texts, 256)).cpu()
+    with autocast():
+        return apply(lambda *x: bert.vectors(w, *x), Ids(minilm_tokenizer(), texts, 256)).cpu()
 
 
 def trice_vectors(trice, file, texts):
@@ -102,7 +103,7 @@ def main():
     if a.name != "embed":
         return measure_labels(a.trice, file, a.name)
     ours = measure_vectors(lambda texts: trice_vectors(a.trice, file, texts))
-    print("MiniLM, torch, float32")
+    print("MiniLM, torch, bf16 matmuls")
     theirs = measure_vectors(minilm_vectors)
     for kind, vectors in ours.items():
         print(f"cosine to MiniLM on {len(vectors)} {kind}: {(vectors * theirs[kind]).sum(-1).mean():.4f}")
