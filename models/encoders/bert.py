@@ -40,11 +40,15 @@ def vectors(w, ids, mask):
     return mean(hidden(w, ids, mask), mask)
 
 
-def logits(w, ids, mask, drop=0.0):
-    """Class logits from the first state, through pooler and classifier."""
+def pooled(w, ids, mask, drop=0.0):
+    """The first state through the pooler: what a classifier sees."""
     x = hidden(w, ids, mask, drop)[:, 0]
-    x = torch.tanh(F.linear(x, w["pooler.dense.weight"], w["pooler.dense.bias"]))
-    return F.linear(F.dropout(x, drop), w["classifier.weight"], w["classifier.bias"]).float()
+    return F.dropout(torch.tanh(F.linear(x, w["pooler.dense.weight"], w["pooler.dense.bias"])), drop)
+
+
+def logits(w, ids, mask, drop=0.0):
+    """Class logits."""
+    return F.linear(pooled(w, ids, mask, drop), w["classifier.weight"], w["classifier.bias"]).float()
 
 
 def minilm(path, device):

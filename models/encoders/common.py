@@ -92,6 +92,21 @@ def apply(function, ids, tokens=8192):
     return back
 
 
+def fitted(x, labels, decay):
+    """(weight, bias) of the linear classifier that fits rows `x` [texts, width] best, but for `decay` times its weight squared."""
+    weight = torch.zeros(int(labels.max()) + 1, x.shape[1], device=x.device, requires_grad=True)
+    bias = torch.zeros(len(weight), device=x.device, requires_grad=True)
+    fit = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure():
+        fit.zero_grad()
+        loss = torch.nn.functional.cross_entropy(x @ weight.T + bias, labels) + decay * weight.square().sum()
+        loss.backward()
+        return loss
+    fit.step(closure)
+    return weight.detach(), bias.detach()
+
+
 def save(name, tensors, config, prefix=""):
     """A Hugging Face folder WORK/name, in half precision."""
     folder = WORK / name

@@ -2,8 +2,9 @@
 
     python models/encoders/intent.py [--seconds 600]
 
-Learns the labels of CLINC150 and Banking77 together. Towards the end matrices are rounded to Q4_0 in every step. Reads
-WORK/tokenizer.json and WORK/encoder.pt, writes the folder WORK/intent.
+Learns the labels of CLINC150 and Banking77 together. Towards the end matrices are rounded to Q4_0 in every step, and
+last of all the classifier is fitted to what the encoder then makes of the texts. Reads WORK/tokenizer.json and
+WORK/encoder.pt, writes the folder WORK/intent.
 """
 import argparse
 
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 
 import bert
 import data
-from common import DEVICE, WORK, Clock, Ids, apply, autocast, batches, save, say, step
+from common import DEVICE, WORK, Clock, Ids, apply, autocast, batches, fitted, save, say, step
 
 CONTEXT, TOKENS, RATE = 128, 2048, 5e-4
 
@@ -58,6 +59,9 @@ def main():
         epoch += 1
     student.rounds = True
     final = student.copy()
+    with autocast():
+        seen = apply(lambda *x: bert.pooled(final, *x), ids)
+    final["classifier.weight"], final["classifier.bias"] = fitted(seen, labels, 1e-4)
     save("intent", final, {"architectures": ["BertForSequenceClassification"], "id2label": dict(enumerate(names)),
                            "label2id": {label: n for n, label in enumerate(names)}}, prefix="bert.")
     say(f"trained {clock.step} steps:", {kind: round(accuracy(final, tokenizer, part), 2) for kind, part in held.items()})

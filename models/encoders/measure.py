@@ -14,11 +14,10 @@ import tempfile
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import bert
 import data
-from common import DEVICE, Ids, apply, autocast
+from common import DEVICE, Ids, apply, autocast, fitted
 from vocabulary import minilm_tokenizer
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent
@@ -41,18 +40,8 @@ def trice_vectors(trice, file, texts):
 
 def linear_head(train, labels, test, answers):
     """Of `test`, % that a linear classifier fitted to `train` gets right."""
-    labels, answers = torch.tensor(labels), torch.tensor(answers)
-    w = torch.zeros(int(labels.max()) + 1, train.shape[1], requires_grad=True)
-    b = torch.zeros(len(w), requires_grad=True)
-    fit = torch.optim.LBFGS([w, b], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure():
-        fit.zero_grad()
-        loss = F.cross_entropy(train @ w.T * 10 + b, labels) + 1e-4 * (w * w).sum()
-        loss.backward()
-        return loss
-    fit.step(closure)
-    return 100 * ((test @ w.T * 10 + b).argmax(-1) == answers).float().mean().item()
+    weight, bias = fitted(10 * train, torch.tensor(labels), 1e-4)
+    return 100 * ((10 * test @ weight.T + bias).argmax(-1) == torch.tensor(answers)).float().mean().item()
 
 
 def measure_vectors(vectors_of):
