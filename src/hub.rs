@@ -43,12 +43,16 @@ const PUBLIC_ENDPOINT: &str = "https://huggingface.co";
 
 /// Models that come with the program.
 #[cfg(not(target_arch = "wasm32"))]
-const BUILTIN: &[(&str, &[u8])] =
-    &[("stories", include_bytes!("../models/stories.gguf")), ("sentiment", include_bytes!("../models/sentiment.gguf"))];
+const BUILTIN: &[(&str, &[u8])] = &[
+    ("stories", include_bytes!("../models/stories.gguf")),
+    ("sentiment", include_bytes!("../models/sentiment.gguf")),
+    ("intent", include_bytes!("../models/intent.gguf")),
+    ("embed", include_bytes!("../models/embed.gguf")),
+];
 
 /// Models that lie beside the page.
 #[cfg(target_arch = "wasm32")]
-const BUILTIN: &[(&str, &[u8])] = &[("stories", &[]), ("sentiment", &[])];
+const BUILTIN: &[(&str, &[u8])] = &[("stories", &[]), ("sentiment", &[]), ("intent", &[]), ("embed", &[])];
 
 /// The files of one model, opened but not read.
 pub struct ModelFiles {

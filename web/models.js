@@ -1,7 +1,7 @@
 // The models sheet: built-in models, real ones by one click, files, names and addresses.
 
 import { byId, el } from "./dom.js";
-import { SENTIMENT, slots, STORIES } from "./slots.js";
+import { EMBED, INTENT, SENTIMENT, slots, STORIES } from "./slots.js";
 import { formatBytes, t } from "./strings.js";
 import { currentTab, showTab } from "./tabs.js";
 
@@ -12,6 +12,8 @@ import { currentTab, showTab } from "./tabs.js";
 const BUILT_IN = [
   { ...STORIES, aboutKey: "stories_about" },
   { ...SENTIMENT, aboutKey: "sentiment_about" },
+  { ...INTENT, aboutKey: "intent_about" },
+  { ...EMBED, aboutKey: "embed_about" },
 ];
 
 /** @type {Card[]} */

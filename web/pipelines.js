@@ -7,12 +7,12 @@
 /** `model`: the built-in one, where there is one. @type {Record<Task, {model: string | null, make: (model: Model) => (...args: any[]) => Promise<any>}>} */
 const TASKS = {
   "text-classification": { model: "builtin:sentiment", make: textClassification },
-  "zero-shot-classification": { model: "builtin:sentiment", make: zeroShotClassification },
+  "zero-shot-classification": { model: "builtin:embed", make: zeroShotClassification },
   "token-classification": { model: null, make: tokenClassification },
   "question-answering": { model: null, make: questionAnswering },
-  "text-ranking": { model: "builtin:sentiment", make: textRanking },
+  "text-ranking": { model: "builtin:embed", make: textRanking },
   "fill-mask": { model: null, make: fillMask },
-  "feature-extraction": { model: "builtin:sentiment", make: featureExtraction },
+  "feature-extraction": { model: "builtin:embed", make: featureExtraction },
   "text-generation": { model: "builtin:stories", make: textGeneration },
 };
 

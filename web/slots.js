@@ -126,5 +126,9 @@ export class Slot extends EventTarget {
 export const STORIES = { source: "builtin:stories", nameKey: "stories_name", tab: "chat", isDemo: true };
 /** @type {Choice} */
 export const SENTIMENT = { source: "builtin:sentiment", nameKey: "sentiment_name", tab: "classify", isDemo: true };
+/** @type {Choice} */
+export const INTENT = { source: "builtin:intent", nameKey: "intent_name", tab: "classify", isDemo: true };
+/** For labels of one's own. @type {Choice} */
+export const EMBED = { source: "builtin:embed", nameKey: "embed_name", tab: "classify" };
 
 export const slots = { chat: new Slot("chat", STORIES), classify: new Slot("classify", SENTIMENT) };

@@ -31,17 +31,24 @@ def layers(w):
     return sum(name.endswith("intermediate.dense.weight") for name in w)
 
 
+def mean(states, mask):
+    """The mean over a text's states, of length 1."""
+    return F.normalize((states.float() * mask[..., None]).sum(1), dim=-1)
+
+
 def vectors(w, ids, mask):
-    """Sentence vectors: the mean of the last states, of length 1."""
-    x = hidden(w, ids, mask).float() * mask[..., None]
-    return F.normalize(x.sum(1) / mask.sum(1, keepdim=True), dim=-1)
+    return mean(hidden(w, ids, mask), mask)
+
+
+def pooled(w, ids, mask, drop=0.0):
+    """The first state through the pooler: what a classifier sees."""
+    x = hidden(w, ids, mask, drop)[:, 0]
+    return F.dropout(torch.tanh(F.linear(x, w["pooler.dense.weight"], w["pooler.dense.bias"])), drop)
 
 
 def logits(w, ids, mask, drop=0.0):
-    """Class logits from the first state, through pooler and classifier."""
-    x = hidden(w, ids, mask, drop)[:, 0]
-    x = torch.tanh(F.linear(x, w["pooler.dense.weight"], w["pooler.dense.bias"]))
-    return F.linear(F.dropout(x, drop), w["classifier.weight"], w["classifier.bias"]).float()
+    """Class logits."""
+    return F.linear(pooled(w, ids, mask, drop), w["classifier.weight"], w["classifier.bias"]).float()
 
 
 def minilm(path, device):
@@ -69,10 +76,10 @@ def student_of(teacher, pieces, context):
 def rounded_q4_0(x):
     """What GGUF's Q4_0 makes of blocks of 32: the value of largest magnitude becomes -8 steps of a 16-bit scale."""
     blocks = x.reshape(-1, 32)
-    top = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
-    scale = top / -8
-    steps = torch.where(scale == 0, 0, blocks / scale)
-    return ((steps + 8.5).floor().clamp(0, 15) - 8).mul(scale.half().float()).view_as(x)
+    low, high = blocks.aminmax(dim=1, keepdim=True)
+    scale = torch.where(-low >= high, low, high) / -8
+    steps = blocks * torch.where(scale == 0, 0, 1 / scale)
+    return steps.add_(0.5).floor_().clamp_(-8, 7).mul_(scale.half().float()).view_as(x)
 
 
 def is_rounded(name):
@@ -96,12 +103,11 @@ class Student:
         """Of the forward pass: rounded, where it rounds, with the gradient of what was not."""
         flat = self.flat
         if self.rounds:
-            flat = flat + (rounded_q4_0(flat.detach()) - flat.detach())
+            flat = flat + (rounded_q4_0(self.flat.detach()) - self.flat.detach())
         parts = flat.split([s.numel() for s in self.shapes.values()])
         return {n: p.view(s) for (n, s), p in zip(self.shapes.items(), parts)} | self.rest
 
     @torch.no_grad()
-    def final(self):
-        """Tensors to save: matrices lie on Q4_0's steps, so that rounding them again changes nothing."""
-        self.rounds = True
+    def copy(self):
+        """Tensors to save; where it rounds, matrices lie on Q4_0's steps, so that rounding them again changes nothing."""
         return {n: t.detach().clone() for n, t in self.tensors().items()}

@@ -305,16 +305,17 @@ or a model file.";
 const CLASSIFY_EXAMPLES: &str = "\
 Examples:
   trice classify \"What a lovely film\"                                   the built-in sentiment model
+  trice classify builtin:intent \"My card has not come yet\" --top 3         what one may ask an assistant or a bank for
+  trice classify --labels sports,politics \"They won the cup\"            the built-in encoder compares meanings
   trice classify ./minilm-sst2 \"What a lovely film\" --json
-  trice classify hf:sentence-transformers/all-MiniLM-L6-v2 --labels sports,politics \"They won the cup\"
   trice classify ./all-MiniLM-L6-v2 --head trec6.safetensors --file questions.txt --top 2
   trice classify chat-model.gguf --labels sports,politics \"They won the cup\"    a model that writes text, by likelihood
   trice classify --file reviews.csv --column review -o labelled.csv     adds label, score and error to each row
   trice classify --file reviews.parquet -o labelled.parquet --resume    goes on where an earlier run was stopped
   trice classify --explain \"What a lovely film\"                         and which words make it so
   tail -f app.log | trice classify                                      answers line by line
-  trice classify ./all-MiniLM-L6-v2 --train train.csv --test test.csv -o intents.safetensors
-  trice classify ./all-MiniLM-L6-v2 --head intents.safetensors \"Where is my card?\"";
+  trice classify --train train.csv --test test.csv -o intents.safetensors    a classifier of your own
+  trice classify --head intents.safetensors \"Where is my card?\"";
 
 #[derive(Args)]
 #[command(before_help = TEXTS_HELP, after_help = CLASSIFY_EXAMPLES)]
@@ -447,6 +448,7 @@ pub(crate) struct RowsArgs {
 
 const EMBED_EXAMPLES: &str = "\
 Examples:
+  trice embed \"a text\" \"another\" --json                             by the built-in encoder
   trice embed ./all-MiniLM-L6-v2 \"a text\" \"another\" --json --normalize
   trice embed hf:sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json > vectors.jsonl
   trice embed ./all-MiniLM-L6-v2 --file articles.parquet -o vectors.parquet   adds a column embedding";
@@ -549,6 +551,7 @@ pub(crate) struct AnswerArgs {
 
 const RERANK_EXAMPLES: &str = "\
 Examples:
+  trice rerank -q \"cheap flights\" \"low fares\" \"warm socks\"          by the built-in encoder
   trice rerank ./ms-marco-MiniLM-L6-v2 -q \"how do cats purr\" --file passages.txt --top 5
   trice rerank ./all-MiniLM-L6-v2 -q \"cheap flights\" \"low fares\" \"warm socks\" --json
 
@@ -743,7 +746,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct ServeArgs {
-    /// Models to serve; left out, builtin:stories and builtin:sentiment
+    /// Models to serve; left out, builtin:stories, builtin:sentiment and builtin:embed
     pub(crate) models: Vec<String>,
     /// Address to listen on; anything but loopback needs --api-key
     #[arg(long, default_value = "127.0.0.1")]

@@ -35,7 +35,8 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         explanation: args.explain.is_some(),
     };
     let request = args.texts.read(context, lists.columns())?;
-    let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
+    let takes_vectors = !options.labels.is_empty() || args.head.is_some();
+    let name = request.model.as_deref().unwrap_or(usual_model(takes_vectors));
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
         let top = args.top.map_or(usize::MAX, |k| k as usize);
@@ -53,6 +54,11 @@ pub(crate) fn run(context: &Context, args: ClassifyArgs) -> anyhow::Result<()> {
         let judge = ByEncoder { encoder, options };
         per_text::run(context, Labelling { judge, top, lists }, request.texts, &interrupt).await
     })
+}
+
+/// The model when none is named: a classifier where its own labels are wanted.
+pub(super) fn usual_model(takes_vectors: bool) -> &'static str {
+    if takes_vectors { model::DEFAULT_EMBEDDER } else { model::DEFAULT_CLASSIFIER }
 }
 
 /// What gives texts their labels.

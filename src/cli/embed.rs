@@ -12,7 +12,7 @@ use trice::tasks::{EmbedOptions, Embedded, Pooling, Reading, TextEncoder};
 pub(crate) fn run(context: &Context, args: EmbedArgs) -> anyhow::Result<()> {
     let weights = args.texts.weights.clone();
     let request = args.texts.read(context, vec![Column::new("embedding", Kind::Numbers)])?;
-    let name = request.model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
+    let name = request.model.as_deref().unwrap_or(model::DEFAULT_EMBEDDER);
     let pooling = args.pooling.map(|pooling| match pooling {
         PoolingArg::Mean => Pooling::Mean,
         PoolingArg::Cls => Pooling::Cls,

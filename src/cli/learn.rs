@@ -1,7 +1,7 @@
 //! `trice classify --train` and `--test`: a head learnt from labelled texts, and how often labels are right.
 
 use super::args::{ClassifyArgs, LoadArgs, RowsArgs};
-use super::classify::{ByEncoder, ByLikelihood, Judge, open_head};
+use super::classify::{ByEncoder, ByLikelihood, Judge, open_head, usual_model};
 use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::progress::Bar;
@@ -33,7 +33,8 @@ pub(super) fn run(context: &Context, args: ClassifyArgs, options: ClassifyOption
     let read = |file: PathBuf| Examples::read(context, file, &rows, label_column);
     let train = args.train.map(read).transpose()?;
     let test = args.test.map(read).transpose()?;
-    let name = named.as_deref().unwrap_or(model::DEFAULT_ENCODER);
+    let takes_vectors = train.is_some() || args.head.is_some() || !options.labels.is_empty();
+    let name = named.as_deref().unwrap_or(usual_model(takes_vectors));
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {
         // Labels that the caller names may be judged by a model that writes text.

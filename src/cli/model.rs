@@ -14,8 +14,10 @@ use trice::tasks::{Long, TextEncoder};
 
 /// What `chat` and `bench` use when no model is named.
 pub(crate) const DEFAULT_DECODER: &str = "builtin:stories";
-/// What `classify` and `embed` use when no model is named.
-pub(crate) const DEFAULT_ENCODER: &str = "builtin:sentiment";
+/// What `classify` uses when neither a model nor labels are named.
+pub(crate) const DEFAULT_CLASSIFIER: &str = "builtin:sentiment";
+/// What vectors come from when no model is named: those of `embed` and `rerank`, and `classify`'s for own labels and heads.
+pub(crate) const DEFAULT_EMBEDDER: &str = "builtin:embed";
 
 /// Opens a model by name, downloading it first where needed.
 pub(crate) async fn open_checkpoint(

@@ -9,7 +9,7 @@ use super::texts::read_lines;
 
 pub(crate) fn run(context: &Context, args: RerankArgs) -> anyhow::Result<()> {
     let (model, texts) = read_lines(args.words, args.file)?;
-    let name = model.as_deref().unwrap_or(model::DEFAULT_ENCODER);
+    let name = model.as_deref().unwrap_or(model::DEFAULT_EMBEDDER);
     let top = args.top.map_or(usize::MAX, |k| k as usize);
     let interrupt = Interrupt::install()?;
     pollster::block_on(async {

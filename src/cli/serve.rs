@@ -11,7 +11,8 @@ const DEFAULT_PORT: u16 = 8080;
 const PORTS_TRIED: u16 = 100;
 
 /// Models served when none is named.
-const DEFAULT_MODELS: [&str; 2] = [super::model::DEFAULT_DECODER, super::model::DEFAULT_ENCODER];
+const DEFAULT_MODELS: [&str; 3] =
+    [super::model::DEFAULT_DECODER, super::model::DEFAULT_CLASSIFIER, super::model::DEFAULT_EMBEDDER];
 
 pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
     let api_key = args.api_key.filter(|key| !key.is_empty());

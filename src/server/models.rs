@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use trice::gpu::Gpu;
 use trice::model::config::{self, Kind};
-use trice::session::{ModelInfo, Session};
+use trice::session::Session;
 use trice::tasks::TextEncoder;
 use trice::{Error, Result};
 
@@ -79,7 +79,7 @@ impl Models {
 async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<(Loaded, ServedModel)> {
     let checkpoint = options.weights.open(name, &mut |_| {}).await?;
     let kind = config::kind(&checkpoint)?;
-    let (model, info) = match kind {
+    let (model, info, classifies) = match kind {
         Kind::Decoder => {
             let mut session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
             if let Some(draft) = &options.draft {
@@ -87,19 +87,24 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
                 session.draft_with(&draft, &options.load, &mut |_| {}).await?;
             }
             let info = session.info().clone();
-            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info)
+            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info, false)
         }
         Kind::Encoder => {
             let encoder = TextEncoder::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
-            let info = encoder.info().clone();
-            (Loaded::Encoder(Box::new(encoder)), info)
+            // One label alone is a score: of how well a text answers a query.
+            let (info, classifies) = (encoder.info().clone(), encoder.labels().len() > 1);
+            (Loaded::Encoder(Box::new(encoder)), info, classifies)
         }
     };
-    Ok((model, facts(info, name, kind)))
-}
-
-fn facts(info: ModelInfo, name: &str, kind: Kind) -> ServedModel {
-    ServedModel { id: info.name, asked_as: name.to_string(), kind, context_len: info.context_len, created: unix_time() }
+    let facts = ServedModel {
+        id: info.name,
+        asked_as: name.to_owned(),
+        kind,
+        classifies,
+        context_len: info.context_len,
+        created: unix_time(),
+    };
+    Ok((model, facts))
 }
 
 /// Seconds since 1970.

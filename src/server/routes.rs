@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::generate::{self, Delivery, Endpoint};
 use super::guard::guard;
 use super::limits::{BODY_TIME, MAX_BODY_BYTES, REQUEST_TIME};
-use super::state::{App, ServedModel};
+use super::state::{App, ServedModel, Wanted};
 use super::work::Work;
 use super::{page, tasks};
 use axum::body::Bytes;
@@ -77,7 +77,7 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
     let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
-    let (model, facts) = app.model(fields.string("model")?, Kind::Decoder)?;
+    let (model, facts) = app.model(fields.string("model")?, Wanted::Text)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;

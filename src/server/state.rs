@@ -18,10 +18,34 @@ pub(crate) struct ServedModel {
     /// What it was called on the command line.
     pub(crate) asked_as: String,
     pub(crate) kind: Kind,
+    /// Whether it has labels of its own to choose from.
+    pub(crate) classifies: bool,
     /// Tokens of context.
     pub(crate) context_len: usize,
     /// Unix time of the load.
     pub(crate) created: u64,
+}
+
+/// What a request wants of a model.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    Text,
+    Labels,
+    Vectors,
+}
+
+impl Wanted {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Text => Kind::Decoder,
+            Self::Labels | Self::Vectors => Kind::Encoder,
+        }
+    }
+
+    /// Whether a model is made for it; others of the kind do too.
+    fn is_made_by(self, model: &ServedModel) -> bool {
+        model.kind == self.kind() && model.classifies == matches!(self, Self::Labels)
+    }
 }
 
 /// Whether requests can be answered.
@@ -87,27 +111,30 @@ impl State {
         })
     }
 
-    /// The index and the facts of the model a request names; none means the first of the right kind.
-    pub(crate) fn model(&self, name: Option<&str>, kind: Kind) -> Result<(usize, ServedModel), ApiError> {
-        let (index, model) = self.any_model(name, kind)?;
-        if model.kind != kind {
-            let message = format!("{} is no {}", model.id, kind_name(kind));
+    /// The index and the facts of the model a request names; none means the first that is made for it, or else of its kind.
+    pub(crate) fn model(&self, name: Option<&str>, wanted: Wanted) -> Result<(usize, ServedModel), ApiError> {
+        let (index, model) = self.any_model(name, wanted)?;
+        if model.kind != wanted.kind() {
+            let message = format!("{} is no {}", model.id, kind_name(wanted.kind()));
             return Err(ApiError::invalid("model", message));
         }
         Ok((index, model))
     }
 
-    /// The same of either kind; none means the first of the kind that is `usual`.
-    pub(crate) fn any_model(&self, name: Option<&str>, usual: Kind) -> Result<(usize, ServedModel), ApiError> {
+    /// The same, but a named one may be of either kind.
+    pub(crate) fn any_model(&self, name: Option<&str>, wanted: Wanted) -> Result<(usize, ServedModel), ApiError> {
         let models = self.status.models()?;
         let index = match name {
             Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
-            None => models.iter().position(|model| model.kind == usual),
+            None => {
+                let made_for_it = models.iter().position(|model| wanted.is_made_by(model));
+                made_for_it.or_else(|| models.iter().position(|model| model.kind == wanted.kind()))
+            }
         };
         let Some((index, model)) = index.and_then(|index| Some((index, models.get(index)?))) else {
             return Err(match name {
                 Some(_) => ApiError::not_found("no model of that name is loaded; GET /v1/models lists them"),
-                None => ApiError::not_found(format!("no {} is loaded", kind_name(usual))),
+                None => ApiError::not_found(format!("no {} is loaded", kind_name(wanted.kind()))),
             });
         };
         Ok((index, model.clone()))

@@ -559,6 +559,16 @@ fn gpu_the_built_in_models_need_no_argument() {
     assert_eq!(story["tokens"].as_array().unwrap().len(), 16);
     let label = json(&["classify", "I loved this wonderful film", "--json"]);
     assert_eq!(label["labels"][0]["label"].as_str().unwrap().to_lowercase(), "positive");
+    let own = json(&["classify", "They won the cup final", "--labels", "sports, politics", "--json"]);
+    assert_eq!(own["labels"][0]["label"], "sports");
+    let intent = json(&["classify", "builtin:intent", "please set an alarm for six", "--top", "1", "--json"]);
+    assert_eq!(intent["labels"][0]["label"], "alarm");
+    let texts = ["warm woollen socks", "low fares to Rome", "the theory of knots"];
+    let ranked = json_lines(&run(&[&["rerank", "-q", "cheap flights", "--json"], &texts[..]].concat()));
+    assert_eq!(ranked[0]["index"], 1);
+    let embedded = json(&["embed", "a text", "--normalize", "--json"]);
+    let length: f64 = embedded["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap().powi(2)).sum();
+    assert!((length - 1.0).abs() < 1e-4, "{length}");
 }
 
 /// The results of a command, one object per line.

@@ -2,7 +2,7 @@
 
 use crate::common::gpu::{block_on, has_f16, open_bytes, open_folder, raw_gpu, test_gpu};
 use crate::common::{llama2c, shared};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use trice::gpu::{Choices, Gpu, Math};
@@ -167,13 +167,23 @@ fn the_built_in_models_give_their_references() {
         let answer = block_on(session.generate(&prompt, &request, &mut |_| ControlFlow::Continue(()))).unwrap();
         assert_eq!(answer.tokens, ids(&case["greedy_ids"]), "{}", case["prompt"]);
     }
-    let mut encoder = block_on(TextEncoder::load(&gpu, &open("sentiment.gguf"), &options, &mut |_| {})).unwrap();
-    for case in json(&models.join("sentiment.reference.json"))["cases"].as_array().unwrap() {
-        let text = case["text"].as_str().unwrap();
-        assert_eq!(encoder.encode(text).unwrap(), ids(&case["ids"]));
-        let row = block_on(encoder.logits(&[text])).unwrap().swap_remove(0);
-        for (value, wanted) in row.iter().zip(floats(&case["logits"])) {
-            assert!((value - wanted).abs() < 2e-3, "{text}: {value}, {wanted} was wanted");
+    for name in ["sentiment", "intent", "embed"] {
+        let checkpoint = open(&format!("{name}.gguf"));
+        let mut encoder = block_on(TextEncoder::load(&gpu, &checkpoint, &options, &mut |_| {})).unwrap();
+        let reference = json(&models.join(format!("{name}.reference.json")));
+        assert_eq!(json!(encoder.labels()), reference["labels"], "{name}");
+        for case in reference["cases"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(encoder.encode(text).unwrap(), ids(&case["ids"]));
+            let (found, wanted) = match encoder.labels() {
+                [] => (block_on(encoder.embed(&[text], None, Scaling::Unit)), &case["vector"]),
+                _ => (block_on(encoder.logits(&[text])), &case["logits"]),
+            };
+            let (found, wanted) = (found.unwrap().swap_remove(0), floats(wanted));
+            assert_eq!(found.len(), wanted.len(), "{name}: {text}");
+            for (value, wanted) in found.iter().zip(wanted) {
+                assert!((value - wanted).abs() < 2e-3, "{name}: {text}: {value}, {wanted} was wanted");
+            }
         }
     }
 }

@@ -392,5 +392,5 @@ fn builtin_models_are_here() {
         assert_eq!(&read(files.weights[0].as_ref())[..4], b"GGUF");
     }
     let message = refusal("builtin:none", &HubOptions::default());
-    assert!(message.contains("builtin:stories, builtin:sentiment"), "{message}");
+    assert!(message.contains("builtin:stories, builtin:sentiment, builtin:intent, builtin:embed"), "{message}");
 }

@@ -407,12 +407,17 @@ fn gpu_embeddings_and_labels() {
     let length = encoded["data"][1]["embedding"].as_str().unwrap().len();
     assert_eq!(length, (vectors[1].len() * 4).div_ceil(3) * 4);
     assert!(floats["usage"]["prompt_tokens"].as_u64().unwrap() > 4);
+    assert_eq!(floats["model"], "builtin:embed");
 
     let labels = server.post("/v1/classify", json!({"input": texts, "top": 1}).to_string()).json();
     assert_eq!(labels["data"].as_array().unwrap().len(), 2);
     assert_eq!(labels["data"][0]["labels"].as_array().unwrap().len(), 1);
     let best = |i: usize| labels["data"][i]["labels"][0]["label"].as_str().unwrap().to_lowercase();
     assert_eq!((best(0), best(1)), ("positive".to_string(), "negative".to_string()));
+    assert_eq!(labels["model"], "builtin:sentiment");
+    let own = json!({"input": "The striker scored twice", "labels": ["football", "cooking"]});
+    let own = server.post("/v1/classify", own.to_string()).json();
+    assert_eq!((&own["model"], &own["data"][0]["labels"][0]["label"]), (&json!("builtin:embed"), &json!("football")));
     assert_refused("an empty text", &server.post("/v1/classify", r#"{"input":["  "]}"#), 400);
 }
 

@@ -173,10 +173,12 @@ fn built_in_models_read_and_write_as_their_references() {
         let plain = stories.encode_text(text).unwrap();
         assert_eq!(stories.decode(&plain), text);
     }
-    let sentiment = open("builtin:sentiment");
-    for case in json(&models.join("sentiment.reference.json"))["cases"].as_array().unwrap() {
-        let text = case["text"].as_str().unwrap();
-        assert_eq!(sentiment.encode_document(text).unwrap(), ids(&case["ids"]), "{text:?}");
+    for name in ["sentiment", "intent", "embed"] {
+        let tokenizer = open(&format!("builtin:{name}"));
+        for case in json(&models.join(format!("{name}.reference.json")))["cases"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(tokenizer.encode_document(text).unwrap(), ids(&case["ids"]), "{name}: {text:?}");
+        }
     }
 }
 
