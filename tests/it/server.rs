@@ -352,7 +352,7 @@ fn gpu_models_are_found_by_name_and_kind() {
     let Some(server) = loaded(&["--ctx", "32"]) else { return };
     assert_eq!(server.get("/health").status, 200);
     let models = server.get("/v1/models").json();
-    assert_eq!(models["data"].as_array().unwrap().len(), 2);
+    assert_eq!(models["data"].as_array().unwrap().len(), 3);
     for name in ["gpt-7", "../../etc/passwd", ""] {
         assert_refused(name, &server.post("/v1/completions", completion("x", json!({"model": name}))), 404);
     }
