@@ -1,7 +1,7 @@
 // The Classify tab: one text, its result as bars, and why.
 
 import { announce, byId, el } from "./dom.js";
-import { drawLabels, hasLabels, labelsChanged, labelWords, ownLabels } from "./labels.js";
+import { drawLabels, hasLabels, labelsChanged, labelWords, MAX_LABELS, ownLabels } from "./labels.js";
 import { shading } from "./shading.js";
 import { slots } from "./slots.js";
 import { formatDuration, formatPercent, sentence, t } from "./strings.js";
@@ -57,9 +57,10 @@ async function explain(model, text, label) {
   }
 }
 
-/** @param {LabelScore[]} scores @param {(label: string) => void} onChoose */
+/** Labels of one's own have bars all of them, of a model's the best. @param {LabelScore[]} scores @param {(label: string) => void} onChoose */
 function showScores(scores, onChoose) {
-  byId("bars").replaceChildren(...scores.map((score) => bar(score, onChoose)));
+  const shown = ownLabels().length > 0 ? scores : scores.slice(0, MAX_LABELS);
+  byId("bars").replaceChildren(...shown.map((score) => bar(score, onChoose)));
   const [{ label, score }] = scores;
   announce(t("classified", { label: labelWords(label), score: formatPercent(score) }));
 }

@@ -1,11 +1,14 @@
 // The labels of the Classify tab: the model's own, or those that a person writes, as chips.
 
 import { byId, el, icon } from "./dom.js";
-import { MINILM, useModel } from "./models.js";
-import { slots } from "./slots.js";
-import { formatBytes, t } from "./strings.js";
+import { useModel } from "./models.js";
+import { EMBED, slots } from "./slots.js";
+import { formatNumber, t } from "./strings.js";
 
 const slot = slots.classify;
+
+/** Labels of the model's own, or of a result, that are shown; some models have hundreds. */
+export const MAX_LABELS = 12;
 
 /** Labels of one's own; empty means the model's. @type {string[]} */
 let own = [];
@@ -32,11 +35,16 @@ export function labelWords(label) {
 
 /** Draws the chips: one's own can be removed, the model's are shown as they are. */
 export function drawLabels() {
-  const head = (slot.model?.info.labels ?? []).map((label) => {
-    return el("span", { class: "chip fixed", role: "listitem" }, labelWords(label));
-  });
-  byId("label-chips").replaceChildren(...(own.length > 0 ? own.map(chip) : head));
+  const head = slot.model?.info.labels ?? [];
+  byId("label-chips").replaceChildren(...(own.length > 0 ? own.map(chip) : headChips(head)));
   byId("labels-note").replaceChildren(...note(head.length > 0));
+}
+
+/** As many as a person reads. @param {string[]} labels */
+function headChips(labels) {
+  const chips = labels.slice(0, MAX_LABELS).map((label) => el("span", { class: "chip fixed", role: "listitem" }, labelWords(label)));
+  const left = labels.length - chips.length;
+  return left > 0 ? [...chips, el("span", { class: "note", role: "listitem" }, t("more_labels", { n: formatNumber(left) }))] : chips;
 }
 
 /** @param {string} label */
@@ -51,9 +59,7 @@ function chip(label) {
 function note(hasHead) {
   if (own.length === 0) return [t(hasHead || !slot.model ? "labels_head" : "no_labels")];
   if (!slot.choice?.isDemo) return [t("labels_own")];
-  const size = formatBytes(MINILM.bytes ?? 0);
-  const words = `${MINILM.name} · ${t("download", { size })}`;
-  const button = el("button", { type: "button", class: "link", onclick: () => useModel(MINILM) }, words);
+  const button = el("button", { type: "button", class: "link", onclick: () => useModel(EMBED) }, t("embed_name"));
   return [t("labels_demo"), " ", button];
 }
 

@@ -44,9 +44,6 @@ const CATALOGUE = [
   },
 ];
 
-/** The encoder for labels of one's own. */
-export const MINILM = CATALOGUE[2];
-
 /** Loads a choice where it belongs and shows that tab. @param {Choice} choice */
 export async function useModel(choice) {
   byId("models").close();
