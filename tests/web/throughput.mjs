@@ -36,6 +36,14 @@ function sample(texts) {
   return Array.from({ length: many }, (_, i) => texts[i * step]);
 }
 
+/** transformers.js names its parts as a bundler would find them. */
+const RUNTIME = "/browser/node_modules/@huggingface/transformers/node_modules";
+const imports = {
+  "onnxruntime-common": `${RUNTIME}/onnxruntime-common/dist/esm/index.js`,
+  "onnxruntime-web/webgpu": `${RUNTIME}/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs`,
+};
+const PAGE = `<!doctype html><title>peer</title><script type="importmap">${JSON.stringify({ imports })}</script>`;
+
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
 /** Serves `folder` so that WebAssembly may have threads. @param {string} folder @returns {Promise<string>} */
@@ -45,7 +53,7 @@ async function serveIsolated(folder) {
     response.setHeader("cross-origin-opener-policy", "same-origin");
     response.setHeader("cross-origin-embedder-policy", "require-corp");
     try {
-      const body = path === "/" ? "<!doctype html><title>peer</title>" : readFileSync(join(folder, path));
+      const body = path === "/" ? PAGE : readFileSync(join(folder, path));
       const type = TYPES[/** @type {keyof TYPES} */ (path === "/" ? ".html" : extname(path))] ?? "application/octet-stream";
       response.setHeader("content-type", type).end(body);
     } catch {
