@@ -12,11 +12,20 @@ use std::process::{Command, ExitCode, Stdio};
 /// GPU tests carry this in their module's name, so that they can be run again on another driver.
 const GPU_TESTS: &str = "gpu_";
 
-/// Of those, what is about the host or about memory: files that are written from folders, tables of texts, hundreds of texts by every
-/// task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
+/// Of those, what is about the host or about memory: requests, files that are written from folders, tables of texts, hundreds of texts by
+/// every task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
 /// software drivers are slow.
-const ONE_DRIVER_TESTS: [&str; 7] =
-    ["files::", "gpu_golden::export", "gpu_context", "gpu_wide", "gpu_grammar::schemas", "gpu_chat_tasks", "gpu_tasks"];
+const ONE_DRIVER_TESTS: [&str; 9] = [
+    "server::",
+    "quantize::",
+    "files::",
+    "gpu_golden::export",
+    "gpu_context",
+    "gpu_wide",
+    "gpu_grammar::schemas",
+    "gpu_chat_tasks",
+    "gpu_tasks",
+];
 
 /// Sets the machine up and runs everything. A kind of test that fails does not keep the next from running.
 pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
