@@ -115,6 +115,14 @@ impl Engine {
         self.fork_conversation().await.map_err(to_js_error)
     }
 
+    /// Gives the encoder a head that `trice classify --train` has learnt, in place of the one it has, and describes the model.
+    /// `source`: `[{name, blob}]` with the head's file.
+    #[wasm_bindgen(js_name = loadHead)]
+    pub async fn load_head(&self, source: JsValue) -> Result<JsValue, JsValue> {
+        self.read_head(source).await.map_err(to_js_error)?;
+        self.info()
+    }
+
     /// Labels with scores, best first, for each text: `{labels, …}`. `options`: `{labels?, template?, multiLabel?, long?}`.
     pub async fn classify(&self, texts: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         self.classify_texts(texts, options).await.map_err(to_js_error)
@@ -247,6 +255,11 @@ impl Engine {
             Model::Encoder(_) => Err(wrong_kind("an encoder", "fork a conversation")),
         })
         .await
+    }
+
+    async fn read_head(&self, source: JsValue) -> Result<()> {
+        let head = Checkpoint::open(requests::model_files(&source)?).await?;
+        self.with_encoder("take a head", async |encoder| encoder.load_head(&head).await).await
     }
 
     async fn classify_texts(&self, texts: JsValue, options: JsValue) -> Result<JsValue> {

@@ -255,6 +255,11 @@ export interface Model {
   stream(prompt: Prompt, options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
   /** Generates to the end. An aborted `signal` resolves to what there is, with `finish_reason` "cancelled". */
   generate(prompt: Prompt, options?: GenerateOptions, onPiece?: (piece: Piece) => void): Promise<Generation>;
+  /**
+   * Gives an encoder the head of a file that `trice classify --train` wrote, in place of the one it has: `info.labels` are its labels
+   * then, and `classify` gives them. It must have been learnt on the same model.
+   */
+  loadHead(file: File): Promise<void>;
   /** Labels with scores, best first, for each text. */
   classify(texts: string[], options?: ClassifyOptions): Promise<Classified[]>;
   /** One vector per text, `(n_texts, dim)`. */

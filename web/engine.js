@@ -97,6 +97,11 @@ class WorkerModel {
     return generation;
   }
 
+  /** @type {api.Model["loadHead"]} */
+  async loadHead(file) {
+    this.info = await this.#connection.call("loadHead", { source: transferable(file) }).result;
+  }
+
   /** @type {api.Model["classify"]} */
   classify(texts, { signal, ...options } = {}) {
     return cancellable(this.#connection.call("classify", { texts, options: defined(options) }), signal);

@@ -60,7 +60,16 @@ export async function useModel(choice) {
 
 /** Files from a picker or a drop. @param {string} name @param {File[] | import("./engine.js").ModelFile[]} files */
 export function useFiles(name, files) {
-  if (files.length > 0) useModel({ source: files, name });
+  const [file] = files;
+  if (files.length === 1 && file instanceof File && file.name.endsWith(".safetensors")) useHead(file);
+  else if (files.length > 0) useModel({ source: files, name });
+}
+
+/** Weights without a configuration are no model but a head, learnt on the encoder in use or on the built-in one. @param {File} head */
+function useHead(head) {
+  const inUse = slots.classify.choice;
+  const base = inUse && !inUse.isDemo ? inUse : EMBED;
+  useModel({ source: base.source, name: head.name, tab: "classify", head });
 }
 
 /** `owner/repo` is the hub's; addresses and names with a scheme stand as they are. @param {string} text */

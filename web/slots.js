@@ -11,6 +11,7 @@ import { formatBytes, formatNumber, sentence, t } from "./strings.js";
  * @property {string} [nameKey] The same as a key of strings.js.
  * @property {"chat" | "classify"} [tab] Where it belongs, if that is known before it is read.
  * @property {boolean} [isDemo] A built-in model that can do one thing only.
+ * @property {File} [head] A head learnt on it, which gives it labels.
  */
 
 /** @typedef {"empty" | "loading" | "ready" | "failed"} Status */
@@ -72,6 +73,7 @@ export class Slot extends EventTarget {
         endpoint: settings.endpoint || undefined,
         onProgress: (progress) => this.#set({ progress }),
       });
+      await addHead(model, choice, loading.signal);
       this.#set({ status: "ready", model });
     } catch (error) {
       if (loading.signal.aborted) return;
@@ -119,6 +121,18 @@ export class Slot extends EventTarget {
   #set(fields) {
     Object.assign(this, fields);
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** A model that does not get the head it is to have is of no use. @param {import("./engine.js").Model} model @param {Choice} choice @param {AbortSignal} signal */
+async function addHead(model, { head }, signal) {
+  if (!head) return;
+  try {
+    await model.loadHead(head);
+    signal.throwIfAborted();
+  } catch (error) {
+    model.dispose();
+    throw error;
   }
 }
 

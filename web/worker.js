@@ -48,6 +48,7 @@ const methods = {
   },
   generate: (request, emit) => engine.generate(request, emit),
   fork: () => engine.fork(),
+  loadHead: ({ source }) => engine.loadHead(source),
   classify: ({ texts, options }) => engine.classify(texts, options),
   embed: ({ texts, options }) => engine.embed(texts, options),
   tag: ({ texts, options }) => engine.tag(texts, options),

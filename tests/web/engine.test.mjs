@@ -1,6 +1,8 @@
 // The JavaScript API in a real Chromium: reference tokens and vectors, cancelling, the shapes others know, the benchmark.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { builtinReference, loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
 
@@ -52,6 +54,31 @@ test("MiniLM from its files gives the reference's vectors", async (t) => {
   const vectors = await page.evaluate((texts) => /** @type {any} */ (window).model.embed(texts, { normalize: true }), texts);
   const cosines = sentences.map(({ embedding }, i) => cosine(embedding, vectors[i]));
   assert.ok(Math.min(...cosines) >= 0.99999, cosines.join(" "));
+  await page.context().close();
+});
+
+test("a learnt head gives an encoder labels, and one of another width is refused", async (t) => {
+  const [folder, heads] = ["all-MiniLM-L6-v2", "minilm-heads"].map(sharedModel);
+  if (!folder || !heads) return t.skip("no TRICE_SHARED");
+  const page = await blankPage();
+  await loadFolder(page, folder);
+  const head = [...readFileSync(join(heads, "trec6.safetensors"))];
+  const found = await page.evaluate(async (head) => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const file = new File([new Uint8Array(head)], "trec6.safetensors");
+    const { model } = /** @type {any} */ (window);
+    const without = model.info.labels;
+    await model.loadHead(file);
+    const texts = ["where is the eiffel tower ?", "who wrote hamlet ?", "where is mount fuji ?"];
+    const best = (await model.classify(texts)).map((/** @type {any} */ { labels }) => labels[0].label);
+    const other = await load("builtin:sentiment");
+    const error = await other.loadHead(file).catch((/** @type {any} */ error) => error);
+    return { without, labels: model.info.labels, best, error: `${error.name}: ${error.message}`, kept: other.info.labels };
+  }, head);
+  assert.deepEqual([found.without, found.labels.length], [[], 6]);
+  assert.ok(found.best[0] === found.best[2] && found.best[0] !== found.best[1], found.best.join(" "));
+  assert.match(found.error, /^Format: .*trec6/);
+  assert.deepEqual(found.kept, ["NEGATIVE", "POSITIVE"]);
   await page.context().close();
 });
 

@@ -1,6 +1,7 @@
 // The page as a person uses it, in a real Chromium: opening, chatting, stopping, classifying, and what goes wrong.
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { newPage, openSite, sharedModel, shoot } from "./browser.mjs";
 import { serveHub } from "./serve.mjs";
@@ -194,6 +195,22 @@ test("without WebGPU the page says what to do, and nothing breaks", async () => 
   await page.locator("#many-file").setInputFiles({ name: "lines.txt", mimeType: "text/plain", buffer: Buffer.from("Lovely.\n") });
   assert.match(await page.locator("#many-words .failure").textContent(), /WebGPU/);
   await shoot(page, "no-webgpu");
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("the file of a learnt head is taken by the built-in encoder", async (t) => {
+  const heads = sharedModel("minilm-heads");
+  if (!heads) return t.skip("no TRICE_SHARED");
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.getByRole("tab", { name: "Classify" }).click();
+  await page.locator("#file").setInputFiles(join(heads, "trec6.safetensors"));
+  await page.locator("#label-chips", { hasText: "LABEL_5" }).waitFor();
+  await page.locator("#classify-text").fill("where is the eiffel tower ?");
+  await page.getByRole("button", { name: "Classify", exact: true }).click();
+  await page.locator("#bars .score").nth(5).waitFor();
+  assert.equal(await page.locator("#model-name").textContent(), "trec6.safetensors");
   assert.deepEqual(faults, []);
   await page.context().close();
 });
