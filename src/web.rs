@@ -74,6 +74,12 @@ impl Engine {
         to_js(self.gpu.info()).map_err(to_js_error)
     }
 
+    /// Whether the device is gone: nothing works on it any more.
+    #[wasm_bindgen(getter, js_name = isLost)]
+    pub fn is_lost(&self) -> bool {
+        self.gpu.is_lost()
+    }
+
     /// Whether the fastest shaders of this device are known.
     #[wasm_bindgen(getter, js_name = isTuned)]
     pub fn is_tuned(&self) -> bool {

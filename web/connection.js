@@ -16,7 +16,7 @@ export class EngineError extends Error {
  */
 
 export class Connection {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #worker = startWorker();
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
   #calls = new Map();
   #nextId = 1;
@@ -75,5 +75,20 @@ export class Connection {
     this.#calls.delete(id);
     if (error) call.reject(new EngineError(error.name, error.message));
     else call.resolve(result);
+  }
+}
+
+/** A browser starts workers from the page's own origin only: to one from elsewhere, a CDN say, a script of two words leads. */
+function startWorker() {
+  const script = "./worker.js";
+  const url = new URL(script, import.meta.url);
+  // Bundlers know this very expression.
+  if (url.origin === location.origin) return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  const leading = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+  try {
+    return new Worker(leading, { type: "module" });
+  } finally {
+    // The worker has the script's address resolved by now.
+    setTimeout(() => URL.revokeObjectURL(leading), 60_000);
   }
 }

@@ -11,6 +11,11 @@ export type LabelScore = { label: string; score: number };
 
 export type LoadOptions = {
   onProgress?: (progress: Progress) => void;
+  /**
+   * Called where the GPU is lost (a driver's crash, a sleeping laptop): the model is loaded again, which `onProgress` tells of, and
+   * what was asked for goes on, an answer behind its last token. `back` resolves once it does, and rejects where there is no GPU any more.
+   */
+  onLost?: (back: Promise<void>) => void;
   /** Aborting stops the load and frees what it had. */
   signal?: AbortSignal;
   /** Tokens of context to reserve; by default min(the model's, 4096). */

@@ -2,6 +2,7 @@
 // leaving a `for await` loop over an answer cancels it.
 
 import { Connection, EngineError } from "./connection.js";
+import { defined, Home } from "./home.js";
 import { chatCompletions } from "./openai.js";
 import { pipelineOver } from "./pipelines.js";
 
@@ -15,26 +16,25 @@ export const SAMPLING = Object.freeze({ temperature: 0.7, topK: 40, topP: 0.95, 
 
 /** @implements {api.Model} */
 class WorkerModel {
-  /** @type {Connection} */
-  #connection;
-  /** Those that use the connection: a model and its forks. @type {Set<WorkerModel>} */
-  #users;
+  /** @type {Home} */
+  #home;
   /** @type {api.Timings | null} */
   #timings = null;
 
-  /**
-   * @param {Connection} connection
-   * @param {api.DeviceInfo} device
-   * @param {api.ModelInfo} info
-   * @param {Set<WorkerModel>} [users]
-   */
-  constructor(connection, device, info, users = new Set()) {
-    this.#connection = connection;
-    this.#users = users.add(this);
-    this.device = device;
-    this.info = info;
+  /** @param {Home} home */
+  constructor(home) {
+    this.#home = home;
+    home.users.add(this);
     /** @type {api.Model["openai"]} */
     this.openai = { chat: { completions: chatCompletions(this) } };
+  }
+
+  get device() {
+    return this.#home.device;
+  }
+
+  get info() {
+    return this.#home.info;
   }
 
   /** @type {api.Model["chat"]} */
@@ -91,54 +91,60 @@ class WorkerModel {
       seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
       stop: stop === undefined ? [] : [stop].flat(),
     };
-    const call = this.#connection.call("generate", request, onPiece);
-    const generation = await cancellable(call, signal);
+    /** @type {number[]} */
+    const answered = [];
+    const onEvent = (/** @type {api.Piece} */ piece) => {
+      answered.push(...piece.tokens);
+      onPiece?.(piece);
+    };
+    // After a lost device the answer goes on from its tokens.
+    const generation = await this.#home.work("generate", () => ({ ...request, answered }), { signal, onEvent });
     this.#timings = generation.timings;
     return generation;
   }
 
   /** @type {api.Model["loadHead"]} */
-  async loadHead(file) {
-    this.info = await this.#connection.call("loadHead", { source: transferable(file) }).result;
+  loadHead(file) {
+    return this.#home.loadHead(transferable(file));
   }
 
   /** @type {api.Model["classify"]} */
   classify(texts, { signal, ...options } = {}) {
-    return cancellable(this.#connection.call("classify", { texts, options: defined(options) }), signal);
+    return this.#home.work("classify", () => ({ texts, options: defined(options) }), { signal });
   }
 
   /** @type {api.Model["embed"]} */
   embed(texts, options = {}) {
-    return this.#connection.call("embed", { texts, options: defined(options) }).result;
+    return this.#home.work("embed", () => ({ texts, options: defined(options) }));
   }
 
   /** @type {api.Model["tag"]} */
   tag(texts, options = {}) {
-    return this.#connection.call("tag", { texts, options: defined(options) }).result;
+    return this.#home.work("tag", () => ({ texts, options: defined(options) }));
   }
 
   /** @type {api.Model["answer"]} */
   answer(question, context, options = {}) {
-    return this.#connection.call("answer", { question, context, options: defined(options) }).result;
+    return this.#home.work("answer", () => ({ question, context, options: defined(options) }));
   }
 
   /** @type {api.Model["rank"]} */
   rank(query, documents) {
-    return this.#connection.call("rank", { query, documents }).result;
+    return this.#home.work("rank", () => ({ query, documents }));
   }
 
   /** @type {api.Model["fill"]} */
   fill(texts, options = {}) {
-    return this.#connection.call("fill", { texts, options: defined(options) }).result;
+    return this.#home.work("fill", () => ({ texts, options: defined(options) }));
   }
 
   /** @type {api.Model["bench"]} */
   bench(options = {}, onRun) {
-    return this.#connection.call("bench", defined(options), onRun).result;
+    return this.#home.call("bench", defined(options), onRun);
   }
 
   calls() {
-    return this.#connection.call("calls").result;
+    return this.#home.call("calls");
   }
 
   stats() {
@@ -146,35 +152,22 @@ class WorkerModel {
   }
 
   async fork() {
-    await this.#connection.call("fork").result;
-    return new WorkerModel(this.#connection, this.device, this.info, this.#users);
+    await this.#home.call("fork");
+    return new WorkerModel(this.#home);
   }
 
   async dispose() {
-    this.#users.delete(this);
-    if (this.#users.size === 0) this.#connection.close();
+    this.#home.users.delete(this);
+    if (this.#home.users.size === 0) this.#home.close();
   }
 }
 
 /** @type {typeof api.load} */
-export async function load(source, options = {}) {
-  const { onProgress, signal, device, tune, counts, ...rest } = options;
+export async function load(source, { signal, ...options } = {}) {
   signal?.throwIfAborted();
-  const connection = new Connection();
-  const abort = () => connection.close(signal?.reason);
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    const found = await connection.call("open", { device, counts }).result;
-    if (tune) await connection.call("tune").result;
-    const args = { source: transferable(source), options: defined(rest) };
-    const info = await connection.call("load", args, onProgress).result;
-    return new WorkerModel(connection, found, info);
-  } catch (error) {
-    connection.close();
-    throw error;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-  }
+  const home = new Home(transferable(source), options);
+  await home.enter(signal);
+  return new WorkerModel(home);
 }
 
 /** @type {typeof api.pipeline} */
@@ -211,22 +204,6 @@ export async function selfTest({ device, onProgress } = {}) {
 /** @param {api.Model | api.ModelSource | undefined} model @returns {model is api.Model} */
 function isModel(model) {
   return model instanceof WorkerModel;
-}
-
-/** Awaits a call and cancels it when the signal aborts. @param {import("./connection.js").Call} call @param {AbortSignal} [signal] */
-async function cancellable(call, signal) {
-  if (signal?.aborted) call.cancel();
-  signal?.addEventListener("abort", call.cancel, { once: true });
-  try {
-    return await call.result;
-  } finally {
-    signal?.removeEventListener("abort", call.cancel);
-  }
-}
-
-/** Without the fields that are undefined: the engine refuses what it does not know. @param {object} options */
-function defined(options) {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 /** A name as it is; files as `{name, blob}` with paths inside their folder. @param {api.ModelSource} source */

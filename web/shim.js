@@ -1,6 +1,7 @@
 // What wgpu's web backend cannot do yet. It cannot ask for subgroups, although browsers have them: `requestDevice` is
 // wrapped to add the feature where the adapter has it. It drops the adapter's vendor and architecture. What the engine
-// must know of both stands in `globalThis.triceSubgroups` and `globalThis.triceAdapterName`.
+// must know of both stands in `globalThis.triceSubgroups` and `globalThis.triceAdapterName`; `triceDevice` is for tests, which
+// take it away.
 
 const scope = /** @type {any} */ (globalThis);
 
@@ -8,10 +9,11 @@ if (scope.GPUAdapter) {
   const { requestDevice } = scope.GPUAdapter.prototype;
 
   /** @this {any} @param {any} [descriptor] */
-  scope.GPUAdapter.prototype.requestDevice = function (descriptor = {}) {
-    if (!this.features.has("subgroups")) return requestDevice.call(this, descriptor);
-    const requiredFeatures = new Set([...(descriptor.requiredFeatures ?? []), "subgroups"]);
-    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...requiredFeatures] });
+  scope.GPUAdapter.prototype.requestDevice = async function (descriptor = {}) {
+    const subgroups = this.features.has("subgroups") ? ["subgroups"] : [];
+    const requiredFeatures = new Set([...(descriptor.requiredFeatures ?? []), ...subgroups]);
+    scope.triceDevice = await requestDevice.call(this, { ...descriptor, requiredFeatures: [...requiredFeatures] });
+    return scope.triceDevice;
   };
 
   const { requestAdapter } = scope.GPU.prototype;

@@ -72,12 +72,24 @@ export class Slot extends EventTarget {
         signal: loading.signal,
         endpoint: settings.endpoint || undefined,
         onProgress: (progress) => this.#set({ progress }),
+        onLost: (back) => this.#wait(back, loading.signal),
       });
       await addHead(model, choice, loading.signal);
       this.#set({ status: "ready", model });
     } catch (error) {
       if (loading.signal.aborted) return;
       this.fail(error);
+    }
+  }
+
+  /** The GPU was lost: the model loads again by itself, and what was asked of it goes on. @param {Promise<void>} back @param {AbortSignal} signal */
+  async #wait(back, signal) {
+    this.#set({ status: "loading", progress: null });
+    try {
+      await back;
+      if (!signal.aborted) this.#set({ status: "ready" });
+    } catch (error) {
+      if (!signal.aborted) this.fail(error);
     }
   }
 

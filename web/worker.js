@@ -90,15 +90,23 @@ async function answer({ id, method, args }) {
     scope.postMessage({ id, result });
     if (WORK.has(method)) tuneWhenIdle();
   } catch (error) {
-    if (!dieOfTrap(error)) scope.postMessage({ id, error: describe(error) });
+    if (!dieOfTrap(error)) scope.postMessage({ id, error: await describe(error) });
   } finally {
     running = null;
   }
 }
 
+/** A device that is gone may say so a moment after what failed by that. */
+const LOSS_MS = 100;
+
 /** @param {any} error */
-function describe(error) {
-  return { name: error?.name ?? "Error", message: error?.message ?? String(error) };
+async function describe(error) {
+  let { name = "Error" } = error ?? {};
+  if (name === "Gpu") {
+    await new Promise((resolve) => setTimeout(resolve, LOSS_MS));
+    if (engine?.isLost) name = "Lost";
+  }
+  return { name, message: error?.message ?? String(error) };
 }
 
 /** A trap leaves the module in an unknown state, and the promise it happened in never settles: tell all requests. @param {any} error */

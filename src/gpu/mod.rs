@@ -379,6 +379,11 @@ impl Gpu {
         reason.map_or(Ok(()), |reason| Err(Error::Gpu { during, reason }))
     }
 
+    /// Whether the device is gone, which it stays.
+    pub fn is_lost(&self) -> bool {
+        self.trouble.lock().is_ok_and(|trouble| trouble.lost.is_some())
+    }
+
     /// Begins work that owes nothing to earlier work: forgets an error of that, such as a model too large for the memory.
     /// A lost device stays lost.
     pub fn begin(&self, during: &'static str) -> Result<()> {

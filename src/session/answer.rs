@@ -63,6 +63,14 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Takes tokens that were handed out before: they count and are text, but nobody hears of them again.
+    pub(super) fn recall(&mut self, ids: &[u32]) -> Result<()> {
+        let on_piece = std::mem::replace(&mut self.on_piece, Box::new(|_| ControlFlow::Continue(())));
+        let taken = ids.iter().try_for_each(|id| self.push(*id, None));
+        self.on_piece = on_piece;
+        taken
+    }
+
     /// Ends here once someone has asked for that.
     pub(super) fn hear_cancel(&mut self) {
         if self.cancel.is_cancelled() {

@@ -86,6 +86,9 @@ pub enum Speculate {
 pub struct GenerateOptions {
     /// At most this many tokens; none means until the end token or, where the text is not shifted, the end of the context.
     pub max_tokens: Option<usize>,
+    /// Tokens of the answer that are there already, from a run that was cut off: it goes on behind them as if it had never stopped.
+    /// They count and stand in the result; pieces and log-probabilities are of what is new.
+    pub answered: Vec<u32>,
     /// What happens where prompt and answer are longer than the context.
     pub overflow: Overflow,
     /// How tokens are chosen.

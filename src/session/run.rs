@@ -18,9 +18,11 @@ pub(super) struct Run<'a> {
     pub(super) slot: usize,
     /// The prompt, as it was read at first.
     prompt: Vec<u32>,
-    /// Prompt tokens that the slot held before.
-    reused: usize,
-    /// What is read before the next token: the prompt; after a shift what is left of it and of the answer.
+    /// Tokens to be read before the first that is new: those that the slot held before are not among them.
+    n_to_read: usize,
+    /// Tokens of the answer that were there before.
+    n_answered: usize,
+    /// What is read before the next token: the prompt and what was answered before; after a shift what is left of them.
     pub(super) text: Vec<u32>,
     /// Tokens of the answer that are read with the text, or gone.
     n_in_text: usize,
@@ -95,26 +97,31 @@ impl Session {
         options.sampling.validate()?;
         let constraint = self.constraint(options)?;
         self.check_ids(prompt)?;
+        self.check_ids(&options.answered)?;
         let context_len = self.info.context_len;
-        let (prompt, n_dropped) = options.overflow.fit(prompt.to_vec(), context_len, options.max_tokens);
+        let (prompt, dropped_before) = options.overflow.fit(prompt.to_vec(), context_len, options.max_tokens);
         self.check_prompt(&prompt)?;
-        let (slot, reused) = self.prepare_slot(&prompt, taken)?;
-        let room = match options.overflow {
-            Overflow::Error | Overflow::TruncateMiddle => context_len - prompt.len(),
-            Overflow::Shift => usize::MAX,
+        let (room, fit) = match options.overflow {
+            Overflow::Error | Overflow::TruncateMiddle => (context_len - prompt.len(), Overflow::Error),
+            Overflow::Shift => (usize::MAX, Overflow::Shift),
         };
         let max_tokens = options.max_tokens.unwrap_or(room).min(room);
+        let mut answer = Answer::new(&self.tokenizer, options, constraint, max_tokens, on_piece);
+        answer.recall(&options.answered)?;
+        let (text, dropped) = fit.fit([prompt.as_slice(), &answer.tokens].concat(), context_len, None);
+        let (slot, reused) = self.prepare_slot(&text, taken)?;
         Ok(Run {
             gpu: &self.gpu,
             context_len,
             slot,
-            text: prompt.clone(),
+            n_to_read: text.len() - reused,
+            text,
             prompt,
-            reused,
-            n_in_text: 0,
+            n_answered: answer.tokens.len(),
+            n_in_text: answer.tokens.len(),
             n_read: reused,
-            n_dropped,
-            answer: Answer::new(&self.tokenizer, options, constraint, max_tokens, on_piece),
+            n_dropped: dropped_before + dropped,
+            answer,
             speculates: self.decoder.checks_drafts() && !options.is_stepwise() && !options.without_drafts,
             progress: Progress::default(),
             drafts_before: (0, 0),
@@ -155,10 +162,11 @@ impl Session {
         let (tokens, text, finish_reason, logprobs) = run.answer.finish();
         let elapsed = run.start.elapsed();
         let first_token = run.first_token.unwrap_or(elapsed);
-        let (now, n_decoded) = (self.gpu.traffic(), tokens.len().saturating_sub(1));
+        let (now, n_decoded) = (self.gpu.traffic(), tokens.len().saturating_sub(run.n_answered + 1));
         let per_token = |before: u64, after: u64| (after - before) as f64 / n_decoded.max(1) as f64;
         // A prompt may have been cancelled before its end.
-        let prefill_tokens = if run.first_token.is_some() { run.prompt.len() } else { run.n_read } - run.reused;
+        let unread = if run.first_token.is_some() { 0 } else { run.text.len() - run.n_read };
+        let prefill_tokens = run.n_to_read - unread;
         let timings = Timings {
             load_ms: self.info.load_ms,
             prefill_ms: first_token.as_secs_f64() * 1e3,

@@ -95,6 +95,8 @@ pub(super) struct GenerateRequest {
     repeat_penalty: Option<f32>,
     seed: Option<u32>,
     max_tokens: Option<usize>,
+    /// Tokens of the answer that are there already.
+    answered: Vec<u32>,
     /// `error`, `shift` or `truncate-middle`.
     overflow: Option<String>,
     stop: Vec<String>,
@@ -145,6 +147,7 @@ impl GenerateRequest {
         sampling.validate()?;
         Ok(GenerateOptions {
             max_tokens: self.max_tokens,
+            answered: self.answered,
             overflow: self.overflow.as_deref().map_or(Ok(Overflow::default()), Overflow::from_name)?,
             sampling,
             grammar: self.grammar()?,

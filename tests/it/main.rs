@@ -21,6 +21,7 @@ mod gpu_models;
 mod gpu_products;
 mod gpu_recording;
 mod gpu_rejections;
+mod gpu_resumed;
 mod gpu_slots;
 mod gpu_speculate;
 mod gpu_tasks;

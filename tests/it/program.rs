@@ -8,7 +8,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 /// Long enough for the slowest driver; only a hang reaches it.
-const HANG: Duration = Duration::from_secs(300);
+pub(crate) const HANG: Duration = Duration::from_secs(300);
 
 /// The program, with nothing of the caller's settings.
 pub(crate) fn trice(args: &[&str]) -> Command {

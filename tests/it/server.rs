@@ -2,7 +2,7 @@
 
 use crate::common::toy::{DIM, Toy};
 use crate::gpu_tasks::tiny_model;
-use crate::program::{Reply, Server, folder_with, has_gpu, json as run_json, last_error, post, run};
+use crate::program::{HANG, Reply, Server, folder_with, has_gpu, json as run_json, last_error, post, run};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::sync::mpsc;
@@ -604,7 +604,8 @@ fn gpu_a_full_queue_says_come_back_later() {
     const ASKED: usize = QUEUE + 60;
     let Some(server) = loaded(&["random:15m"]) else { return };
     let body = |stream: bool| {
-        let extra = json!({"model": "random:15m", "temperature": 2, "top_k": 0, "max_tokens": 4000, "stream": stream});
+        // The context shifts: an answer that ended with it would let the next of the queue in.
+        let extra = json!({"model": "random:15m", "max_tokens": 1_000_000, "overflow": "shift", "stream": stream});
         post("/v1/completions", "", completion("The", extra).as_bytes())
     };
     // One answer that does not end keeps the engine busy while the others queue.
@@ -625,7 +626,7 @@ fn gpu_a_full_queue_says_come_back_later() {
             });
         }
         for _ in QUEUE..ASKED {
-            let reply = refused.recv().unwrap();
+            let reply = refused.recv_timeout(HANG).expect("a refusal for each beyond the queue");
             assert!(reply.contains("retry-after: ") && reply.contains("queue_full"), "{reply}");
         }
         assert_eq!(server.get("/health").status, 200);

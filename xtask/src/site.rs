@@ -5,7 +5,9 @@ use crate::{machine, npm};
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::json;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +69,7 @@ pub(crate) fn build_site(profile: Profile) -> Result<PathBuf> {
     copy_file(Path::new("index.html"), &site)?;
     copy_tree(Path::new("web"), &site.join("web"))?;
     copy_models(&site.join("models"))?;
+    write_service_worker(&site)?;
     for module in &MODULES {
         let n_gzip = print_size(&module.file(&pkg))?;
         if profile == Profile::Web {
@@ -143,6 +146,42 @@ fn optimize(module: &Path) -> Result<()> {
     }
     command.arg("-Os").arg(module).arg("-o").arg(module);
     shell::run(&mut command, "wasm-opt is installed: shrinking the module")
+}
+
+/// The service worker stands beside the page, since it serves only what lies beside or below itself, and begins with what it keeps.
+fn write_service_worker(site: &Path) -> Result<()> {
+    let script = site.join("web/sw.js");
+    let worker = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+    fs::remove_file(&script).with_context(|| format!("cannot remove {}", script.display()))?;
+    let mut files = Vec::new();
+    list_files(site, &mut files)?;
+    let mut hasher = DefaultHasher::new();
+    worker.hash(&mut hasher);
+    let mut names = Vec::new();
+    for file in &files {
+        fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
+        let parts: Vec<_> = file.strip_prefix(site)?.iter().map(|part| part.to_string_lossy()).collect();
+        names.push(parts.join("/"));
+    }
+    let kept = json!({ "version": format!("{:016x}", hasher.finish()), "files": names });
+    let target = site.join("sw.js");
+    fs::write(&target, format!("const SITE = {kept};\n{worker}"))
+        .with_context(|| format!("cannot write {}", target.display()))
+}
+
+/// All files of a folder that a browser may ask for, in the order of their names.
+fn list_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            list_files(&path, found)?;
+        } else if !path.to_string_lossy().ends_with(".d.ts") {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// The built-in models, so that the page answers without any download.
