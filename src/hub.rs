@@ -73,8 +73,8 @@ pub struct HubOptions {
     pub cache_dir: Option<PathBuf>,
     /// The hub's access token; `HF_TOKEN` in the environment.
     pub token: Option<String>,
-    /// In a browser: the address of the folder that holds the built-in models.
-    pub builtin_base: String,
+    /// In a browser: where each built-in model lies.
+    pub builtin_urls: BTreeMap<String, String>,
     /// Use what the cache holds and ask no server; `HF_HUB_OFFLINE=1` in the environment.
     pub offline: bool,
 }
@@ -86,7 +86,7 @@ impl Default for HubOptions {
             endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| PUBLIC_ENDPOINT.to_owned()),
             cache_dir: None,
             token: variable("HF_TOKEN"),
-            builtin_base: "models/".to_owned(),
+            builtin_urls: BTreeMap::new(),
             offline: variable("HF_HUB_OFFLINE").is_some_and(|value| value != "0"),
         }
     }
@@ -171,8 +171,9 @@ async fn open_builtin(name: &str, _options: &HubOptions) -> Result<ModelFiles> {
 #[cfg(target_arch = "wasm32")]
 async fn open_builtin(name: &str, options: &HubOptions) -> Result<ModelFiles> {
     builtin_bytes(name)?;
-    let url = format!("{}/{name}.gguf", options.builtin_base.trim_end_matches('/'));
-    let source = HttpSource::open(&url, None).await?;
+    let url = options.builtin_urls.get(name);
+    let url = url.ok_or_else(|| Error::invalid(format!("builtin:{name}: nobody said where it lies")))?;
+    let source = HttpSource::open(url, None).await?;
     Ok(ModelFiles { name: format!("builtin:{name}"), weights: vec![Rc::new(source)], side: BTreeMap::new() })
 }
 

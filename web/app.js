@@ -8,6 +8,7 @@ import { startDrop } from "./drop.js";
 import { startLabels } from "./labels.js";
 import { areTexts, drawMany, openTexts, startMany } from "./many.js";
 import { drawCards, startModels, useFiles } from "./models.js";
+import { keepForOffline, useNewest } from "./offline.js";
 import { settingsChanged, startSettings } from "./settings.js";
 import { slots } from "./slots.js";
 import { t } from "./strings.js";
@@ -75,6 +76,7 @@ function redraw() {
 }
 
 function start() {
+  useNewest();
   placeIcons();
   startSettings();
   startTabs();
@@ -95,6 +97,8 @@ function start() {
     drawStage();
     drawDevice();
   });
+  // Kept once there is nothing more urgent to fetch.
+  slots[currentTab()].ready().then(keepForOffline, () => {});
   loadCurrent();
   redraw();
 }

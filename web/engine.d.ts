@@ -39,7 +39,7 @@ export type LoadOptions = {
   endpoint?: string;
   /** The hub's access token. */
   token?: string;
-  /** Where the built-in models lie; by default `models/` beside this script's folder. */
+  /** The folder that holds the built-in models, as an absolute address; by default `models/` beside this script's folder. */
   builtinBase?: string;
 };
 

@@ -43,8 +43,8 @@ const methods = {
     if (!engine.isTuned) await writeTunings(await engine.tune());
   },
   load({ source, options }, emit) {
-    const builtinBase = new URL("../models/", import.meta.url).href;
-    return engine.load(source, { builtinBase, ...options }, emit);
+    const { builtinBase, ...rest } = options;
+    return engine.load(source, { ...rest, builtinUrls: builtinUrls(builtinBase) }, emit);
   },
   generate: (request, emit) => engine.generate(request, emit),
   fork: () => engine.fork(),
@@ -66,6 +66,20 @@ const methods = {
   tableRows: ({ start, end }) => table.rows(start, end),
   saveTable: ({ results }) => table.save(results),
 };
+
+/** Where the built-in models lie. Each is written out here, since bundlers see and keep only what is. */
+const BUILTIN = {
+  stories: new URL("../models/stories.gguf", import.meta.url).href,
+  sentiment: new URL("../models/sentiment.gguf", import.meta.url).href,
+  intent: new URL("../models/intent.gguf", import.meta.url).href,
+  embed: new URL("../models/embed.gguf", import.meta.url).href,
+};
+
+/** The same in another folder, where one is named. @param {string} [folder] */
+function builtinUrls(folder) {
+  if (folder === undefined) return BUILTIN;
+  return Object.fromEntries(Object.keys(BUILTIN).map((name) => [name, `${folder.replace(/\/$/, "")}/${name}.gguf`]));
+}
 
 /** What a person waits for. Shaders are tuned after the first of these, never before: the first answer comes soonest. */
 const WORK = new Set(["generate", "classify", "embed", "tag", "answer", "rank", "fill"]);

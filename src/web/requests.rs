@@ -11,6 +11,7 @@ use crate::source::{BlobSource, Source};
 use crate::tasks::TextEncoder;
 use crate::text::{ChatOptions, Grammar, Message, SamplingParams};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -36,8 +37,8 @@ pub(super) struct LoadRequest {
     speculate: Option<String>,
     /// Conversations that the cache holds side by side.
     parallel: Option<usize>,
-    /// Where `stories.gguf` and `sentiment.gguf` lie: an absolute address that ends in a slash.
-    builtin_base: Option<String>,
+    /// Where each built-in model lies.
+    builtin_urls: BTreeMap<String, String>,
     /// A hub mirror's address.
     endpoint: Option<String>,
     /// The hub's access token.
@@ -65,9 +66,7 @@ impl LoadRequest {
         if let Some(endpoint) = &self.endpoint {
             options.endpoint = endpoint.clone();
         }
-        if let Some(base) = &self.builtin_base {
-            options.builtin_base = base.clone();
-        }
+        options.builtin_urls = self.builtin_urls.clone();
         options.token = self.token.clone();
         options
     }

@@ -1,7 +1,7 @@
 //! Models from disk and from a hub: a small server on the loopback speaks the hub's addresses and misbehaves on demand.
 
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -67,7 +67,7 @@ impl Server {
             endpoint: self.endpoint.clone(),
             cache_dir: Some(cache.to_owned()),
             token: Some("secret".to_owned()),
-            builtin_base: String::new(),
+            builtin_urls: BTreeMap::new(),
             offline: false,
         }
     }

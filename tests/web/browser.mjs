@@ -23,28 +23,31 @@ export const PATIENCE = 240_000;
 
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
+export function openBrowser() {
+  const args = ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU];
+  return chromium.launch({ executablePath: CHROMIUM, args });
+}
+
 /** Serves the site, its models no faster than said, and opens a browser on it. @param {number} [modelBytesPerSecond] */
 export async function openSite(modelBytesPerSecond) {
   if (!existsSync(join(SITE, "index.html"))) throw new Error(`no site in ${SITE}: run \`cargo xtask web\``);
-  const server = await serve(SITE, modelBytesPerSecond);
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU],
-  });
+  const server = await serve(SITE, { modelBytesPerSecond });
+  const browser = await openBrowser();
   const close = async () => {
     await browser.close();
-    await server.close();
+    await server.close().catch(() => {}); // A test may have closed it.
   };
-  return { url: server.url, browser, close };
+  return { url: server.url, browser, close, stopServing: () => server.close() };
 }
 
 /**
  * A fresh page. Errors of its scripts and refusals of its content policy are collected in `faults`.
- * @param {Awaited<ReturnType<typeof openSite>>} site
+ * @param {{browser: import("playwright-core").Browser}} site
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
 export async function newPage(site, options = {}) {
-  const context = await site.browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
+  // Only tests of what happens offline want every file fetched once more.
+  const context = await site.browser.newContext({ viewport: { width: 1100, height: 760 }, serviceWorkers: "block", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   /** @type {string[]} */

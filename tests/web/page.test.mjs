@@ -269,24 +269,6 @@ test("settings are kept, and the page speaks Chinese", async () => {
   await page.context().close();
 });
 
-test("a GPU lost while answering gets a sentence, and trying again answers", async () => {
-  const { page, faults } = await newPage(site);
-  await page.goto(site.url);
-  await page.locator(READY).waitFor();
-  await page.getByRole("textbox", { name: "Message" }).fill("One day");
-  await page.keyboard.press("Enter");
-  await page.locator(".answer .under:has-text('tokens')").waitFor();
-  const browser = await site.browser.newBrowserCDPSession();
-  await browser.send("Browser.crashGpuProcess");
-  await page.locator(".answer .failure").waitFor();
-  assert.match(await page.locator(".answer .failure").textContent(), /Load the model again/);
-  await shoot(page, "gpu-lost");
-  await page.locator(".answer").getByRole("button", { name: "Try again" }).click();
-  assert.match(await figures(page), /tokens\/s/);
-  assert.deepEqual(faults, []);
-  await page.context().close();
-});
-
 test("a hub model comes from the mirror of the settings", async (t) => {
   const folder = sharedModel("TinyStories-656K");
   if (!folder) return t.skip("no TRICE_SHARED");

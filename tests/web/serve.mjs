@@ -12,6 +12,8 @@ const TYPES = {
   ".css": "text/css; charset=utf-8",
   ".json": "application/json",
   ".wasm": "application/wasm",
+  ".svg": "image/svg+xml",
+  ".webmanifest": "application/manifest+json",
 };
 
 /** Bytes of a model that a slow line sends at a time. */
@@ -19,13 +21,14 @@ const BURST = 16_384;
 
 /**
  * Serves `folder` at `http://127.0.0.1:PORT/some/path/`, with byte ranges as any static host has them; models no faster than
- * `modelBytesPerSecond`.
+ * `modelBytesPerSecond`, with `cors` to pages of other origins as well.
  * @param {string} folder
- * @param {number} [modelBytesPerSecond]
+ * @param {{modelBytesPerSecond?: number, cors?: boolean}} [options]
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
-export function serve(folder, modelBytesPerSecond = Infinity) {
+export function serve(folder, { modelBytesPerSecond = Infinity, cors = false } = {}) {
   return listen("/some/path/", (path, request, response) => {
+    if (cors) allowOthers(response);
     const rate = path.endsWith(".gguf") ? modelBytesPerSecond : Infinity;
     return sendFile(folder, path || "index.html", request, response, rate);
   });
@@ -38,8 +41,7 @@ export function serve(folder, modelBytesPerSecond = Infinity) {
  */
 export function serveHub(folder) {
   return listen("/", async (path, request, response) => {
-    response.setHeader("access-control-allow-origin", "*");
-    response.setHeader("access-control-expose-headers", "content-range, content-length, etag");
+    allowOthers(response);
     const resolve = "test/model/resolve/main/";
     if (path === "api/models/test/model/tree/main") {
       const names = await readdir(folder);
@@ -51,6 +53,12 @@ export function serveHub(folder) {
       throw new Error("no such repository");
     }
   });
+}
+
+/** @param {import("node:http").ServerResponse} response */
+function allowOthers(response) {
+  response.setHeader("access-control-allow-origin", "*");
+  response.setHeader("access-control-expose-headers", "content-range, content-length, etag");
 }
 
 /**
@@ -71,7 +79,7 @@ async function listen(base, answer) {
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   const close = () => {
     server.closeAllConnections();
-    return new Promise((resolve) => server.close(() => resolve(undefined)));
+    return new Promise((resolve, reject) => server.close((error) => (error ? reject(error) : resolve(undefined))));
   };
   return { url: `http://127.0.0.1:${port}${base}`, close };
 }

@@ -4,7 +4,7 @@ use crate::drivers::Driver;
 use crate::machine::Consent;
 use crate::shell::{self, cargo};
 use crate::tally::{CargoReader, Tally};
-use crate::{drivers, machine, page_tests, site};
+use crate::{drivers, machine, npm, page_tests, site};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -44,7 +44,10 @@ pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
 
     shell::heading("The page in Chromium");
     // A page that cannot be built is a failed test, not a reason to hide the counts of all the others.
-    let page = site::build_site(site::Profile::Dev).and_then(|site| page_tests::run(&site));
+    let page = site::build_site(site::Profile::Dev).and_then(|site| {
+        npm::build(&site)?;
+        page_tests::run(&site)
+    });
     report.add(
         "chromium",
         page.unwrap_or_else(|error| {
