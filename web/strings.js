@@ -15,7 +15,7 @@ const STRINGS = {
 
     stories_name: "Storyteller, a 3 MB demo",
     stories_about: "Continues children's stories. Built in, made by this project; it knows nothing else.",
-    sentiment_name: "Sentiment, a 2 MB demo",
+    sentiment_name: "Sentiment, a 6 MB demo",
     sentiment_about: "Tells praise from complaint in short English reviews. Built in, made by this project.",
     intent_name: "Intent, a 6 MB demo",
     intent_about: "Knows 226 things that people ask an assistant or a bank for. English. Built in, made by this project.",
@@ -208,7 +208,7 @@ const STRINGS = {
 
     stories_name: "讲故事，3 MB 的演示",
     stories_about: "续写英文儿童故事。内置，由本项目训练；其他一概不知。",
-    sentiment_name: "情感，2 MB 的演示",
+    sentiment_name: "情感，6 MB 的演示",
     sentiment_about: "区分英文短评的褒贬。内置，由本项目训练。",
     intent_name: "意图，6 MB 的演示",
     intent_about: "识别人们向助手或银行提出的 226 种英文请求。内置，由本项目训练。",

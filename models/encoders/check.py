@@ -1,6 +1,6 @@
 """Write models/NAME.reference.json: ids and results of some texts, by Hugging Face's BERT on the file's dequantized weights.
 
-    python models/encoders/check.py embed|intent
+    python models/encoders/check.py embed|intent|sentiment
 
 Reads models/NAME.gguf with the gguf reader only.
 """
@@ -30,6 +30,20 @@ TEXTS = {
         "ok",
         "The mitochondrion is the powerhouse of the cell, or so every pupil is told; what it does is make adenosine triphosphate.",
         "It rained all day, so we stayed in and played chess.",
+    ],
+    "sentiment": [
+        "I loved every minute of this film.",
+        "The food was cold and the waiter was rude.",
+        "Works great, and the battery lasts all day.",
+        "Broke after two days. Do not buy it!",
+        "It was not bad at all.",
+        "I would not recommend this place to anyone.",
+        "Nothing special, but it does what it should.",
+        "An unforgettable performance; the best movie I have seen this year.",
+        "What a waste of money and time...",
+        "The soup was delicious, but the service was terribly slow.",
+        "Café très agréable, naïve staff \U0001f642",
+        "Terrible.",
     ],
     "intent": [
         "what's the weather like in boston tomorrow",
