@@ -5,6 +5,9 @@ import { Connection, EngineError } from "./connection.js";
 /** How often in a row a call may lose the device without having heard anything from it. */
 const MAX_VAIN = 2;
 
+/** Between tries to get a device again: a browser starts its GPU process anew in its own time. The last one is not waited after. */
+const PAUSES_MS = [300, 1000, 3000, null];
+
 /** @typedef {import("./engine.js").LoadOptions} LoadOptions */
 
 export class Home {
@@ -92,13 +95,24 @@ export class Home {
   #comeBack(lost) {
     if (this.#connection === lost) {
       lost.close(new EngineError("Lost", "the device was lost"));
-      this.#connection = new Connection();
-      this.#return = this.enter().catch((error) => {
-        throw new EngineError("Gpu", `the GPU was lost and did not come back: ${error.message}`);
-      });
+      this.#return = this.#enterAgain();
       this.#options.onLost?.(this.#return);
     }
     return this.#return;
+  }
+
+  async #enterAgain() {
+    for (const pause of PAUSES_MS) {
+      this.#connection = new Connection();
+      try {
+        return await this.enter();
+      } catch (error) {
+        const { name, message } = /** @type {Error} */ (error);
+        const isFinal = !["Unsupported", "Gpu", "Crash"].includes(name) || this.users.size === 0;
+        if (isFinal || pause === null) throw new EngineError("Gpu", `the GPU was lost and did not come back: ${message}`);
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+    }
   }
 }
 

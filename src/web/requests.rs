@@ -144,12 +144,13 @@ impl GenerateRequest {
             ..default
         };
         sampling.validate()?;
+        let grammar = self.grammar()?;
         Ok(GenerateOptions {
             max_tokens: self.max_tokens,
             answered: self.answered,
             overflow: self.overflow.as_deref().map_or(Ok(Overflow::default()), Overflow::from_name)?,
             sampling,
-            grammar: self.grammar()?,
+            grammar,
             stop: self.stop,
             logprobs: self.logprobs,
             cancel,

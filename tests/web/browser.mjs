@@ -23,16 +23,21 @@ export const PATIENCE = 240_000;
 
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
-export function openBrowser() {
-  const args = ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU];
+/** @param {string[]} [flags] */
+export function openBrowser(flags = []) {
+  const args = ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU, ...flags];
   return chromium.launch({ executablePath: CHROMIUM, args });
 }
 
-/** Serves the site, its models no faster than said, and opens a browser on it. @param {number} [modelBytesPerSecond] */
-export async function openSite(modelBytesPerSecond) {
+/**
+ * Serves the site, its models no faster than said, and opens a browser on it.
+ * @param {number} [modelBytesPerSecond]
+ * @param {string[]} [flags]
+ */
+export async function openSite(modelBytesPerSecond, flags) {
   if (!existsSync(join(SITE, "index.html"))) throw new Error(`no site in ${SITE}: run \`cargo xtask web\``);
   const server = await serve(SITE, { modelBytesPerSecond });
-  const browser = await openBrowser();
+  const browser = await openBrowser(flags);
   const close = async () => {
     await browser.close();
     await server.close().catch(() => {}); // A test may have closed it.
