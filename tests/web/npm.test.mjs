@@ -30,7 +30,7 @@ function temporary(t) {
 
 /** Serves a folder and opens its page in a browser, until the title says that it is done. @param {import("node:test").TestContext} t @param {string} folder */
 async function run(t, folder) {
-  const server = await serve(folder);
+  const server = await serve(folder, { base: "/" });
   t.after(() => server.close());
   const browser = await openBrowser();
   t.after(() => browser.close());

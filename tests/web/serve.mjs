@@ -20,14 +20,14 @@ const TYPES = {
 const BURST = 16_384;
 
 /**
- * Serves `folder` at `http://127.0.0.1:PORT/some/path/`, with byte ranges as any static host has them; models no faster than
+ * Serves `folder` at `http://127.0.0.1:PORT` under `base`, with byte ranges as any static host has them; models no faster than
  * `modelBytesPerSecond`, with `cors` to pages of other origins as well.
  * @param {string} folder
- * @param {{modelBytesPerSecond?: number, cors?: boolean}} [options]
+ * @param {{base?: string, modelBytesPerSecond?: number, cors?: boolean}} [options]
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
-export function serve(folder, { modelBytesPerSecond = Infinity, cors = false } = {}) {
-  return listen("/some/path/", (path, request, response) => {
+export function serve(folder, { base = "/some/path/", modelBytesPerSecond = Infinity, cors = false } = {}) {
+  return listen(base, (path, request, response) => {
     if (cors) allowOthers(response);
     const rate = path.endsWith(".gguf") ? modelBytesPerSecond : Infinity;
     return sendFile(folder, path || "index.html", request, response, rate);
