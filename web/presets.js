@@ -35,7 +35,7 @@ function choose(text) {
 /** @param {Preset} preset @param {boolean} isOwn */
 function row(preset, isOwn) {
   const isChosen = preset.text === library.current.system;
-  const button = el("button", { type: "button", class: "plain", "aria-pressed": isChosen, onclick: () => choose(preset.text) }, preset.name);
+  const button = el("button", { type: "button", class: "plain", "aria-pressed": String(isChosen), onclick: () => choose(preset.text) }, preset.name);
   const remove = () => {
     library.removePreset(preset);
     draw();
