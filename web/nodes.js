@@ -141,6 +141,7 @@ export function patch(parent, nKept, nodes) {
 
 /** @param {ChildNode} old @param {Node} node */
 function patchNode(old, node) {
+  if (old.isEqualNode(node)) return;
   if (old instanceof Text && node instanceof Text) {
     if (node.data.startsWith(old.data)) old.appendData(node.data.slice(old.length));
     else old.data = node.data;

@@ -277,10 +277,10 @@ test("what an earlier answer begins with is not read again", async () => {
 
 test("scrolled up, the reader stays while an answer comes, and a button leads back to its end", async () => {
   const { page } = await openPage({ viewport: { width: 1100, height: 420 } });
-  await ask(page, `${"A line of a long story.\n".repeat(60)}Then`);
+  await ask(page, `${"A line of a story.\n".repeat(25)}Then`);
   await page.locator(".answer .under", { hasText: "tokens" }).waitFor();
   await page.mouse.move(600, 200);
-  await page.mouse.wheel(0, -600);
+  await page.mouse.wheel(0, -300);
   const button = page.getByRole("button", { name: "New", exact: true });
   await button.waitFor();
   const place = await page.evaluate(() => scrollY);
