@@ -57,7 +57,7 @@ function questionElement(conversation, turn, actions) {
     element.replaceChildren(text, under);
     edit.focus();
   });
-  under.append(versions(conversation, turn, actions), copyButton(t("copy"), () => turn.content), edit);
+  under.append(copyButton(t("copy"), () => turn.content), edit, versions(conversation, turn, actions));
   return element;
 }
 

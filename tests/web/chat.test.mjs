@@ -284,7 +284,7 @@ test("scrolled up, the reader stays while an answer comes, and a button leads ba
   const button = page.getByRole("button", { name: "New", exact: true });
   await button.waitFor();
   const place = await page.evaluate(() => scrollY);
-  await page.waitForFunction((n) => Number.parseInt(document.querySelector(".under:last-child")?.textContent) > n, 40);
+  await page.waitForFunction((n) => Number.parseInt(document.querySelector(".answer .under").textContent) > n, 40);
   assert.equal(await page.evaluate(() => scrollY), place);
   await button.click();
   await page.waitForFunction(() => document.documentElement.scrollHeight - innerHeight - scrollY < 60);
