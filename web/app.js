@@ -1,5 +1,6 @@
 // Puts the page together: words, tabs, sheets, the bar that tells how loading goes. DOM only; the engine is in a worker.
 
+import "./trusted.js";
 import { drawChat, startChat } from "./chat.js";
 import { drawClassify, startClassify } from "./classify.js";
 import { drawDevice, showNoWebGpu, startDevice, whatIsMissing } from "./device.js";
@@ -9,6 +10,8 @@ import { startLabels } from "./labels.js";
 import { areTexts, drawMany, openTexts, startMany } from "./many.js";
 import { drawCards, startModels, useFiles } from "./models.js";
 import { keepForOffline, useNewest } from "./offline.js";
+import { drawPresets, startPresets } from "./presets.js";
+import { drawRail, startRail } from "./rail.js";
 import { settingsChanged, startSettings } from "./settings.js";
 import { slots } from "./slots.js";
 import { t } from "./strings.js";
@@ -70,6 +73,8 @@ function redraw() {
   drawStage();
   drawCards();
   drawChat();
+  drawPresets();
+  drawRail();
   drawClassify();
   drawMany();
   drawDevice();
@@ -82,6 +87,8 @@ function start() {
   startTabs();
   startSheets();
   startModels();
+  startPresets();
+  startRail();
   startChat();
   startLabels();
   startClassify();

@@ -1,61 +1,115 @@
-// The Chat tab: a conversation, the answer that streams, and what can be done with it.
+// The Chat tab: what is typed becomes a question of the open conversation, and the model answers it.
 
-import { announce, byId, copyButton, el, icon } from "./dom.js";
-import { samplingOptions, settings } from "./settings.js";
+import { AnswerView } from "./answer.js";
+import { addTurn, branched, messagesFor, removeTurn, showTurn, turnOf } from "./conversation.js";
+import { announce, byId, el } from "./dom.js";
+import { library } from "./library.js";
+import { drawFollowed, scrollToNewest, startScroll } from "./scroll.js";
+import { samplingOptions } from "./settings.js";
 import { slots } from "./slots.js";
-import { formatDuration, formatNumber, sentence, t } from "./strings.js";
+import { t } from "./strings.js";
+import { drawThread, editLast } from "./thread.js";
 
-/** @typedef {import("./engine.js").Message} Message */
+/** @typedef {import("./conversation.js").Conversation} Conversation */
+/** @typedef {import("./conversation.js").Turn} Turn */
 /** @typedef {import("./engine.js").Generation} Generation */
 
 const slot = slots.chat;
 
-/** The turns that are answered. @type {Message[]} */
-let messages = [];
-/** What was asked last: in `messages` once it is answered, so that no failed question goes to the model again. @type {Message | null} */
-let question = null;
-/** The answer under way. @type {AbortController | null} */
-let answering = null;
+/** The answer under way. @type {{controller: AbortController, conversation: Conversation, turn: Turn, view: AnswerView} | null} */
+let work = null;
 
-/** Sends what is typed; before the model is ready it waits for it. @param {string} text */
-async function send(text) {
-  if (answering || text.trim() === "") return;
+/** @type {import("./answer.js").Actions} */
+const actions = {
+  show(turn) {
+    showTurn(library.current, turn);
+    library.save(library.current);
+    draw();
+  },
+  edit: (question, text) => void ask(question.parent, text),
+  regenerate(id) {
+    const question = turnOf(library.current, id);
+    if (question && !work) answer(question);
+  },
+  goOn(turn) {
+    const question = turnOf(library.current, turn.parent);
+    if (question && !work) answer(question, turn);
+  },
+  branch(turn) {
+    const branch = branched(library.current, turn);
+    library.save(branch);
+    library.open(branch);
+    byId("message").focus();
+  },
+};
+
+/** Sends what is typed. @param {string} text */
+function send(text) {
+  if (work || text.trim() === "") return;
   byId("message").value = "";
   fitComposer();
-  question = { role: "user", content: text };
-  byId("conversation").append(el("div", { class: "user", role: "article", "aria-label": t("you") }, text));
-  await answer(question);
+  ask(library.current.leaf, text);
 }
 
-/** Answers a question. @param {Message} asked */
-async function answer(asked) {
+/** Asks behind a turn. @param {string | null} parent @param {string} text */
+async function ask(parent, text) {
+  if (work) return;
+  await answer(addTurn(library.current, parent, "user", text));
+}
+
+/** Answers a question of the open conversation, or goes on with an answer that was cut. @param {Turn} question @param {Turn} [cut] */
+async function answer(question, cut) {
   const controller = new AbortController();
-  answering = controller;
-  showState();
-  const view = new AnswerView();
-  byId("conversation").append(view.element);
+  const conversation = library.current;
+  const turn = cut ?? addTurn(conversation, question.id, "assistant", "");
+  conversation.leaf = turn.id;
+  const view = new AnswerView(conversation, turn, actions);
+  work = { controller, conversation, turn, view };
+  library.save(conversation);
+  view.wait();
+  draw();
   scrollToNewest();
+  /** @type {any} */
+  let failure = null;
   try {
+    // Before the model is ready, an answer waits for it.
     if (slot.status === "failed") slot.retry();
     const model = await slot.ready(controller.signal);
-    const prompt = promptOf(asked);
-    view.begin(prompt.prompt ?? "");
-    const options = { ...samplingOptions(), signal: controller.signal };
-    const generation = await model.generate(prompt, options, (piece) => view.add(piece));
-    // Stopped before the first word: not answered.
-    const isAnswered = generation.finish_reason !== "cancelled" || generation.text !== "";
-    if (isAnswered) messages.push(asked, { role: "assistant", content: generation.text });
-    view.finish(generation);
-    announce(t("finished"));
+    const prompt = promptFor(conversation, question, turn);
+    view.begin();
+    const generation = await model.generate(prompt, { ...samplingOptions(), signal: controller.signal }, ({ text, tokens }) => {
+      const isFirst = turn.content === "" && turn.given === undefined;
+      turn.content += isFirst ? text.trimStart() : text;
+      view.grow(tokens.length);
+      library.saveSoon(conversation);
+    });
+    end(turn, generation);
   } catch (error) {
-    // Stopped while it waited for the model: nothing was generated.
-    if (controller.signal.aborted) view.stopped();
-    else view.fail(error);
+    turn.finish = "cancelled";
+    if (!controller.signal.aborted) failure = error;
     if (isLost(error)) slot.fail(error);
-  } finally {
-    answering = null;
-    showState();
   }
+  work = null;
+  // Nothing was written: the question is not answered, and does not go to the model again.
+  const isEmpty = turn.content === "" && turn.finish === "cancelled";
+  if (isEmpty) removeTurn(conversation, turn);
+  if (failure) view.fail(failure);
+  else if (isEmpty) view.stopped();
+  else drawFollowed(() => view.finish());
+  library.saveSoon(conversation);
+  showState();
+}
+
+/** @param {Turn} turn @param {Generation} generation */
+function end(turn, { tokens, finish_reason, timings }) {
+  turn.finish = finish_reason;
+  // Of an answer that was gone on with, all tokens count, and the first first one.
+  turn.figures = {
+    tokens: (turn.figures?.tokens ?? 0) + tokens.length,
+    perSecond: timings.decode_tokens_per_s,
+    firstMs: turn.figures?.firstMs ?? timings.prefill_ms,
+  };
+  announce(t("finished"));
 }
 
 /** Whether the model goes on with a text instead of answering it. */
@@ -65,15 +119,20 @@ function continues() {
 }
 
 /**
- * The conversation with the question, or the question alone where it is only continued.
- * @param {Message} asked
+ * The conversation down to the question, or the question alone where it is only continued; behind it what there is of the answer.
+ * @param {Conversation} conversation
+ * @param {Turn} question
+ * @param {Turn} turn
  * @returns {import("./engine.js").Prompt}
  */
-function promptOf(asked) {
-  if (continues()) return { prompt: asked.content, raw: true };
-  /** @type {Message[]} */
-  const system = settings.system ? [{ role: "system", content: settings.system }] : [];
-  return { messages: [...system, ...messages, asked] };
+function promptFor(conversation, question, turn) {
+  if (continues()) {
+    turn.given = question.content;
+    return { prompt: question.content + turn.content, raw: true };
+  }
+  const messages = messagesFor(conversation, question);
+  if (turn.content === "") return { messages };
+  return { messages: [...messages, { role: "assistant", content: turn.content }], goOn: true };
 }
 
 /** Whether the model must be loaded again. @param {any} error */
@@ -81,130 +140,33 @@ function isLost(error) {
   return error?.name === "Crash" || error?.name === "Gpu";
 }
 
-async function regenerate() {
-  if (answering || !question) return;
-  if (messages.at(-2) === question) messages.splice(-2);
-  byId("conversation").lastElementChild?.remove();
-  await answer(question);
-}
-
 function stop() {
-  answering?.abort(new DOMException("stopped", "AbortError"));
+  work?.controller.abort(new DOMException("stopped", "AbortError"));
 }
 
-/** One answer on the page. */
-class AnswerView {
-  #given = document.createTextNode("");
-  #text = document.createTextNode("");
-  #content = el("div", { class: "text waiting" }, t("waiting"));
-  #under = el("div", { class: "under" });
-  #tokens = 0;
-
-  constructor() {
-    this.element = el("div", { class: "answer", role: "article", "aria-label": t("answer") }, this.#content, this.#under);
-  }
-
-  /** The model is there: words will come, after those that are continued. @param {string} given */
-  begin(given) {
-    this.#given.data = given;
-    this.#content.classList.remove("waiting");
-    this.#content.replaceChildren(el("span", { class: "given" }, this.#given), this.#text);
-    this.element.classList.add("streaming");
-  }
-
-  /** @param {import("./engine.js").Piece} piece */
-  add({ text, tokens }) {
-    const follow = isAtEnd();
-    this.#tokens += tokens.length;
-    const isFirst = this.#given.length + this.#text.length === 0;
-    this.#text.appendData(isFirst ? text.trimStart() : text);
-    this.#under.textContent = t("n_tokens", { n: formatNumber(this.#tokens) });
-    if (follow) scrollToNewest();
-    else showNewest();
-  }
-
-  /** @param {Generation} generation */
-  finish(generation) {
-    this.element.classList.remove("streaming");
-    const figures = el("span", { class: "figures" }, figuresOf(generation));
-    this.#under.replaceChildren(copyButton(t("copy"), () => this.#given.data + this.#text.data), againButton(), figures);
-  }
-
-  stopped() {
-    this.element.classList.remove("streaming");
-    this.#content.replaceChildren();
-    this.#under.replaceChildren(againButton(), el("span", { class: "figures" }, t("stopped")));
-  }
-
-  /** @param {any} error */
-  fail(error) {
-    this.element.classList.remove("streaming");
-    const again = el("button", { type: "button", class: "plain", onclick: regenerate }, t("try_again"));
-    const choose = el("button", { type: "button", class: "plain", onclick: () => byId("open-models").click() }, t("choose_another"));
-    if (this.#content.classList.contains("waiting")) this.#content.replaceChildren();
-    this.#content.append(el("p", { class: "failure", role: "alert" }, sentence(error)));
-    this.#under.replaceChildren(again, choose);
-  }
-}
-
-function againButton() {
-  const label = t("regenerate");
-  return el("button", { type: "button", class: "quiet again", "aria-label": label, title: label, onclick: regenerate }, icon("again"));
-}
-
-/** @param {Generation} generation */
-function figuresOf({ tokens, finish_reason, timings }) {
-  const parts = [
-    t("per_second", { n: formatNumber(timings.decode_tokens_per_s, timings.decode_tokens_per_s < 10 ? 1 : 0) }),
-    t("first_token", { ms: formatDuration(timings.prefill_ms) }),
-    t("n_tokens", { n: formatNumber(tokens.length) }),
-  ];
-  if (finish_reason === "cancelled") parts.push(t("stopped"));
-  if (finish_reason === "length") parts.push(t("cut_off"));
-  return parts.join(" · ");
-}
-
-/** Within a line of the end: the reader follows along. */
-function isAtEnd() {
-  return document.documentElement.scrollHeight - innerHeight - scrollY < 60;
-}
-
-function scrollToNewest() {
-  scrollTo({ top: document.documentElement.scrollHeight });
-  byId("to-newest").hidden = true;
-}
-
-function showNewest() {
-  byId("to-newest").hidden = isAtEnd();
+/** The open conversation; an answer under way goes on behind another one, and is there again with its own. */
+function draw() {
+  drawThread(library.current, actions, work);
+  showState();
 }
 
 /** Buttons and notes that follow what is going on. */
 function showState() {
-  byId("send").hidden = answering !== null;
-  byId("stop").hidden = answering === null;
-  byId("welcome").hidden = question !== null;
-  byId("new-chat").hidden = question === null;
-  byId("new-chat").disabled = answering !== null;
+  byId("send").hidden = work !== null;
+  byId("stop").hidden = work === null;
+  byId("welcome").hidden = library.current.turns.length > 0;
+  byId("conversation").classList.toggle("busy", work !== null);
 }
 
 /** What to type, by what the model can do. */
 function showModel() {
   const choice = slot.choice ?? slot.fallback;
-  const hint = t(continues() ? "story_hint" : "message_hint");
-  byId("message").placeholder = hint;
+  byId("message").placeholder = t(continues() ? "story_hint" : "message_hint");
   byId("welcome-words").textContent = choice.isDemo ? `${t("welcome_chat")} ${t("demo_note")}` : t("welcome_chat");
   const starters = [1, 2, 3].map((n) => t(`${continues() ? "starter" : "ask"}_${n}`));
   byId("starters").replaceChildren(
     ...starters.map((text) => el("button", { type: "button", onclick: () => send(text) }, text)),
   );
-}
-
-function newChat() {
-  messages = [];
-  question = null;
-  byId("conversation").replaceChildren();
-  showState();
-  byId("message").focus();
 }
 
 /** The composer is as tall as its text, up to what the style sheet allows. */
@@ -220,18 +182,15 @@ function onKey(event) {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     send(field.value);
-  } else if (event.key === "ArrowUp" && field.value === "") {
-    if (!question) return;
+  } else if (event.key === "ArrowUp" && field.value === "" && !work && editLast()) {
     event.preventDefault();
-    field.value = question.content;
-    fitComposer();
   }
 }
 
 /** Draws what depends on the language or the model anew. */
 export function drawChat() {
   showModel();
-  showState();
+  draw();
 }
 
 export function startChat() {
@@ -242,12 +201,15 @@ export function startChat() {
   byId("message").addEventListener("keydown", onKey);
   byId("message").addEventListener("input", fitComposer);
   byId("stop").addEventListener("click", stop);
-  byId("new-chat").addEventListener("click", newChat);
-  byId("to-newest").addEventListener("click", scrollToNewest);
-  addEventListener("scroll", () => isAtEnd() && (byId("to-newest").hidden = true), { passive: true });
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
+    if (event.key === "Escape" && !document.querySelector("dialog:modal, :popover-open")) stop();
   });
   slot.addEventListener("change", showModel);
-  drawChat();
+  library.addEventListener("open", () => {
+    draw();
+    scrollToNewest();
+  });
+  library.addEventListener("change", () => work && !library.holds(work.conversation) && stop());
+  startScroll();
+  library.load();
 }

@@ -41,6 +41,12 @@ const ICONS = {
   tune: "M4 8h16M4 16h16M15.5 5v6M8.5 13v6",
   down: "M12 5v14M6 13l6 6 6-6",
   chevron: "M7 10l5 5 5-5",
+  before: "M14 7l-5 5 5 5",
+  after: "M10 7l5 5-5 5",
+  edit: "M5 19h3.5L19 8.5 15.5 5 5 15.5zM13 7.5l3.5 3.5",
+  branch: "M7 5v14M7 15c0-4 10-2 10-7M14.5 8L17 5.5 19.5 8",
+  more: "M6 12h.01M12 12h.01M18 12h.01",
+  list: "M4 7h16M4 12h16M4 17h10",
 };
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -70,16 +76,34 @@ export function announce(text) {
 }
 
 /**
+ * A button that shows an outline alone.
+ * @param {string} name
+ * @param {string} label
+ * @param {(event: MouseEvent) => void} onclick
+ * @param {string} [kind] A further class.
+ */
+export function iconButton(name, label, onclick, kind = "") {
+  return el("button", { type: "button", class: `quiet ${kind}`.trimEnd(), "aria-label": label, title: label, onclick }, icon(name));
+}
+
+/**
  * A button that copies and shows that it did.
  * @param {string} label
  * @param {() => string} text
  */
 export function copyButton(label, text) {
-  const button = el("button", { type: "button", class: "quiet", "aria-label": label, title: label }, icon("copy"));
-  button.addEventListener("click", async () => {
+  const button = iconButton("copy", label, async () => {
     await navigator.clipboard.writeText(text());
     button.replaceChildren(icon("done"));
     setTimeout(() => button.replaceChildren(icon("copy")), 1500);
   });
   return button;
+}
+
+/** Gives a person a file. @param {string} name @param {Blob} blob */
+export function saveFile(name, blob) {
+  const address = URL.createObjectURL(blob);
+  el("a", { href: address, download: name }).click();
+  // The download has taken the blob by then.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -84,7 +84,8 @@ export type GenerateOptions = {
 };
 
 export type Prompt =
-  | { messages: Message[]; prompt?: undefined }
+  /** `goOn`: the last message is the beginning of the answer, which goes on behind it. */
+  | { messages: Message[]; goOn?: boolean; prompt?: undefined }
   | { prompt: string; raw?: boolean }
   | { ids: number[]; prompt?: undefined };
 

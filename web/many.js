@@ -1,6 +1,6 @@
 // Many texts of the Classify tab: a file dropped or chosen becomes a table that fills with labels, and a file again.
 
-import { announce, byId, el } from "./dom.js";
+import { announce, byId, el, saveFile } from "./dom.js";
 import { EngineError, openTable } from "./engine.js";
 import { hasLabels, labelsChanged, labelWords, ownLabels } from "./labels.js";
 import { Labelling } from "./labelling.js";
@@ -188,10 +188,7 @@ async function save() {
   if (!job) return;
   const { table, labelling } = job;
   try {
-    const blob = await table.save(labelling.results.slice());
-    const address = URL.createObjectURL(blob);
-    el("a", { href: address, download: table.name.replace(/(\.[^.]*)?$/, "-labelled$1") }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    saveFile(table.name.replace(/(\.[^.]*)?$/, "-labelled$1"), await table.save(labelling.results.slice()));
   } catch (error) {
     showNote(sentence(error), true);
   }

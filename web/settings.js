@@ -8,26 +8,33 @@ const KEY = "trice.settings";
 /** As strings, the way the form holds them; empty means the default. */
 const DEFAULTS = {
   temperature: "0.7",
+  topK: "40",
   topP: "0.95",
+  minP: "0.05",
+  repeatPenalty: "1",
   maxTokens: "512",
   seed: "",
-  system: "",
+  stop: "",
+  thinking: "",
   endpoint: "",
   language: "",
   theme: "",
 };
 
 /** @type {typeof DEFAULTS} */
-export const settings = { ...DEFAULTS, ...stored() };
+export const settings = { ...DEFAULTS, ...kept() };
 
 /** Tells of changes by a "change" event, after the page's colours and words have followed. */
 export const settingsChanged = new EventTarget();
 
-/** What the settings say about sampling, without the fields that are empty. */
+/** What the settings say about sampling, without the fields that are empty. @returns {import("./engine.js").GenerateOptions} */
 export function samplingOptions() {
-  const { temperature, topP, maxTokens, seed } = settings;
-  const filled = Object.entries({ temperature, topP, maxTokens, seed }).filter(([, value]) => value !== "");
-  return Object.fromEntries(filled.map(([name, value]) => [name, Number(value)]));
+  const { temperature, topK, topP, minP, repeatPenalty, maxTokens, seed, stop, thinking } = settings;
+  const numbers = { temperature, topK, topP, minP, repeatPenalty, maxTokens, seed };
+  const filled = Object.entries(numbers).filter(([, value]) => value !== "");
+  const options = Object.fromEntries(filled.map(([name, value]) => [name, Number(value)]));
+  const stops = stop.split("\n").filter((line) => line !== "");
+  return { ...options, stop: stops, thinking: thinking === "" ? undefined : thinking === "on" };
 }
 
 /** Applies colours and language, and lets the form write them. */
@@ -59,9 +66,11 @@ function apply() {
   else delete document.documentElement.dataset.theme;
 }
 
-function stored() {
+/** What was kept of the settings that there are. */
+function kept() {
   try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    const found = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    return Object.fromEntries(Object.entries(found).filter(([name, value]) => name in DEFAULTS && typeof value === "string"));
   } catch {
     return {};
   }

@@ -78,6 +78,8 @@ impl LoadRequest {
 pub(super) struct GenerateRequest {
     /// A conversation, put through the model's template.
     messages: Option<Vec<Message>>,
+    /// Whether the last message is the beginning of the answer, which goes on behind it.
+    go_on: bool,
     /// Whether a model that can think first does so; absent, as its template has it.
     thinking: Option<bool>,
     /// Functions that the model may call, as JSON schemas.
@@ -109,6 +111,7 @@ pub(super) struct GenerateRequest {
 impl GenerateRequest {
     pub(super) fn prompt_ids(&self, session: &Session) -> Result<Vec<u32>> {
         match (&self.messages, &self.prompt, &self.ids) {
+            (Some(messages), None, None) if self.go_on => self.begun_prompt(session, messages),
             (Some(messages), None, None) => session.chat_prompt(messages, &self.chat_options()),
             (None, Some(text), None) if self.raw => session.raw_prompt(text),
             (None, Some(text), None) => {
@@ -117,6 +120,16 @@ impl GenerateRequest {
             (None, None, Some(ids)) => Ok(ids.clone()),
             _ => Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
         }
+    }
+
+    /// The prompt of the messages but the last, and behind it what the last one says.
+    fn begun_prompt(&self, session: &Session, messages: &[Message]) -> Result<Vec<u32>> {
+        let Some((begun, before)) = messages.split_last().filter(|(last, _)| last.role == "assistant") else {
+            return Err(Error::invalid("goOn wants an assistant's message as the last one"));
+        };
+        let mut ids = session.chat_prompt(before, &self.chat_options())?;
+        ids.extend(session.tokenizer().encode_text(&begun.content)?);
+        Ok(ids)
     }
 
     fn chat_options(&self) -> ChatOptions {

@@ -18,10 +18,11 @@ pub(crate) fn build(site: &Path) -> Result<()> {
     if npm.exists() {
         fs::remove_dir_all(&npm).with_context(|| format!("cannot empty {NPM}"))?;
     }
-    copy_tree(&site.join("pkg"), &npm.join("pkg"))?;
     for script in reachable(site, Path::new(ENTRY))? {
         let folder = script.parent().context("a script stands in no folder")?;
-        copy_file(&site.join(&script), &npm.join(folder))?;
+        for file in belonging(site, &script)? {
+            copy_file(&file, &npm.join(folder))?;
+        }
     }
     let types = Path::new(ENTRY).with_extension("d.ts");
     if site.join(&types).is_file() {
@@ -56,12 +57,31 @@ fn manifest(metadata: &Value, types: &Path) -> Result<Value> {
     }))
 }
 
-/// `entry` and every script it imports, starts as a worker, or that those do, outside `pkg`. Paths are relative to `site`.
+/// A script, and with one of `pkg` its WebAssembly and their types.
+fn belonging(site: &Path, script: &Path) -> Result<Vec<PathBuf>> {
+    if !script.starts_with("pkg") {
+        return Ok(vec![site.join(script)]);
+    }
+    let module = script.file_stem().and_then(|name| name.to_str()).context("a script has no name")?;
+    let entries = fs::read_dir(site.join("pkg")).context("cannot list pkg")?;
+    let belongs = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix(module).is_some_and(|rest| rest.starts_with(['.', '_']))
+    };
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(belongs).collect())
+}
+
+/// `entry` and every script it imports, starts as a worker, or that those do; the scripts of `pkg` as they are. Paths are relative
+/// to `site`.
 fn reachable(site: &Path, entry: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut open = vec![entry.to_path_buf()];
     while let Some(script) = open.pop() {
-        if script.starts_with("pkg") || found.contains(&script) {
+        if script.starts_with("pkg") {
+            found.insert(script);
+            continue;
+        }
+        if found.contains(&script) {
             continue;
         }
         let text = fs::read_to_string(site.join(&script)).with_context(|| format!("{}", script.display()))?;

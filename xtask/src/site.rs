@@ -25,10 +25,11 @@ struct Module {
     limit: Option<usize>,
 }
 
-/// What a visit loads, and what the first answer under a grammar does.
-const MODULES: [Module; 2] = [
+/// What a visit loads, what the first answer under a grammar does, and what the first one in Markdown.
+const MODULES: [Module; 3] = [
     Module { name: "trice", package: "trice", profile: "web", limit: None },
     Module { name: "grammar", package: "trice-grammar", profile: "grammar", limit: Some(500_000) },
+    Module { name: "markdown", package: "trice-markdown", profile: "grammar", limit: Some(100_000) },
 ];
 
 /// How the WebAssembly is compiled.
@@ -256,7 +257,7 @@ mod site_tests {
 
     #[test]
     fn a_module_above_its_limit_is_refused() {
-        let [page, grammar] = MODULES;
+        let [page, grammar, _] = MODULES;
         assert!(page.check_size(usize::MAX).is_ok() && grammar.check_size(500_000).is_ok());
         let refusal = grammar.check_size(500_001).unwrap_err().to_string();
         assert_eq!(refusal, "module grammar: 500,001 bytes gzip, 500,000 wanted at most");
