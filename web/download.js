@@ -189,7 +189,7 @@ export class Download {
   }
 }
 
-/** Writes all of it: a disk that is full writes less, or throws. @param {any} data @param {Uint8Array} bytes @param {number} at */
+/** Writes all of it; where the quota is used up a browser throws, or says that it wrote any other number. @param {any} data @param {Uint8Array} bytes @param {number} at */
 export function writeAll(data, bytes, at) {
   let written = 0;
   try {
@@ -197,5 +197,5 @@ export function writeAll(data, bytes, at) {
   } catch (error) {
     if (/** @type {Error} */ (error).name !== "QuotaExceededError") throw error;
   }
-  if (written < bytes.length) throw new EngineError("Quota", `this browser keeps no more: ${bytes.length} bytes to write at ${at}, ${written} written`);
+  if (written !== bytes.length) throw new EngineError("Quota", `${bytes.length} bytes to write at ${at}, and this browser has no more room for this page`);
 }

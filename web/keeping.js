@@ -5,7 +5,7 @@ import { EngineError } from "./connection.js";
 import { Journal } from "./journal.js";
 import { KeptFile } from "./kept.js";
 import { askAbout, Useless } from "./ranges.js";
-import { checkQuota, dropFile, folderOf, journalOf, readCard, takeLock, writeCard } from "./store.js";
+import { checkQuota, dropFile, dropIfEmpty, folderOf, journalOf, readCard, reserve, takeLock, writeCard } from "./store.js";
 
 /** @typedef {import("./ranges.js").RemoteFile} RemoteFile */
 /** @typedef {{pieceBytes: number, ranges: number}} Keeping */
@@ -30,9 +30,9 @@ const SPEED_MS = 5000;
  * @param {(progress: import("./engine.d.ts").Progress) => void} emit
  */
 export async function loadKept(library, engine, name, options, keeping, emit) {
-  const folder = await folderOf(name);
-  if (!folder) return engine.load(name, options, emit);
   for (let n = 1; ; n++) {
+    const folder = await folderOf(name);
+    if (!folder) return engine.load(name, options, emit);
     const load = new Load(library, name, folder, { ...DEFAULT, ...keeping }, emit);
     try {
       await load.open(await filesOf(library, name, folder, options));
@@ -41,8 +41,7 @@ export async function loadKept(library, engine, name, options, keeping, emit) {
       load.close();
       return info;
     } catch (error) {
-      load.close();
-      if (error instanceof Useless) await load.drop();
+      await load.fail(error);
       const isOver = !(error instanceof Useless) || error.name !== "StartOver" || n === MAX_LOADS;
       if (isOver) throw error;
     }
@@ -123,7 +122,7 @@ class Load {
       this.#lock = await takeLock(this.folder.name, "shared");
     }
     const prepared = await Promise.all(remotes.map((remote, i) => journals[i] ?? this.#begin(remote)));
-    const missing = prepared.reduce((sum, { facts, done }) => sum + facts.size - done, 0);
+    const missing = prepared.reduce((sum, { facts, done }) => (done === 0 ? sum + facts.size : sum), 0);
     if (missing > 0) await checkQuota(this.name, missing);
     await writeCard(this.folder, { name: this.name, files: remotes.map(({ token, ...file }) => file), used: Date.now() });
     for (const [i, journal] of prepared.entries()) this.#files.push(await this.#file(i, journal));
@@ -142,13 +141,22 @@ class Load {
     this.#lock = null;
   }
 
+  /** Ends it: what was fetched stays, unless it is of no use. @param {unknown} error */
+  async fail(error) {
+    this.#stop();
+    for (const file of this.#files) if (file instanceof Download) file.close();
+    if (error instanceof Useless) await this.#drop();
+    await dropIfEmpty(this.folder).catch(() => {});
+    this.close();
+  }
+
   #stop() {
     clearTimeout(this.#telling);
     for (const file of this.#files) if (file instanceof Download) file.stop(new EngineError("Cancelled", "cancelled"));
   }
 
   /** Drops the files that are of no use; where the engine says so, all. */
-  async drop() {
+  async #drop() {
     const isUseless = (/** @type {Download | KeptFile} */ file) => file.failure instanceof Useless;
     const all = !this.#files.some(isUseless);
     for (const [i, file] of this.#files.entries()) if (all || isUseless(file)) await dropFile(this.folder, String(i));
@@ -183,8 +191,14 @@ class Load {
       return new KeptFile(this.library, remote, journal, handle, onMend);
     }
     const data = await /** @type {any} */ (handle).createSyncAccessHandle();
-    if (journal.done === 0) data.truncate(0);
-    await journal.open(this.folder, name);
+    try {
+      if (journal.done === 0) data.truncate(0);
+      reserve(this.name, data, journal.facts.size);
+      await journal.open(this.folder, name);
+    } catch (error) {
+      data.close();
+      throw error;
+    }
     return new Download(this.library, remote, journal, data, { ranges: this.keeping.ranges, onBytes: () => this.#tellSoon() });
   }
 

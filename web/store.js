@@ -75,6 +75,12 @@ export async function journalOf(folder, name, remote) {
   return journal;
 }
 
+/** Removes a model's folder where nothing is kept in it. @param {FileSystemDirectoryHandle} folder */
+export async function dropIfEmpty(folder) {
+  const { done } = await describe(folder);
+  if (done === 0) await (await modelsFolder())?.removeEntry(folder.name, { recursive: true });
+}
+
 /** Drops a file of a model. @param {FileSystemDirectoryHandle} folder @param {string} name */
 export async function dropFile(folder, name) {
   for (const part of [name, `${name}.journal`]) await folder.removeEntry(part).catch(() => {});
@@ -82,27 +88,18 @@ export async function dropFile(folder, name) {
 
 /** What is kept of models, last used first. @returns {Promise<import("./engine.d.ts").KeptModel[]>} */
 export async function keptModels() {
-  const models = await modelsFolder();
   const kept = [];
-  for await (const folder of /** @type {any} */ (models)?.values() ?? []) {
-    const card = await readCard(folder);
-    if (!card && (await isEmpty(folder))) continue;
-    const sizes = await Promise.all((card?.files ?? []).map((file, i) => sizeOf(folder, String(i), file)));
-    const sum = (/** @type {"done" | "total"} */ what) => sizes.reduce((sum, size) => sum + size[what], 0);
-    kept.push({ id: folder.name, name: card?.name ?? folder.name, done: sum("done"), total: sum("total"), used: card?.used ?? 0 });
-  }
+  for await (const folder of /** @type {any} */ (await modelsFolder())?.values() ?? []) kept.push(await describe(folder));
   return kept.sort((a, b) => b.used - a.used);
 }
 
-/** @param {any} folder */
-async function isEmpty(folder) {
-  return (await folder.keys().next()).done;
-}
-
-/** @param {FileSystemDirectoryHandle} folder @param {string} name @param {RemoteFile} remote */
-async function sizeOf(folder, name, remote) {
-  const journal = await Journal.read(folder, name);
-  return { done: journal?.done ?? 0, total: journal?.facts.size ?? remote.size ?? 0 };
+/** @param {FileSystemDirectoryHandle} folder */
+async function describe(folder) {
+  const { name, files, used } = (await readCard(folder)) ?? { name: folder.name, files: [], used: 0 };
+  const journals = await Promise.all(files.map((_, i) => Journal.read(folder, String(i))));
+  const done = journals.reduce((sum, journal) => sum + (journal?.done ?? 0), 0);
+  const total = journals.reduce((sum, journal, i) => sum + (journal?.facts.size ?? files[i].size ?? 0), 0);
+  return { id: folder.name, name, done, total, used };
 }
 
 /** Removes what is kept of a model. @param {string} id As `keptModels` gives it. */
@@ -135,9 +132,41 @@ export function takeLock(id, mode, { ifAvailable = false } = {}) {
   });
 }
 
-/** Refuses what does not fit into what the browser grants this page. @param {string} name @param {number} needed Bytes. */
+/** Refuses what does not fit into what the browser says it grants this page. @param {string} name @param {number} needed Bytes. */
 export async function checkQuota(name, needed) {
   const { quota = Infinity, usage = 0 } = await navigator.storage.estimate();
-  const free = Math.max(0, quota - usage);
-  if (needed > free) throw new EngineError("Quota", `${name}: ${needed} bytes to keep, this browser has ${free} free for this page`);
+  if (needed > quota - usage) throw tooLittleRoom(name, needed, Math.max(0, quota - usage));
+}
+
+/**
+ * Makes room for all of a file, so that its download does not end in want of it. What a browser says it grants is not what it grants:
+ * Chromium names 10 GiB always.
+ * @param {string} name
+ * @param {any} data The file's sync access handle.
+ * @param {number} size
+ */
+export function reserve(name, data, size) {
+  if (resize(data, size)) return;
+  let [least, most] = [data.getSize(), size];
+  while (most - least > size / 1000) {
+    const middle = Math.round((least + most) / 2);
+    if (resize(data, middle)) least = middle;
+    else most = middle;
+  }
+  throw tooLittleRoom(name, size, least);
+}
+
+/** Whether a file takes a size: a browser throws where it does not, or leaves it as it is. @param {any} data @param {number} size */
+function resize(data, size) {
+  try {
+    data.truncate(size);
+  } catch (error) {
+    if (/** @type {Error} */ (error).name !== "QuotaExceededError") throw error;
+  }
+  return data.getSize() === size;
+}
+
+/** @param {string} name @param {number} needed @param {number} free */
+function tooLittleRoom(name, needed, free) {
+  return new EngineError("Quota", `${name}: ${needed} bytes to keep, this browser has ${free} free for this page`);
 }

@@ -11,6 +11,7 @@ import { serveHub } from "./serve.mjs";
 
 const WEIGHTS = "model.safetensors";
 /** Small pieces for a small model: 2.6 MB make eleven. */
+// x
 const KEEP = { pieceBytes: 1 << 18, ranges: 2 };
 const NAME = "hf:test/model";
 
@@ -169,7 +170,8 @@ test("a download cut at 40 % fails clearly and goes on from there", async (t) =>
   const cut = await loadIn(page, NAME, options);
   assert.match(cut.error ?? "", /^Io: .*storage|^Io: .*model\.safetensors/);
   const [{ done, total }] = cut.kept;
-  assert.ok(done >= 0.39 * total && done < total, `${done} of ${total}`);
+  // Of a line that breaks a browser drops what it had not handed over: half a megabyte of each connection.
+  assert.ok(done >= 0.3 * total && done <= 0.4 * total, `${done} of ${total}`);
 
   hub.faults.budget = undefined;
   hub.asked.length = 0;
@@ -182,15 +184,15 @@ test("a download cut at 40 % fails clearly and goes on from there", async (t) =>
 });
 
 test("a line that breaks now and then is mended by itself", async (t) => {
-  const found = await setUp(t, { spent: "cut", budget: 600_000 });
+  const found = await setUp(t, { spent: "cut", budget: 900_000, refill: 900_000 });
   if (!found) return;
-  const { hub, page } = found;
-  // Each time the connections break, the server comes back with a little more to send.
-  const refill = setInterval(() => (hub.faults.budget = Math.max(hub.faults.budget ?? 0, 700_000)), 100);
-  t.after(() => clearInterval(refill));
-  const loaded = await loadIn(page, NAME, { endpoint: hub.url, keep: KEEP });
-  assert.equal(loaded.error, undefined);
-  assert.ok(startsOf(hub.asked).some((start) => Number(start) % KEEP.pieceBytes !== 0), startsOf(hub.asked).join(" "));
+  const { hub, page, size } = found;
+  const { error, kept } = await loadIn(page, NAME, { endpoint: hub.url, keep: KEEP });
+  assert.equal(error, undefined);
+  assert.equal(kept[0].done, kept[0].total);
+  // One request asks how long the file is, and one each for the pieces; what was cut is asked for again.
+  const n = startsOf(hub.asked).length;
+  assert.ok(n > 1 + Math.ceil(size / KEEP.pieceBytes), `${n} requests`);
 });
 
 test("a tab closed mid-download loses next to nothing", async (t) => {
@@ -294,7 +296,7 @@ test("a file that changed on the server is fetched anew", async (t) => {
   const address = `${hub.url}storage/stories.gguf`;
   const cut = await loadIn(page, address, { keep: KEEP });
   assert.match(cut.error ?? "", /^Io: .*stories\.gguf/);
-  assert.ok(cut.kept[0].done > 9e5, JSON.stringify(cut.kept));
+  assert.ok(cut.kept[0].done > 0 && cut.kept[0].done < cut.kept[0].total, JSON.stringify(cut.kept));
 
   Object.assign(hub.faults, { budget: undefined, etag: '"another"' });
   hub.asked.length = 0;
@@ -331,7 +333,7 @@ test("an HTML page instead of weights is refused by name and not kept", async (t
   if (!found) return;
   const { error, kept } = await loadIn(found.page, NAME, { endpoint: found.hub.url, keep: KEEP });
   assert.match(error ?? "", /^Format: .*(json|safetensors).*HTML page/);
-  assert.deepEqual(kept.filter(({ done }) => done > 0), []);
+  assert.deepEqual(kept, []);
 });
 
 test("a file of another digest is refused by name and not kept", async (t) => {
@@ -355,19 +357,21 @@ test("weights that are something else are refused by name and not kept", async (
   await blank(page);
   const { error, kept } = await loadIn(page, `${hub.url}storage/model.gguf`, {});
   assert.match(error ?? "", /^Format: .*model\.gguf/);
-  assert.deepEqual(kept.filter(({ done }) => done > 0), []);
+  assert.deepEqual(kept, []);
 });
 
 test("a model that does not fit the quota is named with both numbers, and runs without being kept", async (t) => {
   const found = await setUp(t);
   if (!found) return;
-  const { hub, page } = found;
+  const { hub, page, size } = found;
   const session = await page.context().newCDPSession(page);
   await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 1_000_000 });
   const options = { endpoint: hub.url, keep: KEEP };
   const { error, kept } = await loadIn(page, NAME, options);
-  assert.match(error ?? "", /^Quota: hf:test\/model: 2\d{6} bytes to keep, this browser has \d{1,6} free/);
-  assert.deepEqual(kept.filter(({ done }) => done > 0), []);
+  const [, needed, free] = /^Quota: hf:test\/model: (\d+) bytes to keep, this browser has (\d+) free/.exec(error ?? "") ?? [];
+  assert.equal(Number(needed), size, error);
+  assert.ok(Number(free) > 900_000 && Number(free) < 1_000_000, error);
+  assert.deepEqual(kept, []);
   const { tokens } = await loadIn(page, NAME, { endpoint: hub.url, keep: false });
   assert.equal(tokens?.length, 8);
 });

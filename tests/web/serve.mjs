@@ -35,7 +35,8 @@ export function serve(folder, modelBytesPerSecond = Infinity) {
  * What is wrong with a hub; may be changed while it runs.
  * @typedef {object} Faults
  * @property {number} [budget] Bytes of files that it still sends.
- * @property {"cut" | "hang"} [spent] What it does after that: breaks connections, or sends nothing more.
+ * @property {"cut" | "hang"} [spent] What it does after that: breaks the connection, or sends nothing more.
+ * @property {number} [refill] The budget after a connection is broken.
  * @property {boolean} [ignoresRange]
  * @property {string} [html] Sent instead of every file, with status 200.
  * @property {string} [etag] Instead of the files' own.
@@ -125,7 +126,9 @@ async function send(bytes, faults, response) {
     if (n > 0) await new Promise((resolve) => response.write(burst.subarray(0, n), resolve));
     if (response.destroyed) return;
     if (n === burst.length) continue;
-    if (faults.spent !== "hang") response.destroy();
+    if (faults.spent === "hang") return;
+    response.destroy();
+    faults.budget = faults.refill ?? 0;
     return;
   }
   response.end();
