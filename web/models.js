@@ -53,15 +53,18 @@ const CATALOGUE = [
 ];
 
 /** Loads a choice where it belongs and shows that tab. @param {Choice} choice */
-export async function useModel(choice) {
+export function useModel(choice) {
   byId("models").close();
   const tab = choice.tab ?? currentTab();
   showTab(tab);
-  const slot = slots[tab];
-  await slot.use(choice);
-  const fits = tab === "chat" ? "decoder" : "encoder";
-  if (slot.choice !== choice || !slot.model || slot.model.info.kind === fits) return;
-  const other = tab === "chat" ? "classify" : "chat";
+  slots[tab].use(choice);
+}
+
+/** What kind of model it is shows once it is read: one that the tab has no use for goes to the other. @param {import("./slots.js").Slot} slot */
+function moveWhereItBelongs(slot) {
+  const fits = slot.tab === "chat" ? "decoder" : "encoder";
+  if (!slot.model || slot.model.info.kind === fits) return;
+  const other = slot.tab === "chat" ? "classify" : "chat";
   slots[other].adopt(slot);
   showTab(other);
 }
@@ -90,7 +93,7 @@ function forecastOf({ tab, bytes, cacheBytes = 0 }) {
   const fits = bytes ? foretellFit(bytes + cacheBytes) : null;
   if (!bytes || fits === null) return null;
   const speed = tab === "chat" ? foretellSpeed(bytes) : null;
-  const words = speed && t("tokens_about", { from: formatNumber(speed.least), to: formatNumber(speed.most) });
+  const words = speed && t("tokens_about", { n: [...new Set([speed.least, speed.most].map((n) => formatNumber(n)))].join("–") });
   return [words, t(fits ? "fits" : "may_not_fit")].filter(Boolean).join(" · ");
 }
 
@@ -125,6 +128,7 @@ export function startModels() {
     probeDevice().then(drawCards);
   });
   startHub(useName);
+  for (const slot of Object.values(slots)) slot.addEventListener("change", () => moveWhereItBelongs(slot));
   for (const kind of ["file", "folder"]) {
     const input = byId(kind);
     byId(`open-${kind}`).addEventListener("click", () => input.click());

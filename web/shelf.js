@@ -24,7 +24,12 @@ export async function drawShelf(use) {
 /** @param {import("./slots.js").Slot} slot */
 function rowInUse(slot) {
   const size = slot.model ? formatBytes(slot.model.info.weight_bytes) : slot.words;
-  return el("li", {}, el("span", {}, el("strong", {}, slot.name), el("span", { class: "note" }, `${t(`for_${slot.tab}`)} · ${size}`)));
+  return el("li", {}, entry(slot.name, `${t(`for_${slot.tab}`)} · ${size}`));
+}
+
+/** @param {string} name @param {string} words */
+function entry(name, words) {
+  return el("span", {}, el("strong", {}, name), el("span", { class: "note" }, words));
 }
 
 /** @param {KeptModel} model @param {(name: string) => void} use */
@@ -34,11 +39,10 @@ function rowKept(model, use) {
   const words = [size, model.used > 0 ? t("last_used", { date: formatDate(model.used) }) : null].filter(Boolean).join(" · ");
   const [name, label] = [title(model), t(isWhole ? "use" : "go_on")];
   const useLabel = t(isWhole ? "use_model" : "go_on_with", { name });
-  const row = el("li", {}, el("span", {}, el("strong", {}, name), el("span", { class: "note" }, words)));
-  row.append(
-    el("button", { type: "button", class: "plain", "aria-label": useLabel, onclick: () => use(model.name) }, label),
-    el("button", { type: "button", class: "plain", "aria-label": t("delete_model", { name }), onclick: () => askToDelete(row, model, use) }, t("delete")),
-  );
+  const loads = el("button", { type: "button", class: "plain", "aria-label": useLabel, onclick: () => use(model.name) }, label);
+  const deletes = el("button", { type: "button", class: "plain", "aria-label": t("delete_model", { name }) }, t("delete"));
+  const row = el("li", {}, entry(name, words), el("span", { class: "acts" }, loads, deletes));
+  deletes.addEventListener("click", () => askToDelete(row, model, use));
   return row;
 }
 
@@ -47,7 +51,7 @@ function askToDelete(row, model, use) {
   const sure = el("button", { type: "button", class: "main", onclick: () => remove(row, model, use) }, t("delete"));
   const leave = el("button", { type: "button", class: "plain", onclick: () => drawShelf(use) }, t("keep_it"));
   const question = t("delete_sure", { size: formatBytes(model.done) });
-  row.replaceChildren(el("span", {}, el("strong", {}, title(model)), el("span", { class: "note" }, question)), leave, sure);
+  row.replaceChildren(entry(title(model), question), el("span", { class: "acts" }, leave, sure));
   leave.focus();
 }
 

@@ -168,5 +168,6 @@ function resize(data, size) {
 
 /** @param {string} name @param {number} needed @param {number} free */
 function tooLittleRoom(name, needed, free) {
-  return new EngineError("Quota", `${name}: ${needed} bytes to keep, this browser has ${free} free for this page`);
+  const [toKeep, left] = [needed, free].map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
+  return new EngineError("Quota", `${name}: ${toKeep} to keep, this browser has ${left} free for this page`);
 }
