@@ -1,10 +1,12 @@
 //! Model names to sources: `builtin:…`, a path, an address, `hf:owner/repo[@revision][:quant]`. Natively what comes over
-//! the network is downloaded into a cache first, resumable and checked; in a browser it is read by ranges.
+//! the network is downloaded into a cache first, resumable and checked; in a browser it is read by ranges, unless the page's
+//! own store (`web/store.js`) fetches the files that `remote_files` names.
 
 use crate::error::{Error, Result};
 #[cfg(any(target_arch = "wasm32", not(feature = "hub")))]
 use crate::source::HttpSource;
 use crate::source::Source;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -94,7 +96,7 @@ impl Default for HubOptions {
 
 impl HubOptions {
     /// The token, for addresses of the hub itself only.
-    fn token_for(&self, url: &str) -> Option<&str> {
+    pub(crate) fn token_for(&self, url: &str) -> Option<&str> {
         let endpoint = format!("{}/", self.endpoint.trim_end_matches('/'));
         self.token.as_deref().filter(|_| url.starts_with(&endpoint))
     }
@@ -112,18 +114,27 @@ pub struct DownloadProgress {
 }
 
 /// A file that lies on a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct RemoteFile {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemoteFile {
     /// Its name in the model: `model-00001-of-00002.gguf`, `1_Pooling/config.json`.
-    path: String,
+    pub path: String,
     /// Its address.
-    url: String,
+    pub url: String,
     /// Its bytes, where known.
-    size: Option<u64>,
+    pub size: Option<u64>,
     /// What its bytes must hash to, where known.
-    sha256: Option<String>,
+    pub sha256: Option<String>,
     /// Names this version of it, where known.
-    version: Option<String>,
+    pub version: Option<String>,
+}
+
+/// One of the models that a repository holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepoChoice {
+    /// What to write behind the colon of `hf:owner/repo:…`: a file's path, or `safetensors`.
+    pub pick: String,
+    /// Bytes of its weights, where the hub tells.
+    pub n_bytes: Option<u64>,
 }
 
 /// The files of a model on a server.
@@ -149,15 +160,45 @@ pub async fn open(
         ModelName::Builtin(builtin) => open_builtin(builtin, options).await,
         ModelName::Random(random) => Err(Error::invalid(format!("{random}: a random model has no files"))),
         ModelName::Path(path) => open_path(path),
-        ModelName::Url(url) => {
-            let remote = listing::of_url(url)?;
-            open_remote(name.to_string(), remote, options, progress).await
-        }
-        ModelName::Hub { repo, revision, pick } => {
-            let remote = list_repo(repo, revision, options).await?.pick(pick.as_deref())?;
-            open_remote(name.to_string(), remote, options, progress).await
+        ModelName::Url(_) | ModelName::Hub { .. } => {
+            open_remote(name.to_string(), locate(name, options).await?, options, progress).await
         }
     }
+}
+
+/// The files of a model of the network, small ones first.
+///
+/// # Errors
+/// `Invalid` for models that come from elsewhere, and what asking the hub gives.
+pub async fn remote_files(name: &ModelName, options: &HubOptions) -> Result<Vec<RemoteFile>> {
+    let RemoteModel { mut side, weights } = locate(name, options).await?;
+    side.extend(weights);
+    Ok(side)
+}
+
+/// The models that a repository holds, smallest first.
+///
+/// # Errors
+/// `Invalid` for names that are not the hub's, and what asking the hub gives.
+pub async fn choices(name: &ModelName, options: &HubOptions) -> Result<Vec<RepoChoice>> {
+    let ModelName::Hub { repo, revision, .. } = name else {
+        return Err(Error::invalid(format!("{name}: a name of the hub wanted, hf:OWNER/REPO")));
+    };
+    Ok(list_repo(repo, revision, options).await?.choices())
+}
+
+async fn locate(name: &ModelName, options: &HubOptions) -> Result<RemoteModel> {
+    match name {
+        ModelName::Url(url) => listing::of_url(url),
+        ModelName::Hub { repo, revision, pick } => list_repo(repo, revision, options).await?.pick(pick.as_deref()),
+        _ => Err(Error::invalid(format!("{name}: a model of the network wanted, hf:OWNER/REPO or an address"))),
+    }
+}
+
+/// Bytes in hexadecimal, as digests are written.
+#[cfg(any(target_arch = "wasm32", feature = "hub"))]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(not(target_arch = "wasm32"))]

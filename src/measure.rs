@@ -13,7 +13,7 @@ pub use bench::{BenchOptions, BenchReport, BenchTest, Spread, bench_decoder, ben
 pub use calibrate::{Importance, calibrate};
 pub use check::{Checked, check};
 pub use profile::{ProfileOptions, ProfileReport, profile_decoder, profile_encoder};
-pub use roofs::Roofs;
+pub use roofs::{Roofs, read_bandwidth};
 
 /// Ids that no model expects, the same every time.
 fn ids(n: usize, vocab_size: usize) -> Vec<u32> {

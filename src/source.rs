@@ -9,6 +9,8 @@ use std::task::Poll;
 
 #[cfg(target_arch = "wasm32")]
 mod blob;
+#[cfg(target_arch = "wasm32")]
+mod stored;
 #[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
 #[path = "source/fetch_native.rs"]
 pub(crate) mod fetch;
@@ -23,6 +25,8 @@ pub(crate) mod http;
 #[cfg(target_arch = "wasm32")]
 pub use blob::BlobSource;
 pub use http::HttpSource;
+#[cfg(target_arch = "wasm32")]
+pub use stored::{StoredFile, StoredSource};
 
 /// A future on the engine's own thread: neither the GPU's browser handles nor JS promises may leave it.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -5,6 +5,7 @@ mod convert;
 mod encoder_requests;
 mod grammars;
 mod requests;
+mod store;
 mod table;
 
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
+pub use store::{FileDigest, PieceSum, check_reply, remote_files, repo_choices};
 pub use table::Table;
 
 /// The one model of an engine.
@@ -95,7 +97,8 @@ impl Engine {
         Ok(self.tunings.borrow().to_json())
     }
 
-    /// Loads a model in place of the one there was and describes it. `source`: a model's name, or `[{name, blob}]`.
+    /// Loads a model in place of the one there was and describes it. `source`: a model's name, `[{name, blob}]`, or of the page's
+    /// store `{name, files: [{name, file}]}`.
     /// `on_progress({stage, done, total})` is called as bytes arrive and shaders compile.
     pub async fn load(&self, source: JsValue, options: JsValue, on_progress: Function) -> Result<JsValue, JsValue> {
         self.load_model(source, options, &on_progress).await.map_err(to_js_error)?;
@@ -165,6 +168,11 @@ impl Engine {
     pub async fn bench(&self, options: JsValue, on_run: Function) -> Result<JsValue, JsValue> {
         let report = self.bench_model(options, &on_run).await.map_err(to_js_error)?;
         to_js(&report).map_err(to_js_error)
+    }
+
+    /// Bytes per second that the device reads at best, measured in about 200 ms.
+    pub async fn bandwidth(&self) -> Result<f64, JsValue> {
+        measure::read_bandwidth(&self.gpu).await.map_err(to_js_error)
     }
 
     /// Multiplies weights of every type on the device and compares with the CPU; `on_type({done, total})` is called before each

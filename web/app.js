@@ -26,12 +26,16 @@ function drawStage() {
   if (slot.fraction === null) bar.removeAttribute("value");
   else bar.value = slot.fraction;
   const stage = bar.closest(".stage");
-  stage.classList.toggle("ready", slot.status !== "loading");
+  stage.classList.toggle("ready", slot.status !== "loading" && slot.status !== "paused");
   stage.classList.toggle("failed", slot.status === "failed");
   byId("stage-words").textContent = slot.words;
   const name = slot.status === "failed" ? slot.error.name : "";
-  byId("stage-retry").hidden = !["Io", "Gpu", "Crash"].includes(name);
-  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Invalid"].includes(name);
+  const canGoOn = slot.status === "paused" || (name === "Io" && slot.isDownloading);
+  byId("stage-pause").hidden = slot.status !== "loading" || !slot.isDownloading;
+  byId("stage-go-on").hidden = !canGoOn;
+  byId("stage-unkept").hidden = name !== "Quota";
+  byId("stage-retry").hidden = canGoOn || !["Io", "Gpu", "Crash"].includes(name);
+  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Quota", "Invalid"].includes(name);
 }
 
 /** Begins with the built-in model of the tab that is shown. */
@@ -97,7 +101,9 @@ function start() {
   startDevice();
   for (const slot of Object.values(slots)) slot.addEventListener("change", () => onSlotChange(slot));
   byId("stage-choose").addEventListener("click", () => byId("open-models").click());
-  byId("stage-retry").addEventListener("click", () => slots[currentTab()].retry());
+  byId("stage-pause").addEventListener("click", () => slots[currentTab()].pause());
+  for (const again of ["go-on", "retry"]) byId(`stage-${again}`).addEventListener("click", () => slots[currentTab()].retry());
+  byId("stage-unkept").addEventListener("click", () => slots[currentTab()].retry({ keep: false }));
   settingsChanged.addEventListener("change", redraw);
   tabChanged.addEventListener("change", () => {
     loadCurrent();

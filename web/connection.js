@@ -1,6 +1,6 @@
 // One worker and the requests to it: calls by id over postMessage. Knows nothing of models.
 
-/** An error from the engine: `name` says who can act (Io, Format, Unsupported, Limit, Gpu, Invalid, Cancelled, Crash). */
+/** An error from the engine: `name` says who can act (Io, Format, Unsupported, Limit, Quota, Gpu, Invalid, Cancelled, Crash). */
 export class EngineError extends Error {
   /** @param {string} name @param {string} message */
   constructor(name, message) {

@@ -33,6 +33,9 @@ function browserName() {
   return /Chrome\/|Chromium\/|Edg\//.test(agent) ? "chrome" : "safari";
 }
 
+/** What the self-test last said of a device, by adapter, driver and browser. */
+const VERDICTS = "trice.self-test";
+
 /** The model of the tab that is shown, or any. */
 function modelInUse() {
   return slots[currentTab()].model ?? slots.chat.model ?? slots.classify.model;
@@ -74,12 +77,36 @@ async function checkDevice() {
   try {
     /** @param {{done: number, total: number}} at */
     const onProgress = ({ done, total }) => (words.textContent = t("self_test_at", { done: String(done), total: String(total) }));
-    words.textContent = verdict(await selfTest({ onProgress }));
+    words.textContent = verdict(keep(await selfTest({ onProgress })));
   } catch (error) {
     words.textContent = sentence(error);
   } finally {
     button.disabled = false;
   }
+}
+
+/** What tells one device from another, as far as a page sees. */
+function deviceKey() {
+  const device = modelInUse()?.device;
+  return [device?.name, device?.driver, navigator.userAgent].join("\n");
+}
+
+/** @template T @param {T} checks @returns {T} */
+function keep(checks) {
+  try {
+    localStorage.setItem(VERDICTS, JSON.stringify({ key: deviceKey(), checks }));
+  } catch {
+    // Checked again next time.
+  }
+  return checks;
+}
+
+/** Says what is known of the device in use, or checks it. */
+function showVerdict() {
+  const { key, checks } = JSON.parse(localStorage.getItem(VERDICTS) ?? "{}");
+  if (key !== deviceKey()) return checkDevice();
+  byId("self-test-result").hidden = false;
+  byId("self-test-result").textContent = verdict(checks);
 }
 
 /** @param {import("./engine.d.ts").Checked[]} checks */
@@ -99,6 +126,7 @@ export function startDevice() {
     const rows = facts().flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
     byId("device-facts").replaceChildren(...rows);
     byId("device").showModal();
+    if (modelInUse() && !byId("self-test").disabled) showVerdict();
   });
   byId("copy-device").addEventListener("click", () => {
     navigator.clipboard.writeText(facts().map(([name, value]) => `${name}: ${value}`).join("\n"));

@@ -5,8 +5,19 @@ export type Message = { role: "system" | "user" | "assistant"; content: string }
 export type ModelFile = { name: string; blob: Blob };
 /** A name, an address, or files. */
 export type ModelSource = string | File | File[] | FileList | ModelFile[];
-/** Bytes read, shaders compiled. */
-export type Progress = { stage: "reading" | "compiling"; done: number; total: number };
+/**
+ * Bytes fetched, bytes read, shaders compiled; "waiting" while another tab fetches the same model; "mending" when a damaged piece of
+ * what is kept is fetched again, `done` being which of `total`.
+ */
+export type Progress = {
+  stage: "waiting" | "downloading" | "mending" | "reading" | "compiling";
+  done: number;
+  total: number;
+  /** While downloading: over the last seconds. */
+  bytesPerSecond?: number;
+  /** While downloading, once there is a speed. */
+  secondsLeft?: number;
+};
 export type LabelScore = { label: string; score: number };
 
 export type LoadOptions = {
@@ -16,8 +27,13 @@ export type LoadOptions = {
    * what was asked for goes on, an answer behind its last token. `back` resolves once it does, and rejects where there is no GPU any more.
    */
   onLost?: (back: Promise<void>) => void;
-  /** Aborting stops the load and frees what it had. */
+  /** Aborting stops the load and frees what it had; what was fetched stays, and the next load goes on from there. */
   signal?: AbortSignal;
+  /**
+   * Whether this browser keeps a model from the network, in the origin's private files: by default it does. `pieceBytes` (32 MiB)
+   * is what is checked, and fetched again, alone; `ranges` (4) is how many pieces are fetched at once.
+   */
+  keep?: boolean | { pieceBytes?: number; ranges?: number };
   /** Tokens of context to reserve; by default min(the model's, 4096). */
   contextLength?: number;
   /**
@@ -293,7 +309,7 @@ export interface Model {
   dispose(): Promise<void>;
 }
 
-/** An error of the engine: `name` says who can act (Io, Format, Unsupported, Limit, Gpu, Invalid, Cancelled, Crash). */
+/** An error of the engine: `name` says who can act (Io, Format, Unsupported, Limit, Quota, Gpu, Invalid, Cancelled, Crash). */
 export class EngineError extends Error {
   constructor(name: string, message: string);
 }
@@ -314,6 +330,38 @@ export type Pipeline = ((...args: any[]) => Promise<any>) & { model: Model; disp
 
 /** A function over a model, in the shapes that users of transformers.js know. Most tasks have a built-in model. */
 export function pipeline(task: Task, model?: Model | ModelSource, options?: LoadOptions): Promise<Pipeline>;
+
+/** A model of the network that this browser keeps, all of it or a part. */
+export type KeptModel = {
+  id: string;
+  /** What it was loaded by. */
+  name: string;
+  /** Bytes that are here, of how many. */
+  done: number;
+  total: number;
+  /** When it was last loaded: milliseconds since 1970. */
+  used: number;
+};
+
+/** What this browser keeps of models, last used first. */
+export function keptModels(): Promise<KeptModel[]>;
+
+/** Deletes what is kept of a model. */
+export function forgetModel(id: string): Promise<void>;
+
+/** One of the models in a repository of the hub. */
+export type RepoChoice = {
+  /** What to write behind the colon of `hf:owner/repo:…`. */
+  pick: string;
+  /** Bytes of its weights, where the hub tells. */
+  n_bytes: number | null;
+};
+
+/** The models that the repository of `hf:owner/repo` holds, smallest first. */
+export function repoChoices(name: string, options?: { endpoint?: string; token?: string }): Promise<RepoChoice[]>;
+
+/** What a device is, and how many bytes per second it reads at best, measured in about 200 ms. */
+export function probe(options?: { device?: string }): Promise<{ device: DeviceInfo; bytesPerSecond: number }>;
 
 /** The adapters the browser offers; empty where there is none. */
 export function devices(): Promise<DeviceInfo[]>;

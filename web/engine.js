@@ -7,6 +7,7 @@ import { chatCompletions } from "./openai.js";
 import { pipelineOver } from "./pipelines.js";
 
 export { EngineError };
+export { forgetModel, keptModels } from "./store.js";
 export { openTable } from "./tables.js";
 
 /** @import * as api from "./engine.js" */
@@ -181,21 +182,36 @@ export async function pipeline(task, model, options = {}) {
 }
 
 /** @type {typeof api.devices} */
-export async function devices() {
-  const connection = new Connection();
-  try {
-    return await connection.call("adapters").result;
-  } finally {
-    connection.close();
-  }
+export function devices() {
+  return briefly((connection) => connection.call("adapters").result);
+}
+
+/** @type {typeof api.repoChoices} */
+export function repoChoices(name, options = {}) {
+  return briefly((connection) => connection.call("repoChoices", { name, options: defined(options) }).result);
+}
+
+/** @type {typeof api.probe} */
+export function probe({ device } = {}) {
+  return briefly(async (connection) => {
+    const found = await connection.call("open", { device }).result;
+    return { device: found, bytesPerSecond: await connection.call("bandwidth").result };
+  });
 }
 
 /** @type {typeof api.selfTest} */
-export async function selfTest({ device, onProgress } = {}) {
+export function selfTest({ device, onProgress } = {}) {
+  return briefly(async (connection) => {
+    await connection.call("open", { device }).result;
+    return connection.call("selfTest", {}, onProgress).result;
+  });
+}
+
+/** Runs `work` in a worker of its own. @template T @param {(connection: Connection) => Promise<T>} work */
+async function briefly(work) {
   const connection = new Connection();
   try {
-    await connection.call("open", { device }).result;
-    return await connection.call("selfTest", {}, onProgress).result;
+    return await work(connection);
   } finally {
     connection.close();
   }

@@ -1,12 +1,18 @@
 // The models sheet: built-in models, real ones by one click, files, names and addresses.
 
 import { byId, el } from "./dom.js";
+import { foretellFit, foretellSpeed, probeDevice } from "./forecast.js";
+import { startHub } from "./hub.js";
+import { drawShelf } from "./shelf.js";
 import { EMBED, INTENT, SENTIMENT, slots, STORIES } from "./slots.js";
-import { formatBytes, t } from "./strings.js";
+import { formatBytes, formatNumber, t } from "./strings.js";
 import { currentTab, showTab } from "./tabs.js";
 
 /** @typedef {import("./slots.js").Choice} Choice */
-/** @typedef {Choice & {aboutKey: string, bytes?: number, licence?: string}} Card `bytes` is what is downloaded. */
+/**
+ * @typedef {Choice & {aboutKey: string, bytes?: number, cacheBytes?: number, licence?: string}} Card `bytes` is about what is downloaded:
+ * the hub says it exactly once it is asked. `cacheBytes` is what a context of 4096 tokens takes beside it.
+ */
 
 /** @type {Card[]} */
 const BUILT_IN = [
@@ -23,6 +29,7 @@ const CATALOGUE = [
     source: "hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M",
     aboutKey: "smollm_about",
     bytes: 105e6,
+    cacheBytes: 94e6,
     licence: "Apache-2.0",
     tab: "chat",
   },
@@ -31,6 +38,7 @@ const CATALOGUE = [
     source: "hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M",
     aboutKey: "qwen_about",
     bytes: 491e6,
+    cacheBytes: 50e6,
     licence: "Apache-2.0",
     tab: "chat",
   },
@@ -45,15 +53,18 @@ const CATALOGUE = [
 ];
 
 /** Loads a choice where it belongs and shows that tab. @param {Choice} choice */
-export async function useModel(choice) {
+export function useModel(choice) {
   byId("models").close();
   const tab = choice.tab ?? currentTab();
   showTab(tab);
-  const slot = slots[tab];
-  await slot.use(choice);
-  const fits = tab === "chat" ? "decoder" : "encoder";
-  if (slot.choice !== choice || !slot.model || slot.model.info.kind === fits) return;
-  const other = tab === "chat" ? "classify" : "chat";
+  slots[tab].use(choice);
+}
+
+/** What kind of model it is shows once it is read: one that the tab has no use for goes to the other. @param {import("./slots.js").Slot} slot */
+function moveWhereItBelongs(slot) {
+  const fits = slot.tab === "chat" ? "decoder" : "encoder";
+  if (!slot.model || slot.model.info.kind === fits) return;
+  const other = slot.tab === "chat" ? "classify" : "chat";
   slots[other].adopt(slot);
   showTab(other);
 }
@@ -72,20 +83,31 @@ function useHead(head) {
   useModel({ source: base.source, name: head.name, tab: "classify", head });
 }
 
-/** `owner/repo` is the hub's; addresses and names with a scheme stand as they are. @param {string} text */
-export function parseModelName(text) {
-  return /^[\w.-]+\/[\w.-]+(:[^/]+)?$/.test(text) && !/^(hf|builtin|random):/.test(text) ? `hf:${text}` : text;
+/** Loads a model of the network: the catalogue knows where some belong. @param {string} name */
+function useName(name) {
+  return useModel(CATALOGUE.find(({ source }) => source === name) ?? { source: name, name: name.replace(/^hf:/, "") });
+}
+
+/** What the device would make of a model. @param {Card} card */
+function forecastOf({ tab, bytes, cacheBytes = 0 }) {
+  const fits = bytes ? foretellFit(bytes + cacheBytes) : null;
+  if (!bytes || fits === null) return null;
+  const speed = tab === "chat" ? foretellSpeed(bytes) : null;
+  const words = speed && t("tokens_about", { n: [...new Set([speed.least, speed.most].map((n) => formatNumber(n)))].join("–") });
+  return [words, t(fits ? "fits" : "may_not_fit")].filter(Boolean).join(" · ");
 }
 
 /** @param {Card} card */
 function cardOf(card) {
   const inUse = Object.values(slots).some((slot) => slot.choice?.source === card.source && slot.status !== "failed");
+  const forecast = forecastOf(card);
   const action = inUse ? t("in_use") : card.bytes ? t("download", { size: formatBytes(card.bytes) }) : t("use");
   return el(
     "div",
     { class: "card" },
     el("strong", {}, card.nameKey ? t(card.nameKey) : card.name),
     el("p", {}, t(card.aboutKey)),
+    forecast ? el("span", { class: "note" }, forecast) : null,
     card.licence ? el("span", { class: "note" }, card.licence) : null,
     el("button", { type: "button", class: "plain", disabled: inUse, onclick: () => useModel(card) }, action),
   );
@@ -101,13 +123,12 @@ export function drawCards() {
 export function startModels() {
   byId("open-models").addEventListener("click", () => {
     drawCards();
+    drawShelf(useName);
     byId("models").showModal();
+    probeDevice().then(drawCards);
   });
-  byId("hub-form").addEventListener("submit", (/** @type {Event} */ event) => {
-    event.preventDefault();
-    const text = byId("hub-name").value.trim();
-    if (text) useModel({ source: parseModelName(text), name: text });
-  });
+  startHub(useName);
+  for (const slot of Object.values(slots)) slot.addEventListener("change", () => moveWhereItBelongs(slot));
   for (const kind of ["file", "folder"]) {
     const input = byId(kind);
     byId(`open-${kind}`).addEventListener("click", () => input.click());

@@ -2,7 +2,7 @@
 
 import { EngineError, load } from "./engine.js";
 import { settings } from "./settings.js";
-import { formatBytes, formatNumber, sentence, t } from "./strings.js";
+import { formatBytes, formatNumber, formatWait, sentence, t } from "./strings.js";
 
 /**
  * @typedef {object} Choice
@@ -12,9 +12,10 @@ import { formatBytes, formatNumber, sentence, t } from "./strings.js";
  * @property {"chat" | "classify"} [tab] Where it belongs, if that is known before it is read.
  * @property {boolean} [isDemo] A built-in model that can do one thing only.
  * @property {File} [head] A head learnt on it, which gives it labels.
+ * @property {boolean} [keep] Whether this browser keeps it, if it comes from the network.
  */
 
-/** @typedef {"empty" | "loading" | "ready" | "failed"} Status */
+/** @typedef {"empty" | "loading" | "paused" | "ready" | "failed"} Status */
 
 /** A place for a model. Dispatches "change". */
 export class Slot extends EventTarget {
@@ -45,8 +46,13 @@ export class Slot extends EventTarget {
 
   /** How far loading is, 0 to 1; null while that is unknown. */
   get fraction() {
-    if (this.status !== "loading") return 1;
+    if (this.status !== "loading" && this.status !== "paused") return 1;
     return this.progress && this.progress.total > 0 ? this.progress.done / this.progress.total : null;
+  }
+
+  /** Whether loading waits for the network: it can be paused then, and goes on from there. */
+  get isDownloading() {
+    return this.progress?.stage === "downloading";
   }
 
   /** What goes on, in words and numbers. */
@@ -55,8 +61,18 @@ export class Slot extends EventTarget {
     if (this.status === "failed") return sentence(this.error);
     if (!this.progress) return this.status === "loading" ? t("stage_opening", { name: this.name }) : "";
     const { stage, done, total } = this.progress;
-    if (stage === "compiling") return t("stage_compiling", { done: formatNumber(done), total: formatNumber(total) });
-    return t("stage_reading", { name: this.name, done: formatBytes(done), total: formatBytes(total) });
+    const isBytes = stage === "reading" || stage === "downloading";
+    const [written, of] = [done, total].map((n) => (isBytes ? formatBytes(n) : formatNumber(n)));
+    const words = t(`stage_${stage}`, { name: this.name, done: written, total: of });
+    return [words, ...this.#pace()].join(" · ");
+  }
+
+  /** How fast a download is and how long it will take, or that it rests. */
+  #pace() {
+    if (this.status === "paused") return [t("paused")];
+    const { bytesPerSecond, secondsLeft } = this.progress ?? {};
+    if (!bytesPerSecond || secondsLeft === undefined) return [];
+    return [t("bytes_per_second", { size: formatBytes(bytesPerSecond) }), t("time_left", { time: formatWait(secondsLeft * 1000) })];
   }
 
   /** Loads a model in place of the one there is. @param {Choice} choice */
@@ -66,11 +82,13 @@ export class Slot extends EventTarget {
     const loading = new AbortController();
     this.#loading = loading;
     this.#set({ status: "loading", model: null, choice, error: null, progress: null });
+    if (isRemote(choice.source)) askToKeep();
     try {
       if (!("gpu" in navigator)) throw new EngineError("NoWebGpu", t("no_webgpu"));
       const model = await load(choice.source, {
         signal: loading.signal,
         endpoint: settings.endpoint || undefined,
+        keep: choice.keep,
         onProgress: (progress) => this.#set({ progress }),
         onLost: (back) => this.#wait(back, loading.signal),
       });
@@ -93,6 +111,12 @@ export class Slot extends EventTarget {
     }
   }
 
+  /** Rests a download; what is here is kept. */
+  pause() {
+    this.#loading?.abort();
+    this.#set({ status: "paused" });
+  }
+
   /** Takes a loaded model over from the other slot. @param {Slot} other */
   adopt(other) {
     this.#loading?.abort();
@@ -108,9 +132,9 @@ export class Slot extends EventTarget {
     this.#set({ status: "failed", model: null, error });
   }
 
-  /** Loads what was last wanted again. */
-  retry() {
-    return this.use(this.choice ?? this.fallback);
+  /** Loads what was last wanted again; a download goes on from what is here. @param {Partial<Choice>} [changes] */
+  retry(changes = {}) {
+    return this.use({ ...(this.choice ?? this.fallback), ...changes });
   }
 
   /** Resolves to the model once it is there. @param {AbortSignal} [signal] @returns {Promise<import("./engine.js").Model>} */
@@ -134,6 +158,16 @@ export class Slot extends EventTarget {
     Object.assign(this, fields);
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** Whether a model comes from the network, and is kept here then. @param {import("./engine.js").ModelSource} source */
+export function isRemote(source) {
+  return typeof source === "string" && /^(hf:|https?:)/.test(source);
+}
+
+/** Asks the browser not to clear what is kept where its disk is full; it decides, or asks the user. */
+function askToKeep() {
+  navigator.storage?.persist?.().catch(() => {});
 }
 
 /** A model that does not get the head it is to have is of no use. @param {import("./engine.js").Model} model @param {Choice} choice @param {AbortSignal} signal */

@@ -4,6 +4,7 @@
 import "./shim.js";
 import { callsSoFar, countCalls } from "./calls.js";
 import { instantiateGrammars } from "./grammars.js";
+import { loadKept } from "./keeping.js";
 import { readTunings, writeTunings } from "./tunings.js";
 
 const scope = /** @type {any} */ (globalThis);
@@ -21,6 +22,7 @@ let isTuning = false;
 /** Requests cancelled before they began. @type {Set<number>} */
 const cancelled = new Set();
 
+/** The wasm module; it becomes ready once. */
 async function loadModule() {
   const module = await import(new URL("../pkg/trice.js", import.meta.url).href);
   await module.default({ module_or_path: new URL("../pkg/trice_bg.wasm", import.meta.url) });
@@ -42,10 +44,14 @@ const methods = {
   async tune() {
     if (!engine.isTuned) await writeTunings(await engine.tune());
   },
-  load({ source, options }, emit) {
-    const { builtinBase, ...rest } = options;
-    return engine.load(source, { ...rest, builtinUrls: builtinUrls(builtinBase) }, emit);
+  async load({ source, options: { keep = true, builtinBase, ...rest } }, emit) {
+    const options = { ...rest, builtinUrls: builtinUrls(builtinBase) };
+    const isRemote = typeof source === "string" && /^(hf:|https?:)/.test(source);
+    if (!isRemote || !keep) return engine.load(source, options, emit);
+    return loadKept(await loadModule(), engine, source, options, keep === true ? {} : keep, emit);
   },
+  repoChoices: async ({ name, options }) => (await loadModule()).repoChoices(name, options),
+  bandwidth: () => engine.bandwidth(),
   generate: (request, emit) => engine.generate(request, emit),
   fork: () => engine.fork(),
   loadHead: ({ source }) => engine.loadHead(source),

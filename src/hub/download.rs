@@ -2,7 +2,7 @@
 //! hash, and only then given its name.
 
 use super::cache::{self, create_parent};
-use super::{DownloadProgress, RemoteFile};
+use super::{DownloadProgress, RemoteFile, hex};
 use crate::error::{Error, Result};
 use crate::source::{FetchRequest, fetch, http};
 use sha2::{Digest, Sha256};
@@ -210,8 +210,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// SHA-256 in hexadecimal.
 pub(super) fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,6 @@
 //! Which files of a repository make a model.
 
-use super::{HubOptions, RemoteFile, RemoteModel};
+use super::{HubOptions, RemoteFile, RemoteModel, RepoChoice};
 use crate::error::{Error, Result};
 use crate::source::{FetchRequest, fetch, http};
 use serde::Deserialize;
@@ -106,6 +106,20 @@ impl Listing {
                 Err(Error::invalid(format!("{}: no file matches {pick}; there are {there}", self.repo)))
             }
         }
+    }
+
+    /// Every model that `pick` can find, smallest first; splits that lack a part are none.
+    pub(super) fn choices(&self) -> Vec<RepoChoice> {
+        let choice = |pick: &str, model: &RemoteModel| RepoChoice {
+            pick: pick.to_owned(),
+            n_bytes: model.weights.iter().map(|file| file.size).sum(),
+        };
+        let ggufs = self.files.iter().filter(|file| is_gguf_model(&file.path));
+        let mut found: Vec<RepoChoice> =
+            ggufs.filter_map(|file| Some(choice(&file.path, &self.with_shards(file).ok()?))).collect();
+        found.extend(self.safetensors().ok().map(|model| choice("safetensors", &model)));
+        found.sort_by(|a, b| (a.n_bytes, &a.pick).cmp(&(b.n_bytes, &b.pick)));
+        found
     }
 
     fn with_shards(&self, first: &RemoteFile) -> Result<RemoteModel> {
@@ -222,6 +236,19 @@ mod tests {
         assert!(matches("model-f16.gguf", "model-F16.gguf"));
         assert!(!matches("model-Q4_K_M.gguf", "Q4_K"));
         assert!(!matches("model-IQ4_0.gguf", "Q4_0"));
+    }
+
+    #[test]
+    fn a_repository_lists_its_models() {
+        let file = |path: &str, size: u64| format!(r#"{{"type":"file","path":"{path}","size":{size}}}"#);
+        let paths = [("m-Q8_0.gguf", 90), ("m-Q4_K_M.gguf", 50), ("mmproj-F16.gguf", 5), ("README.md", 1)];
+        let split = [("big-00001-of-00002.gguf", 70), ("big-00002-of-00002.gguf", 30), ("half-00001-of-00002.gguf", 9)];
+        let entries: Vec<String> = paths.iter().chain(&split).map(|(path, size)| file(path, *size)).collect();
+        let listing =
+            Listing::parse("a/b", "main", "https://hub", format!("[{}]", entries.join(",")).as_bytes()).unwrap();
+        let found: Vec<_> = listing.choices().into_iter().map(|choice| (choice.pick, choice.n_bytes)).collect();
+        let wanted = [("m-Q4_K_M.gguf", 50), ("m-Q8_0.gguf", 90), ("big-00001-of-00002.gguf", 100)];
+        assert_eq!(found, wanted.map(|(pick, n_bytes)| (pick.to_owned(), Some(n_bytes))));
     }
 
     #[test]

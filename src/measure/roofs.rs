@@ -111,8 +111,11 @@ impl Roofs {
     }
 }
 
-/// The device's read bandwidth in bytes per second.
-async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
+/// The device's read bandwidth in bytes per second, measured in about 200 ms.
+///
+/// # Errors
+/// `Gpu` when the device refuses or is lost.
+pub async fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     let n_bytes = read_bytes(gpu);
     let x = gpu.buffer("bandwidth test", n_bytes)?;
     let y = gpu.buffer("bandwidth test", u64::from(READ_THREADS) * 4)?;

@@ -7,7 +7,7 @@ use crate::measure::BenchOptions;
 use crate::session::{
     Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate, StepLogprobs,
 };
-use crate::source::{BlobSource, Source};
+use crate::source::{BlobSource, Source, StoredFile, StoredSource};
 use crate::tasks::TextEncoder;
 use crate::text::{ChatOptions, Grammar, Message, SamplingParams};
 use serde::{Deserialize, Serialize};
@@ -266,18 +266,17 @@ impl<'a> ModelDescription<'a> {
     }
 }
 
-/// `[{name, blob}]` as the files of one model, the weights in the order of their names. A single file of another kind
-/// counts as weights, so that the reader says what it is instead.
+/// `[{name, blob}]`, or `{name, files: [{name, file}]}` of the page's store, as the files of one model, the weights in the order of
+/// their names. A single file of another kind counts as weights, so that the reader says what it is instead.
 pub(super) fn model_files(source: &JsValue) -> Result<ModelFiles> {
-    let entries = source
-        .dyn_ref::<js_sys::Array>()
-        .ok_or_else(|| Error::invalid("a model is a name or a list of {name, blob}"))?;
-    let mut files = entries.iter().map(|entry| named_blob(&entry)).collect::<Result<Vec<_>>>()?;
+    let wanted = || Error::invalid("a model is a name, a list of {name, blob} or {name, files}");
+    let files = field(source, "files").dyn_into::<js_sys::Array>().ok();
+    let entries = files.or_else(|| source.dyn_ref::<js_sys::Array>().cloned()).ok_or_else(wanted)?;
+    let mut files = entries.iter().map(|entry| named_file(&entry)).collect::<Result<Vec<_>>>()?;
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
     let is_single = files.len() == 1;
     let mut model = ModelFiles { name: String::new(), weights: Vec::new(), side: Default::default() };
-    for (name, blob) in files {
-        let source: Rc<dyn Source> = Rc::new(BlobSource::new(name.clone(), blob));
+    for (name, source) in files {
         if is_single || name.ends_with(".gguf") || name.ends_with(".safetensors") {
             model.weights.push(source);
         } else {
@@ -286,13 +285,24 @@ pub(super) fn model_files(source: &JsValue) -> Result<ModelFiles> {
     }
     let first = model.weights.first();
     let first = first.ok_or_else(|| Error::invalid("no .gguf or .safetensors file among those given"))?;
-    model.name = first.name().to_string();
+    model.name = field(source, "name").as_string().unwrap_or_else(|| first.name().to_string());
     Ok(model)
 }
 
-fn named_blob(entry: &JsValue) -> Result<(String, web_sys::Blob)> {
-    let field = |name: &str| js_sys::Reflect::get(entry, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let name = field("name").as_string();
-    let blob = field("blob").dyn_into::<web_sys::Blob>().ok();
-    name.zip(blob).ok_or_else(|| Error::invalid("a model's file is {name, blob}, with a Blob"))
+fn named_file(entry: &JsValue) -> Result<(String, Rc<dyn Source>)> {
+    let wanted = || Error::invalid("a model's file is {name, blob} with a Blob, or {name, file} of the store");
+    let name = field(entry, "name").as_string().ok_or_else(wanted)?;
+    if let Ok(blob) = field(entry, "blob").dyn_into::<web_sys::Blob>() {
+        return Ok((name.clone(), Rc::new(BlobSource::new(name, blob))));
+    }
+    let file = field(entry, "file");
+    if !file.is_object() {
+        return Err(wanted());
+    }
+    Ok((name.clone(), Rc::new(StoredSource::new(name, file.unchecked_into::<StoredFile>()))))
+}
+
+/// A field of a JS object; undefined where there is none.
+fn field(object: &JsValue, name: &str) -> JsValue {
+    js_sys::Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
 }
