@@ -760,6 +760,9 @@ pub(crate) struct ServeArgs {
     /// Further host names by which clients may call this server; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Further pages that may ask, by their origins (http://localhost:5173); may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
     /// Folder of the page
     #[arg(long, value_name = "DIR", default_value = "dist/site")]
     pub(crate) site: PathBuf,

@@ -4,6 +4,7 @@
 use super::ServerOptions;
 use super::error::ApiError;
 use super::limits::MAX_QUEUE;
+use super::metrics::Waiting;
 use super::models::Models;
 use super::parallel;
 use super::state::{Phase, Status};
@@ -28,6 +29,7 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
     /// When the answer must be done.
     pub(crate) deadline: Instant,
+    pub(crate) waiting: Waiting,
     pub(crate) work: Work,
 }
 

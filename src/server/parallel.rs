@@ -69,8 +69,10 @@ struct Shared<'s> {
 impl Shared<'_> {
     /// Takes a request in, or tells it why not.
     fn admit(&mut self, job: Job) {
-        let Job { cancel, deadline, work: Work::Generate { prompt, options, events }, .. } = job else { return };
-        let run = Run::new(events, deadline);
+        let Job { cancel, deadline, waiting, work: Work::Generate { prompt, options, events }, .. } = job else {
+            return;
+        };
+        let run = Run::new(events, deadline, waiting);
         let mut options = GenerateOptions { cancel, ..*options };
         let admitted = run.accept(self.batch.session(), &prompt, &mut options).and_then(|ids| match ids {
             Some(ids) => self.batch.admit(&ids, &options, run.on_piece(None)).map(Some),

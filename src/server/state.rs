@@ -3,6 +3,7 @@
 use super::engine::Job;
 use super::error::ApiError;
 use super::guard::Guard;
+use super::metrics::Metrics;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -92,6 +93,7 @@ impl Status {
 pub(crate) struct State {
     pub(crate) status: Status,
     pub(crate) guard: Guard,
+    pub(crate) metrics: Arc<Metrics>,
     /// Folder of the page.
     pub(crate) site: PathBuf,
     /// What happens where a text is longer than the context, when a request does not say.
