@@ -4,7 +4,7 @@ use crate::drivers::Driver;
 use crate::machine::Consent;
 use crate::shell::{self, cargo};
 use crate::tally::{CargoReader, Tally};
-use crate::{drivers, machine, page_tests, site};
+use crate::{clients, drivers, machine, page_tests, site};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,7 +15,8 @@ const GPU_TESTS: &str = "gpu_";
 /// Of those, what is about the host or about memory: requests, files that are written from folders, tables of texts, hundreds of texts by
 /// every task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
 /// software drivers are slow.
-const ONE_DRIVER_TESTS: [&str; 9] = [
+const ONE_DRIVER_TESTS: [&str; 10] = [
+    "clients::",
     "server::",
     "quantize::",
     "files::",
@@ -32,6 +33,7 @@ pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
     shell::heading("Setting the machine up");
     machine::ensure_wasm_target()?;
     machine::ensure_test_programs(consent)?;
+    clients::install()?;
 
     shell::heading("Building the tests");
     shell::run(cargo().args(["test", "--package", "trice", "--no-run"]), "everything native, once")?;
