@@ -5,6 +5,7 @@ use super::args::{LoadArgs, ServeArgs};
 use super::context::Context;
 use crate::server::{self, ServerOptions};
 use axum::http::{HeaderValue, Uri};
+use std::num::NonZero;
 use trice::session::{Cancel, LoadOptions};
 
 /// The port when none is asked for, and how many after it are tried when it is taken.
@@ -34,6 +35,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         draft: args.speculate.draft,
         overflow: args.overflow.into(),
         models_are_defaults: args.models.is_empty(),
+        max_models: args.max_models.map_or(usize::MAX, NonZero::get),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
         host: args.host,
         ports,

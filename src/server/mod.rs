@@ -57,6 +57,8 @@ pub(crate) struct ServerOptions {
     pub(crate) models: Vec<String>,
     /// Nobody named a model: the page is worth serving without any.
     pub(crate) models_are_defaults: bool,
+    /// Models that may be loaded at once.
+    pub(crate) max_models: usize,
     pub(crate) load: LoadOptions,
     /// What becomes of their weights.
     pub(crate) weights: WeightArgs,

@@ -8,7 +8,7 @@ use super::generate::{self, Asked, Delivery, Endpoint};
 use super::guard::{guard, key};
 use super::limits::{BODY_TIME, LINGER_TIME, MAX_BODY_BYTES, REQUEST_TIME};
 use super::metrics::{Waiting, metrics};
-use super::state::{App, ServedModel, Wanted};
+use super::state::{App, ServedModel, Task};
 use super::work::Work;
 use super::{page, stream, tasks};
 use axum::body::{Body, Bytes};
@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
-use trice::model::config::Kind;
 use trice::session::Cancel;
 
 /// The whole server as a service.
@@ -64,10 +63,7 @@ async fn models(State(app): State<App>) -> Result<Json<Value>, ApiError> {
         json!({
             "id": model.id, "object": "model", "created": model.created, "owned_by": "trice",
             "context_length": model.context_len,
-            "task": match model.kind {
-                Kind::Decoder => "text-generation",
-                Kind::Encoder => "feature-extraction",
-            },
+            "task": model.task.name(),
         })
     };
     Ok(Json(json!({"object": "list", "data": models.iter().map(entry).collect::<Vec<_>>()})))
@@ -84,7 +80,7 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
     let Asked { prompt, options, reply, delivery } = generate::parse(endpoint, &fields, app.overflow)?;
-    let (model, facts) = app.model(fields.string("model")?, Wanted::Text)?;
+    let (model, facts) = app.model(fields.string("model")?, Task::Generate)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(reply, facts.id, received, cancel).await?;

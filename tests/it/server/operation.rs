@@ -72,6 +72,34 @@ fn sigterm_ends_the_server_cleanly() {
     assert_eq!(server.wait().0, Some(0));
 }
 
+/// Every model answers as it does where all are loaded, and the log says which made room.
+#[cfg(unix)]
+#[test]
+fn gpu_models_make_room_for_each_other() {
+    let models = ["builtin:stories", "builtin:sentiment", "builtin:embed"];
+    let story = completion("Once", json!({"max_tokens": 8}));
+    let ask = |server: &Server| {
+        let texts = json!({"input": ["I loved it"]}).to_string();
+        let label = server.post("/v1/classify", &texts).json()["data"][0]["labels"][0].clone();
+        let vector = server.post("/v1/embeddings", &texts).json()["data"][0]["embedding"].clone();
+        let text = server.post("/v1/completions", &story).json()["choices"][0]["text"].clone();
+        assert!(label.is_object() && vector.is_array() && text.is_string(), "{label} {text}");
+        (label, vector, text)
+    };
+    let Some(roomy) = loaded(&models) else { return };
+    let wanted = ask(&roomy);
+    for (limit, parallel, n_unloaded) in [("1", "1", 6), ("2", "2", 5)] {
+        let server = loaded(&[&models[..], &["--max-models", limit, "--parallel", parallel]].concat()).unwrap();
+        assert_eq!(server.get("/v1/models").json()["data"].as_array().unwrap().len(), 3);
+        for _ in 0..2 {
+            assert_eq!(ask(&server), wanted, "{limit} models at once");
+        }
+        server.signal("TERM");
+        let (code, log) = server.wait();
+        assert_eq!((code, log.matches("unloaded").count()), (Some(0), n_unloaded), "{log}");
+    }
+}
+
 /// Finite weights whose products are not numbers: the same request fails every time, on a device that is well.
 #[cfg(unix)]
 #[test]

@@ -89,6 +89,16 @@ fn gpu_entities_answers_and_hidden_words() {
     let filled = server.post("/v1/fill", hidden.to_string()).json();
     let masks = filled["data"][0]["masks"].as_array().unwrap();
     assert_eq!((masks.len(), masks[0].as_array().unwrap().len()), (1, 2), "{filled}");
+    // Who names no model means the one that has the head.
+    for (path, body, model) in [
+        ("/v1/tag", json!({"input": text}), tagger),
+        ("/v1/answer", json!({"question": "Where?", "context": text}), answerer),
+        ("/v1/fill", json!({"input": "Ada was [MASK]"}), filler),
+        ("/v1/embeddings", json!({"input": text}), tagger),
+    ] {
+        let reply = server.post(path, body.to_string()).json();
+        assert!(model.ends_with(reply["model"].as_str().unwrap()), "{path}: {reply}");
+    }
     let nothing = json!({"model": filler, "input": text});
     assert_refused("nothing hidden", &server.post("/v1/fill", nothing.to_string()), 400);
     assert_refused("no such head", &server.post("/v1/fill", json!({"model": tagger, "input": text}).to_string()), 400);
