@@ -63,24 +63,44 @@ pub fn call_grammar<'t>(tools: impl IntoIterator<Item = &'t Tool>) -> Grammar {
             "required": ["name", "arguments"],
             "additionalProperties": false,
         }));
-        parameters.insert(tool.name.clone(), moved(&tool.parameters, &arguments));
+        // Objects that complete each other are not whole alone.
+        let closes = !tool.parameters.to_string().contains("\"allOf\"");
+        parameters.insert(tool.name.clone(), moved(&tool.parameters, &arguments, closes, false));
     }
     Grammar::JsonSchema(json!({"anyOf": calls, "$defs": parameters}))
 }
 
-/// A schema whose references to itself hold where it stands at `root` of another.
-fn moved(schema: &Value, root: &str) -> Value {
-    match schema {
-        Value::Array(items) => items.iter().map(|item| moved(item, root)).collect(),
-        Value::Object(fields) => {
-            let field = |(key, value): (&String, &Value)| match value.as_str().and_then(|text| text.strip_prefix('#')) {
-                Some(rest) if key == "$ref" => (key.clone(), json!(format!("{root}{rest}"))),
-                _ => (key.clone(), moved(value, root)),
-            };
-            fields.iter().map(field).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),
+/// Keys whose values are no schemas.
+const VALUES: [&str; 4] = ["const", "enum", "default", "examples"];
+/// Keys beside which `properties` need not be all that there is.
+const OPENING: [&str; 8] =
+    ["additionalProperties", "unevaluatedProperties", "patternProperties", "anyOf", "oneOf", "if", "not", "$ref"];
+
+/// A schema whose references to itself hold where it stands at `root` of another. A function takes the arguments that it names and
+/// no others, whether its schema says so or not: with `closes` an object that lists its properties has those alone. `is_names`: these
+/// are names with a schema each.
+fn moved(schema: &Value, root: &str, closes: bool, is_names: bool) -> Value {
+    let fields = match schema {
+        Value::Object(fields) => fields,
+        Value::Array(items) => return items.iter().map(|item| moved(item, root, closes, false)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return schema.clone(),
+    };
+    let field = |(key, value): (&String, &Value)| {
+        let value = match (key.as_str(), value.as_str().and_then(|text| text.strip_prefix('#'))) {
+            ("$ref", Some(rest)) => json!(format!("{root}{rest}")),
+            (key, _) if !is_names && VALUES.contains(&key) => value.clone(),
+            // Below them stand names, each with a schema.
+            ("properties" | "$defs" | "definitions", _) if !is_names => moved(value, root, closes, true),
+            _ => moved(value, root, closes, false),
+        };
+        (key.clone(), value)
+    };
+    let mut moved: Map<String, Value> = fields.iter().map(field).collect();
+    let is_open = OPENING.iter().any(|key| fields.contains_key(*key));
+    if closes && !is_names && !is_open && fields.get("properties").is_some_and(Value::is_object) {
+        moved.insert("additionalProperties".to_owned(), json!(false));
     }
+    Value::Object(moved)
 }
 
 #[cfg(test)]
@@ -119,5 +139,32 @@ mod tests {
         let moved = &schema["$defs"]["weather"];
         assert_eq!(moved["properties"]["$ref"]["$ref"], "#/$defs/weather/$defs/city");
         assert_eq!(moved["properties"]["next"]["anyOf"][0]["$ref"], "#/$defs/weather");
+    }
+
+    #[test]
+    fn a_function_takes_what_it_names() {
+        let closed = json!({"properties": {"a": true}, "additionalProperties": false});
+        let open = json!({"properties": {"a": true}, "additionalProperties": {"type": "string"}});
+        let listed = json!({"properties": {"a": true}});
+        for (schema, wanted) in [
+            (listed.clone(), closed.clone()),
+            (open.clone(), open.clone()),
+            (json!({"type": "object"}), json!({"type": "object"})),
+            (json!({"items": [&listed]}), json!({"items": [&closed]})),
+            (json!({"anyOf": [&listed]}), json!({"anyOf": [&closed]})),
+            (json!({"enum": [&listed]}), json!({"enum": [&listed]})),
+            // A property may be called so.
+            (
+                json!({"properties": {"properties": &listed}}),
+                json!({"properties": {"properties": &closed}, "additionalProperties": false}),
+            ),
+            (json!({"$defs": {"city": &listed}}), json!({"$defs": {"city": &closed}})),
+        ] {
+            assert_eq!(moved(&schema, "#", true, false), wanted);
+        }
+        let both = json!({"allOf": [{"$ref": "#/$defs/a"}, &listed], "$defs": {"a": &listed}});
+        let tool = tool(json!({"name": "f", "parameters": both})).unwrap();
+        let Grammar::JsonSchema(schema) = call_grammar([&tool]) else { panic!("a schema wanted") };
+        assert_eq!(schema["$defs"]["f"]["allOf"][1], listed);
     }
 }
