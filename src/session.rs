@@ -202,6 +202,11 @@ impl Session {
         self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer, &options)?)
     }
 
+    /// Whether its template tells it of tools.
+    pub fn takes_tools(&self) -> bool {
+        self.template.as_ref().is_some_and(ChatTemplate::takes_tools)
+    }
+
     /// The prompt that continues `text` as it stands, with the model's begin token.
     pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
         self.tokenizer.encode_document(text)

@@ -113,6 +113,8 @@ export type Timings = {
   prefill_ms: number;
   /** Prompt tokens read; those that the cache held already are not among them. */
   prefill_tokens: number;
+  /** Prompt tokens that the cache held already. */
+  cached_tokens: number;
   prefill_tokens_per_s: number;
   decode_tokens_per_s: number;
   dispatches_per_token: number;

@@ -1,6 +1,7 @@
 //! Every command, flag and default, and the help that teaches them. Holds no behaviour.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZero;
 use std::path::PathBuf;
 use trice::format::DType;
 use trice::format::mix::Mix;
@@ -760,6 +761,9 @@ pub(crate) struct ServeArgs {
     /// Further host names by which clients may call this server; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Further pages that may ask, by their origins (http://localhost:5173); may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
     /// Folder of the page
     #[arg(long, value_name = "DIR", default_value = "dist/site")]
     pub(crate) site: PathBuf,
@@ -769,6 +773,9 @@ pub(crate) struct ServeArgs {
     /// Answers written at once, up to 8; each has --ctx tokens of its own, reserved at the start
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) parallel: u8,
+    /// Models that may be loaded at once; for another, the one that nobody has asked for the longest makes room
+    #[arg(long, value_name = "N")]
+    pub(crate) max_models: Option<NonZero<usize>>,
     /// What happens where a text is longer than the context and the request does not say (field "overflow")
     #[arg(long, value_enum, default_value_t = OverflowArg::Error)]
     pub(crate) overflow: OverflowArg,

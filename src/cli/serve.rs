@@ -4,6 +4,8 @@ use super::Usage;
 use super::args::{LoadArgs, ServeArgs};
 use super::context::Context;
 use crate::server::{self, ServerOptions};
+use axum::http::{HeaderValue, Uri};
+use std::num::NonZero;
 use trice::session::{Cancel, LoadOptions};
 
 /// The port when none is asked for, and how many after it are tried when it is taken.
@@ -33,16 +35,26 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<()> {
         draft: args.speculate.draft,
         overflow: args.overflow.into(),
         models_are_defaults: args.models.is_empty(),
+        max_models: args.max_models.map_or(usize::MAX, NonZero::get),
         models: if args.models.is_empty() { DEFAULT_MODELS.map(str::to_string).to_vec() } else { args.models },
         host: args.host,
         ports,
         api_key,
         allowed_hosts: args.allow_host,
+        cors_origins: args.cors_origin.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
         site: args.site,
         open_browser: args.open,
         device: context.device().map(str::to_string),
         variants: context.variants().to_vec(),
     })
+}
+
+/// A page's origin as browsers send it: `https://app.example:8443`.
+fn origin(text: &str) -> Result<HeaderValue, Usage> {
+    let is_origin =
+        |uri: &Uri| uri.scheme().is_some() && !text.ends_with('/') && uri.path() == "/" && uri.query().is_none();
+    let found = text.parse().ok().filter(is_origin).and_then(|_| HeaderValue::from_str(text).ok());
+    found.ok_or_else(|| Usage(format!("--cors-origin {text}: wanted is an origin such as http://localhost:5173")))
 }
 
 /// Whether only this machine can reach `host`.
@@ -53,7 +65,15 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{is_loopback, origin};
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        assert!(origin("http://localhost:5173").is_ok() && origin("https://app.example").is_ok());
+        for text in ["", "*", "null", "app.example", "http://app.example/", "http://app.example/chat", "http://a b"] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn loopback_is_told_from_the_rest() {

@@ -1,22 +1,16 @@
-//! Sends a generation back in OpenAI's shapes: whole, or as server-sent events.
+//! Sends a generation back in OpenAI's shapes, whole; `stream` does it while it is written.
 
 use super::error::ApiError;
-use super::generate::Endpoint;
-use super::limits::{PING_TIME, WRITE_TIME};
 use super::models::unix_time;
-use super::work::{Event, Step, TokenText};
+use super::reply::Reply;
+use super::work::{Counts, Event, Step, TokenText};
 use axum::Json;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use trice::session::{Cancel, FinishReason};
-
-/// Events that wait in front of a slow client; the rest waits in the generation's own channel.
-const EVENTS_AHEAD: usize = 16;
+use trice::text::ReplyOptions;
 
 /// Stops the engine's work when the request that wanted it goes away.
 pub(crate) struct CancelOnDrop(pub(crate) Cancel);
@@ -29,12 +23,13 @@ impl Drop for CancelOnDrop {
 
 /// A generation whose prompt was accepted, and who wants it.
 pub(crate) struct Answer {
-    endpoint: Endpoint,
+    /// A chat's answer has parts; a completion is text.
+    pub(super) reply: Option<Reply>,
     id: String,
     model: String,
     created: u64,
     prompt_tokens: usize,
-    events: mpsc::UnboundedReceiver<Event>,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
     _cancel: CancelOnDrop,
 }
 
@@ -43,31 +38,29 @@ struct Finished {
     text: String,
     steps: Vec<Step>,
     finish_reason: FinishReason,
-    tokens: usize,
-    dropped_tokens: usize,
+    counts: Counts,
 }
 
 impl Answer {
-    /// Waits until the engine has accepted the prompt; until then a refusal can have its own status.
+    /// Waits until the engine has accepted the prompt; until then a refusal can have its own status. `reply`: how to read a chat's
+    /// answer.
     pub(crate) async fn begin(
-        endpoint: Endpoint,
+        reply: Option<ReplyOptions>,
         model: String,
         mut events: mpsc::UnboundedReceiver<Event>,
         cancel: CancelOnDrop,
     ) -> Result<Self, ApiError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let prompt_tokens = match events.recv().await {
-            Some(Event::Started { prompt_tokens }) => prompt_tokens,
+        let (prompt_tokens, opens_reasoning) = match events.recv().await {
+            Some(Event::Started { prompt_tokens, opens_reasoning }) => (prompt_tokens, opens_reasoning),
             Some(Event::Failed(error)) => return Err(error),
             _ => return Err(ApiError::engine_gone()),
         };
         let created = unix_time();
-        let prefix = match endpoint {
-            Endpoint::Chat => "chatcmpl",
-            Endpoint::Completion => "cmpl",
-        };
+        let prefix = if reply.is_some() { "chatcmpl" } else { "cmpl" };
         let id = format!("{prefix}-{created:x}-{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { endpoint, id, model, created, prompt_tokens, events, _cancel: cancel })
+        let reply = reply.map(|options| Reply::new(ReplyOptions { is_reasoning: opens_reasoning, ..options }));
+        Ok(Self { reply, id, model, created, prompt_tokens, events, _cancel: cancel })
     }
 
     /// The whole answer in one object.
@@ -75,15 +68,19 @@ impl Answer {
         let finished = self.collect().await?;
         let logprobs = self.logprobs(&finished.steps, 0);
         let mut choice = json!({"index": 0});
-        match self.endpoint {
-            Endpoint::Chat => choice["message"] = json!({"role": "assistant", "content": finished.text}),
-            Endpoint::Completion => choice["text"] = json!(finished.text),
+        let mut has_calls = false;
+        match &mut self.reply {
+            Some(reply) => {
+                choice["message"] = reply.message(&finished.text);
+                has_calls = reply.n_calls > 0;
+            }
+            None => choice["text"] = json!(finished.text),
         }
         choice["logprobs"] = logprobs;
-        choice["finish_reason"] = finish_name(finished.finish_reason);
-        let mut body = self.envelope();
+        choice["finish_reason"] = finish_name(finished.finish_reason, has_calls);
+        let mut body = self.envelope(false);
         body.insert("choices".to_string(), json!([choice]));
-        body.insert("usage".to_string(), self.usage(finished.tokens, finished.dropped_tokens));
+        body.insert("usage".to_string(), self.usage(&finished.counts));
         Ok(Json(body).into_response())
     }
 
@@ -96,31 +93,19 @@ impl Answer {
                     text.push_str(&piece);
                     steps.extend(logprobs);
                 }
-                Event::Done { finish_reason, tokens, dropped_tokens } => {
-                    return Ok(Finished { text, steps, finish_reason, tokens, dropped_tokens });
-                }
+                Event::Done { finish_reason, counts } => return Ok(Finished { text, steps, finish_reason, counts }),
                 Event::Failed(error) => return Err(error),
             }
         }
         Err(ApiError::engine_gone())
     }
 
-    /// The answer as it comes. The task ends, and with it the generation, when the client is gone.
-    pub(crate) fn stream(self, include_usage: bool) -> Response {
-        let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
-        tokio::spawn(async move {
-            // The error says that the client is gone: there is nobody to tell.
-            let _ = Stream { answer: self, include_usage, sender, n_chars: 0 }.run().await;
-        });
-        let keep_alive = KeepAlive::new().interval(PING_TIME);
-        Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response()
-    }
-
     /// The fields that every object of this answer begins with.
-    fn envelope(&self) -> Map<String, Value> {
-        let object = match self.endpoint {
-            Endpoint::Chat => "chat.completion",
-            Endpoint::Completion => "text_completion",
+    pub(super) fn envelope(&self, is_chunk: bool) -> Map<String, Value> {
+        let object = match self.reply {
+            Some(_) if is_chunk => "chat.completion.chunk",
+            Some(_) => "chat.completion",
+            None => "text_completion",
         };
         let mut map = Map::new();
         map.insert("id".to_string(), json!(self.id));
@@ -131,126 +116,34 @@ impl Answer {
     }
 
     /// Tokens of the request and of the answer. `dropped_tokens` is beside OpenAI's fields, where there are any.
-    fn usage(&self, tokens: usize, dropped_tokens: usize) -> Value {
+    pub(super) fn usage(&self, counts: &Counts) -> Value {
         let mut usage = json!({
             "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": tokens,
-            "total_tokens": self.prompt_tokens + tokens,
+            "completion_tokens": counts.tokens,
+            "total_tokens": self.prompt_tokens + counts.tokens,
+            "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
         });
-        if dropped_tokens > 0 {
-            usage["dropped_tokens"] = json!(dropped_tokens);
+        if counts.dropped_tokens > 0 {
+            usage["dropped_tokens"] = json!(counts.dropped_tokens);
         }
         usage
     }
 
     /// `n_chars`: characters of the answer before the first of `steps`.
-    fn logprobs(&self, steps: &[Step], n_chars: usize) -> Value {
-        match self.endpoint {
+    pub(super) fn logprobs(&self, steps: &[Step], n_chars: usize) -> Value {
+        match self.reply {
             _ if steps.is_empty() => Value::Null,
-            Endpoint::Chat => json!({"content": steps.iter().map(chat_step).collect::<Vec<_>>()}),
-            Endpoint::Completion => completion_steps(steps, n_chars),
+            Some(_) => json!({"content": steps.iter().map(chat_step).collect::<Vec<_>>()}),
+            None => completion_steps(steps, n_chars),
         }
     }
 }
 
-fn finish_name(reason: FinishReason) -> Value {
+pub(super) fn finish_name(reason: FinishReason, has_calls: bool) -> Value {
     match reason {
+        FinishReason::Stop if has_calls => json!("tool_calls"),
         FinishReason::Stop => json!("stop"),
         FinishReason::Length | FinishReason::Cancelled => json!("length"),
-    }
-}
-
-/// A stream under way.
-struct Stream {
-    answer: Answer,
-    include_usage: bool,
-    sender: mpsc::Sender<Result<SseEvent, Infallible>>,
-    /// Characters sent so far.
-    n_chars: usize,
-}
-
-/// The client is gone, or takes nothing any more.
-struct ClientGone;
-
-impl Stream {
-    async fn run(mut self) -> Result<(), ClientGone> {
-        if self.answer.endpoint == Endpoint::Chat {
-            self.send_choice(json!({"delta": {"role": "assistant", "content": ""}}), Value::Null).await?;
-        }
-        loop {
-            let event = tokio::select! {
-                () = self.sender.closed() => return Err(ClientGone),
-                event = self.answer.events.recv() => event,
-            };
-            match event {
-                Some(Event::Started { .. }) => {}
-                Some(Event::Piece { text, logprobs }) => self.piece(&text, &logprobs).await?,
-                Some(Event::Done { finish_reason, tokens, dropped_tokens }) => {
-                    return self.done(finish_reason, self.answer.usage(tokens, dropped_tokens)).await;
-                }
-                Some(Event::Failed(error)) => return self.fail(&error).await,
-                None => return self.fail(&ApiError::engine_gone()).await,
-            }
-        }
-    }
-
-    async fn piece(&mut self, text: &str, steps: &[Step]) -> Result<(), ClientGone> {
-        if text.is_empty() && steps.is_empty() {
-            return Ok(());
-        }
-        let mut choice = match self.answer.endpoint {
-            Endpoint::Chat => json!({"delta": {"content": text}}),
-            Endpoint::Completion => json!({"text": text}),
-        };
-        choice["logprobs"] = self.answer.logprobs(steps, self.n_chars);
-        self.n_chars += text.chars().count();
-        self.send_choice(choice, Value::Null).await
-    }
-
-    async fn done(&self, reason: FinishReason, usage: Value) -> Result<(), ClientGone> {
-        let choice = match self.answer.endpoint {
-            Endpoint::Chat => json!({"delta": {}}),
-            Endpoint::Completion => json!({"text": ""}),
-        };
-        self.send_choice(choice, finish_name(reason)).await?;
-        if self.include_usage {
-            let mut chunk = self.chunk();
-            chunk.insert("choices".to_string(), json!([]));
-            chunk.insert("usage".to_string(), usage);
-            self.send(Value::Object(chunk).to_string()).await?;
-        }
-        self.send("[DONE]".to_string()).await
-    }
-
-    async fn fail(&self, error: &ApiError) -> Result<(), ClientGone> {
-        self.send(error.body().to_string()).await
-    }
-
-    async fn send_choice(&self, mut choice: Value, finish_reason: Value) -> Result<(), ClientGone> {
-        choice["index"] = json!(0);
-        choice["finish_reason"] = finish_reason;
-        let mut chunk = self.chunk();
-        chunk.insert("choices".to_string(), json!([choice]));
-        if self.include_usage {
-            chunk.insert("usage".to_string(), Value::Null);
-        }
-        self.send(Value::Object(chunk).to_string()).await
-    }
-
-    fn chunk(&self) -> Map<String, Value> {
-        let mut chunk = self.answer.envelope();
-        if self.answer.endpoint == Endpoint::Chat {
-            chunk.insert("object".to_string(), json!("chat.completion.chunk"));
-        }
-        chunk
-    }
-
-    async fn send(&self, data: String) -> Result<(), ClientGone> {
-        let sent = self.sender.send(Ok(SseEvent::default().data(data)));
-        match tokio::time::timeout(WRITE_TIME, sent).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(ClientGone),
-        }
     }
 }
 
@@ -283,4 +176,54 @@ fn completion_steps(steps: &[Step], n_chars: usize) -> Value {
 /// A token's bytes as text; half a character shows as U+FFFD, `bytes` has the truth.
 fn shown(token: &TokenText) -> String {
     String::from_utf8_lossy(&token.bytes).into_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Bytes of a body, at most.
+    pub(in super::super) const READ: usize = 1 << 20;
+
+    /// What the engine tells of an answer that came in these pieces.
+    pub(in super::super) fn events(pieces: &[&str]) -> Vec<Event> {
+        let piece = |text: &&str| Event::Piece { text: (*text).to_owned(), logprobs: Vec::new() };
+        let counts = Counts { tokens: pieces.len(), dropped_tokens: 0, cached_tokens: 2 };
+        let done = Event::Done { finish_reason: FinishReason::Stop, counts };
+        pieces.iter().map(piece).chain([done]).collect()
+    }
+
+    pub(in super::super) async fn answer(reply: Option<ReplyOptions>, events: Vec<Event>) -> Answer {
+        let opens_reasoning = reply.as_ref().is_some_and(|reply| reply.is_reasoning);
+        let (sender, received) = mpsc::unbounded_channel();
+        let started = Event::Started { prompt_tokens: 3, opens_reasoning };
+        [started].into_iter().chain(events).for_each(|event| assert!(sender.send(event).is_ok()));
+        Answer::begin(reply, "m".to_owned(), received, CancelOnDrop(Cancel::default())).await.unwrap()
+    }
+
+    fn whole(reply: Option<ReplyOptions>, pieces: &[&str]) -> Value {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let body = runtime.block_on(async {
+            let response = answer(reply, events(pieces)).await.whole().await.unwrap();
+            axum::body::to_bytes(response.into_body(), READ).await.unwrap()
+        });
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[test]
+    fn calls_stand_in_the_message() {
+        let reply = ReplyOptions { tools: vec!["now".into()], is_reasoning: true, ..ReplyOptions::default() };
+        let called = "Hm.</think>[TOOL_CALLS][{\"name\":\"now\"},{\"name\":\"now\",\"arguments\":{\"a\":1}}]";
+        let body = whole(Some(reply.clone()), &[called]);
+        let (message, choice) = (&body["choices"][0]["message"], &body["choices"][0]);
+        assert_eq!((&message["content"], &message["reasoning_content"]), (&Value::Null, &json!("Hm.")));
+        assert_eq!(message["tool_calls"][1]["function"], json!({"name": "now", "arguments": "{\"a\":1}"}));
+        assert_ne!(message["tool_calls"][0]["id"], message["tool_calls"][1]["id"]);
+        assert_eq!(choice["finish_reason"], "tool_calls");
+        assert_eq!(body["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+        let body = whole(Some(ReplyOptions { is_reasoning: false, ..reply }), &["No", " call."]);
+        assert_eq!(body["choices"][0]["message"], json!({"role": "assistant", "content": "No call."}));
+        assert_eq!(body["choices"][0]["finish_reason"], "stop");
+        assert_eq!(whole(None, &["<think>x"])["choices"][0]["text"], "<think>x");
+    }
 }

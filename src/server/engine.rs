@@ -4,6 +4,7 @@
 use super::ServerOptions;
 use super::error::ApiError;
 use super::limits::MAX_QUEUE;
+use super::metrics::Waiting;
 use super::models::Models;
 use super::parallel;
 use super::state::{Phase, Status};
@@ -28,6 +29,7 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
     /// When the answer must be done.
     pub(crate) deadline: Instant,
+    pub(crate) waiting: Waiting,
     pub(crate) work: Work,
 }
 
@@ -100,7 +102,7 @@ fn run(
             continue;
         };
         // After a lost device everything is loaded again, once.
-        if perform(loaded, job, &mut queue, &mut waiting) == Health::Broken {
+        if perform(loaded, options, job, &mut queue, &mut waiting) == Health::Broken {
             drop(models.take());
             models = load(options, status).inspect_err(|error| tracing::error!("loading again: {error}")).ok();
         }
@@ -115,8 +117,7 @@ fn load(options: &ServerOptions, status: &Status) -> trice::Result<Models> {
     match &loaded {
         Ok(models) => {
             for model in models.served.iter() {
-                let (kind, context_len) = (model.kind, model.context_len);
-                tracing::info!(model = %model.id, ?kind, context_len, "loaded");
+                tracing::info!(model = %model.id, task = model.task.name(), context_len = model.context_len, "loaded");
             }
             status.enter(Phase::Ready(models.served.clone()));
         }
@@ -145,23 +146,28 @@ fn health_after(error: &trice::Error, gpu: &Gpu) -> Health {
 }
 
 /// Runs one job, and those that may run beside it. A panic costs these requests, not the server.
-fn perform(models: &mut Models, job: Job, queue: &mut mpsc::Receiver<Job>, waiting: &mut VecDeque<Job>) -> Health {
+fn perform(
+    models: &mut Models,
+    options: &ServerOptions,
+    job: Job,
+    queue: &mut mpsc::Receiver<Job>,
+    waiting: &mut VecDeque<Job>,
+) -> Health {
     if job.cancel.is_cancelled() {
         return Health::Sound;
     }
-    let Some(model) = models.loaded.get_mut(job.model) else {
-        job.work.fail(&ApiError::engine_gone());
-        return Health::Sound;
-    };
-    let (gpu, shares) = (model.gpu().clone(), parallel::may_share(model, &job.work));
-    let run = AssertUnwindSafe(|| {
-        let loaded = &mut models.loaded;
-        match loaded.get_mut(job.model) {
-            Some(model) if !shares => pollster::block_on(work::perform(model, job)),
-            _ => pollster::block_on(parallel::perform(loaded, job, queue, waiting)),
+    let gpu = models.gpu.clone();
+    let run = async {
+        match models.get(job.model, options).await {
+            Ok(model) if !parallel::may_share(model, &job.work) => work::perform(model, job).await,
+            Ok(_) => parallel::perform(&mut models.loaded, job, queue, waiting).await,
+            Err(error) => {
+                job.work.fail(&ApiError::unavailable("load_failed", error.to_string()));
+                Err(error)
+            }
         }
-    });
-    match catch_unwind(run) {
+    };
+    match catch_unwind(AssertUnwindSafe(|| pollster::block_on(run))) {
         Ok(Ok(())) => Health::Sound,
         Ok(Err(error)) => health_after(&error, &gpu),
         // The answer's channel closed with the panic, which the client sees as an error.

@@ -3,14 +3,15 @@
 use super::error::ApiError;
 use super::fields::Fields;
 use super::limits::{
-    MAX_MESSAGES, MAX_STOP_BYTES, MAX_STOPS, MAX_TOKENS, MIN_P, N, PENALTY, REPEAT_PENALTY, TEMPERATURE, TOP_K,
-    TOP_LOGPROBS, TOP_P,
+    MAX_STOP_BYTES, MAX_STOPS, MAX_TOKENS, MIN_P, N, PENALTY, REPEAT_PENALTY, TEMPERATURE, TOP_K, TOP_LOGPROBS, TOP_P,
 };
+use super::messages::messages;
+use super::tools::Tools;
 use super::work::Prompt;
 use crate::cli::random_seed;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use trice::session::{GenerateOptions, Overflow};
-use trice::text::{ChatOptions, Grammar, Message, SamplingParams};
+use trice::text::{ChatOptions, Grammar, ReplyOptions, SamplingParams, Tool};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
 const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
@@ -42,33 +43,54 @@ pub(crate) enum Delivery {
     },
 }
 
-/// Reads the prompt and the options; `overflow` where the request does not say.
-pub(crate) fn parse(
-    endpoint: Endpoint,
-    fields: &Fields,
-    overflow: Overflow,
-) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) prompt: Prompt,
+    pub(crate) options: GenerateOptions,
+    /// How to tell the parts of a chat's answer apart; a completion is text and nothing else.
+    pub(crate) reply: Option<ReplyOptions>,
+    pub(crate) delivery: Delivery,
+}
+
+/// Reads a request; `overflow` where it does not say.
+pub(crate) fn parse(endpoint: Endpoint, fields: &Fields, overflow: Overflow) -> Result<Asked, ApiError> {
     refuse_unsupported(fields)?;
     fields.integer("n", N)?;
-    let prompt = match endpoint {
-        Endpoint::Chat => Prompt::Messages(messages(fields)?, chat_options(fields)?),
-        Endpoint::Completion => prompt(fields)?,
+    let mut grammar = grammar(fields)?;
+    let (prompt, reply) = match endpoint {
+        Endpoint::Chat => {
+            let tools = Tools::read(fields)?;
+            if grammar.is_some() && !tools.offered.is_empty() {
+                let message = "response_format beside tools: an answer that is held to a format calls nothing; ask with tool_choice none";
+                return Err(ApiError::invalid("response_format", message));
+            }
+            let reply = tools.reply_options();
+            let prompt = Prompt::Messages(messages(fields)?, chat_options(fields, &tools.offered)?);
+            grammar = tools.forced.or(grammar);
+            (prompt, Some(reply))
+        }
+        Endpoint::Completion => {
+            fields.refuse("tools")?;
+            (prompt(fields)?, None)
+        }
     };
     let options = GenerateOptions {
         max_tokens: max_tokens(endpoint, fields)?,
         overflow: asked_overflow(fields)?.unwrap_or(overflow),
         sampling: sampling(fields)?,
         stop: stop(fields)?,
-        grammar: grammar(fields)?,
+        grammar,
+        spells_marks: reply.is_some(),
         logprobs: logprobs(endpoint, fields)?,
         ..GenerateOptions::default()
     };
-    Ok((prompt, options, delivery(fields)?))
+    Ok(Asked { prompt, options, reply, delivery: delivery(fields)? })
 }
 
 /// Fields that would change the answer and are not acted on: saying so beats ignoring them.
 fn refuse_unsupported(fields: &Fields) -> Result<(), ApiError> {
-    for name in ["tools", "functions", "logit_bias", "echo", "suffix", "audio", "modalities"] {
+    for name in ["functions", "logit_bias", "echo", "suffix", "audio", "modalities"] {
         fields.refuse(name)?;
     }
     fields.integer("best_of", N)?;
@@ -161,55 +183,14 @@ fn delivery(fields: &Fields) -> Result<Delivery, ApiError> {
 }
 
 /// `chat_template_kwargs`, as other servers call the variables of a template: `{"enable_thinking": false}`.
-fn chat_options(fields: &Fields) -> Result<ChatOptions, ApiError> {
-    match fields.get("chat_template_kwargs") {
-        None => Ok(ChatOptions::default()),
-        Some(Value::Object(variables)) => Ok(ChatOptions { variables: variables.clone(), ..ChatOptions::default() }),
-        Some(_) => Err(ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object")),
-    }
-}
-
-fn messages(fields: &Fields) -> Result<Vec<Message>, ApiError> {
-    let wrong = || {
-        let message = format!("messages must be a list of 1 to {MAX_MESSAGES} messages");
-        ApiError::invalid("messages", message)
+fn chat_options(fields: &Fields, tools: &[Tool]) -> Result<ChatOptions, ApiError> {
+    let variables = match fields.get("chat_template_kwargs") {
+        None => Map::new(),
+        Some(Value::Object(variables)) => variables.clone(),
+        Some(_) => return Err(ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object")),
     };
-    match fields.get("messages") {
-        Some(Value::Array(list)) if !list.is_empty() && list.len() <= MAX_MESSAGES => {
-            list.iter().enumerate().map(|(i, item)| message(i, item)).collect()
-        }
-        _ => Err(wrong()),
-    }
-}
-
-fn message(i: usize, item: &Value) -> Result<Message, ApiError> {
-    let role = match item["role"].as_str() {
-        Some("system" | "developer") => "system",
-        Some("user") => "user",
-        Some("assistant") => "assistant",
-        _ => {
-            let param = format!("messages[{i}].role");
-            return Err(ApiError::invalid(&param, format!("{param} must be system, user or assistant")));
-        }
-    };
-    Ok(Message { role: role.to_string(), content: content(i, &item["content"])? })
-}
-
-/// A text, or a list of text parts. Parts of other kinds are refused, and nothing in them is ever fetched.
-fn content(i: usize, content: &Value) -> Result<String, ApiError> {
-    let param = format!("messages[{i}].content");
-    let wrong = || ApiError::invalid(&param, format!("{param} must be a text or a list of text parts"));
-    match content {
-        Value::String(text) => Ok(text.clone()),
-        Value::Array(parts) => parts
-            .iter()
-            .map(|part| match part["type"].as_str() {
-                Some("text") => part["text"].as_str().map(str::to_string).ok_or_else(wrong),
-                _ => Err(wrong()),
-            })
-            .collect(),
-        _ => Err(wrong()),
-    }
+    let tools = tools.iter().map(|tool| tool.description().clone()).collect();
+    Ok(ChatOptions { tools, variables, ..ChatOptions::default() })
 }
 
 /// A text, a list of one text, or token ids.
@@ -232,14 +213,14 @@ fn prompt(fields: &Fields) -> Result<Prompt, ApiError> {
 mod tests {
     use super::*;
 
-    fn parse_chat(extra: &str) -> Result<(Prompt, GenerateOptions, Delivery), ApiError> {
+    fn parse_chat(extra: &str) -> Result<Asked, ApiError> {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
         parse(Endpoint::Chat, &Fields::parse(body.as_bytes())?, Overflow::Error)
     }
 
     #[test]
     fn fields_reach_the_engine() {
-        let (_, options, delivery) = parse_chat(
+        let Asked { options, delivery, .. } = parse_chat(
             r#","temperature":0,"max_tokens":9999,"stop":"END","seed":7,"logprobs":true,"top_logprobs":3,"stream":true,
                "stream_options":{"include_usage":true}"#,
         )
@@ -250,7 +231,7 @@ mod tests {
         assert_eq!(options.stop, ["END"]);
         assert_eq!(options.logprobs, Some(3));
         assert_eq!(delivery, Delivery::Stream { include_usage: true });
-        let (prompt, _, _) = parse_chat(r#","chat_template_kwargs":{"enable_thinking":false}"#).unwrap();
+        let Asked { prompt, .. } = parse_chat(r#","chat_template_kwargs":{"enable_thinking":false}"#).unwrap();
         let Prompt::Messages(_, options) = prompt else { panic!("a conversation wanted") };
         assert_eq!(options.variables["enable_thinking"], false);
     }
@@ -258,18 +239,35 @@ mod tests {
     #[test]
     fn overflow_is_the_servers_unless_the_request_says() {
         let fields = |extra: &str| Fields::parse(format!(r#"{{"prompt":"hi"{extra}}}"#).as_bytes()).unwrap();
-        let overflow = |extra| parse(Endpoint::Completion, &fields(extra), Overflow::Shift).unwrap().1.overflow;
+        let overflow = |extra| parse(Endpoint::Completion, &fields(extra), Overflow::Shift).unwrap().options.overflow;
         assert_eq!(overflow(""), Overflow::Shift);
         assert_eq!(overflow(r#","overflow":"truncate-middle""#), Overflow::TruncateMiddle);
     }
 
     #[test]
     fn a_response_format_is_a_grammar() {
-        let grammar = |format: &str| parse_chat(&format!(r#","response_format":{format}"#)).unwrap().1.grammar;
+        let grammar = |format: &str| parse_chat(&format!(r#","response_format":{format}"#)).unwrap().options.grammar;
         assert_eq!(grammar(r#"{"type":"text"}"#), None);
         assert_eq!(grammar(r#"{"type":"json_object"}"#), Some(Grammar::json_object()));
         let schema = grammar(r#"{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"null"}}}"#);
         assert_eq!(schema, Some(Grammar::JsonSchema(serde_json::json!({"type": "null"}))));
+    }
+
+    #[test]
+    fn tools_reach_the_template_the_grammar_and_the_answer() {
+        let tools = r#","tools":[{"type":"function","function":{"name":"now"}}]"#;
+        let Asked { prompt, options, reply, .. } = parse_chat(tools).unwrap();
+        let Prompt::Messages(_, template) = prompt else { panic!("a conversation wanted") };
+        assert_eq!((template.tools[0]["function"]["name"].as_str(), options.grammar), (Some("now"), None));
+        assert_eq!(reply.unwrap().tools, ["now"]);
+        let forced = parse_chat(&format!(r#"{tools},"tool_choice":"required""#)).unwrap();
+        assert!(forced.options.grammar.is_some());
+        let format = r#","response_format":{"type":"json_object"}"#;
+        assert!(parse_chat(&format!("{tools}{format}")).is_err());
+        let none = parse_chat(&format!(r#"{tools}{format},"tool_choice":"none""#)).unwrap();
+        assert_eq!(none.options.grammar, Some(Grammar::json_object()));
+        let completion = Fields::parse(format!(r#"{{"prompt":"hi"{tools}}}"#).as_bytes()).unwrap();
+        assert!(parse(Endpoint::Completion, &completion, Overflow::Error).is_err());
     }
 
     #[test]
@@ -313,28 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn bad_messages_are_refused() {
-        for messages in [
-            r#""x""#,
-            "[]",
-            "null",
-            r#"["x"]"#,
-            r#"[{"role":"tool","content":"x"}]"#,
-            r#"[{"role":"user"}]"#,
-            r#"[{"role":"user","content":null}]"#,
-            r#"[{"content":"x"}]"#,
-            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
-        ] {
-            let fields = Fields::parse(format!(r#"{{"messages":{messages}}}"#).as_bytes()).unwrap();
-            assert!(parse(Endpoint::Chat, &fields, Overflow::Error).is_err(), "{messages}");
-        }
-    }
-
-    #[test]
     fn a_prompt_is_a_text_or_ids() {
         let ask = |prompt: &str| {
             let fields = Fields::parse(format!(r#"{{"prompt":{prompt}}}"#).as_bytes()).unwrap();
-            parse(Endpoint::Completion, &fields, Overflow::Error).map(|(prompt, ..)| prompt)
+            parse(Endpoint::Completion, &fields, Overflow::Error).map(|asked| asked.prompt)
         };
         assert!(matches!(ask(r#""once""#), Ok(Prompt::Text(text)) if text == "once"));
         assert!(matches!(ask("[1,99]"), Ok(Prompt::Ids(ids)) if ids == [1, 99]));

@@ -11,6 +11,8 @@ pub(crate) const MAX_HEADER_BYTES: usize = 16 << 10;
 pub(crate) const HEADER_TIME: Duration = Duration::from_secs(10);
 /// In which the body must be there.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
+/// That a body which is refused for its size may go on arriving.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(5);
 /// In which a client must take the next event of a stream.
 pub(crate) const WRITE_TIME: Duration = Duration::from_secs(30);
 /// From a request's arrival to its last token.
@@ -30,6 +32,10 @@ pub(crate) const RETRY_AFTER_S: u32 = 5;
 
 /// Messages of a conversation.
 pub(crate) const MAX_MESSAGES: usize = 4096;
+/// Calls in a message, and functions in a request with the bytes of all their descriptions.
+pub(crate) const MAX_CALLS: usize = 128;
+pub(crate) const MAX_TOOLS: usize = 128;
+pub(crate) const MAX_TOOLS_BYTES: usize = 256 << 10;
 /// Texts in one embeddings or classify request.
 pub(crate) const MAX_INPUTS: usize = 2048;
 /// Own labels in one classify request.

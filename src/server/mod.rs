@@ -4,6 +4,7 @@
 use crate::cli::WeightArgs;
 use anyhow::Context as _;
 use axum::Router;
+use axum::http::HeaderValue;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -26,17 +27,23 @@ mod fields;
 mod generate;
 mod guard;
 mod limits;
+mod messages;
+mod metrics;
 mod models;
 mod page;
 mod parallel;
+mod reply;
 mod routes;
 mod state;
+mod stream;
 mod tasks;
+mod tools;
 mod work;
 
 use engine::Engine;
 use guard::Guard;
 use limits::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_HEADER_BYTES};
+use metrics::Metrics;
 use state::{Phase, State, Status};
 
 /// After a failed accept (no file descriptors left, mostly), so that the loop does not spin.
@@ -50,6 +57,8 @@ pub(crate) struct ServerOptions {
     pub(crate) models: Vec<String>,
     /// Nobody named a model: the page is worth serving without any.
     pub(crate) models_are_defaults: bool,
+    /// Models that may be loaded at once.
+    pub(crate) max_models: usize,
     pub(crate) load: LoadOptions,
     /// What becomes of their weights.
     pub(crate) weights: WeightArgs,
@@ -65,6 +74,8 @@ pub(crate) struct ServerOptions {
     pub(crate) ports: RangeInclusive<u16>,
     pub(crate) api_key: Option<String>,
     pub(crate) allowed_hosts: Vec<String>,
+    /// Origins of other pages that may ask, such as `http://localhost:5173`.
+    pub(crate) cors_origins: Vec<HeaderValue>,
     pub(crate) site: PathBuf,
     pub(crate) open_browser: bool,
 }
@@ -84,10 +95,17 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
         browser::open(&address);
     }
     let status = Status::loading();
-    let guard = Guard::new(&options.host, &options.allowed_hosts, options.api_key.as_deref());
+    let guard = Guard::new(&options.host, &options.allowed_hosts, &options.cors_origins, options.api_key.as_deref());
     let (site, overflow, load_cancel) = (options.site.clone(), options.overflow, options.load.cancel.clone());
     let mut engine = Engine::start(options, status.clone()).context("starting the engine thread")?;
-    let app = Arc::new(State { status: status.clone(), guard, site, overflow, jobs: engine.jobs.clone() });
+    let app = Arc::new(State {
+        status: status.clone(),
+        guard,
+        metrics: Metrics::new(),
+        site,
+        overflow,
+        jobs: engine.jobs.clone(),
+    });
     let connections = Connections::default();
     let router = routes::router(app);
     let accepting = tokio::spawn(connections.clone().accept(listener, router));

@@ -1,7 +1,7 @@
 //! The models that the engine thread holds.
 
 use super::ServerOptions;
-use super::state::ServedModel;
+use super::state::{ServedModel, Task};
 use crate::cli::open_gpu;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,16 +24,6 @@ pub(crate) struct Decoder {
     pieces: Option<Rc<[Vec<u8>]>>,
 }
 
-impl Loaded {
-    /// The device it is on.
-    pub(crate) fn gpu(&self) -> &Rc<Gpu> {
-        match self {
-            Self::Decoder(decoder) => decoder.session.gpu(),
-            Self::Encoder(encoder) => encoder.gpu(),
-        }
-    }
-}
-
 impl Decoder {
     /// The bytes of every token. A table, because the session is busy generating when they are needed.
     pub(crate) fn pieces(&mut self) -> Rc<[Vec<u8>]> {
@@ -43,24 +33,29 @@ impl Decoder {
     }
 }
 
-/// Every model, and what requests know of it, in the same order.
+/// The models, and what requests know of them, in the same order.
 pub(crate) struct Models {
-    pub(crate) loaded: Vec<Loaded>,
+    pub(crate) gpu: Rc<Gpu>,
+    /// None where one was unloaded to make room for others.
+    pub(crate) loaded: Vec<Option<Loaded>>,
     pub(crate) served: Arc<[ServedModel]>,
+    /// Those that are loaded, the one used last at the end.
+    recent: Vec<usize>,
 }
 
 impl Models {
-    /// Opens the GPU and loads every model. Of the default models, those that load are enough.
+    /// Opens the GPU and loads every model, the first named last: those named beyond the limit are unloaded again. Of the default
+    /// models, those that load are enough.
     pub(crate) async fn load(options: &ServerOptions) -> Result<Self> {
         let gpu = Rc::new(open_gpu(options.device.as_deref(), &options.variants).await?);
-        let (mut loaded, mut served) = (Vec::new(), Vec::new());
+        let mut all: Vec<(Option<Loaded>, ServedModel)> = Vec::new();
         let mut refused = None;
-        for name in &options.models {
+        for name in options.models.iter().rev() {
+            if let Some(beyond) = all.len().checked_sub(options.max_models) {
+                all[beyond].0 = None;
+            }
             match load_one(&gpu, name, options).await {
-                Ok((model, facts)) => {
-                    loaded.push(model);
-                    served.push(facts);
-                }
+                Ok((model, facts)) => all.push((Some(model), facts)),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) if options.models_are_defaults => {
                     tracing::warn!("{name}: {error}");
@@ -69,17 +64,35 @@ impl Models {
                 Err(error) => return Err(error),
             }
         }
-        match refused {
-            Some(error) if loaded.is_empty() => Err(error),
-            _ => Ok(Self { loaded, served: served.into() }),
+        if let (Some(error), true) = (refused, all.is_empty()) {
+            return Err(error);
         }
+        let (loaded, served): (Vec<_>, Vec<_>) = all.into_iter().rev().unzip();
+        let recent = (0..loaded.len()).rev().filter(|index| loaded[*index].is_some()).collect();
+        Ok(Self { gpu, loaded, served: served.into(), recent })
+    }
+
+    /// A model, once it is loaded: where there are too many, instead of those that nobody has asked for the longest.
+    pub(crate) async fn get(&mut self, index: usize, options: &ServerOptions) -> Result<&mut Loaded> {
+        self.recent.retain(|other| *other != index);
+        if self.loaded[index].is_none() {
+            while self.recent.len() >= options.max_models {
+                let oldest = self.recent.remove(0);
+                self.loaded[oldest] = None;
+                tracing::info!(model = %self.served[oldest].id, "unloaded");
+            }
+            let (model, _) = load_one(&self.gpu, &self.served[index].asked_as, options).await?;
+            self.loaded[index] = Some(model);
+            tracing::info!(model = %self.served[index].id, "loaded");
+        }
+        self.recent.push(index);
+        self.loaded[index].as_mut().ok_or(Error::Cancelled)
     }
 }
 
 async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<(Loaded, ServedModel)> {
     let checkpoint = options.weights.open(name, &mut |_| {}).await?;
-    let kind = config::kind(&checkpoint)?;
-    let (model, info, classifies) = match kind {
+    let (model, info, task) = match config::kind(&checkpoint)? {
         Kind::Decoder => {
             let mut session = Session::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
             if let Some(draft) = &options.draft {
@@ -87,24 +100,16 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
                 session.draft_with(&draft, &options.load, &mut |_| {}).await?;
             }
             let info = session.info().clone();
-            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info, false)
+            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info, Task::Generate)
         }
         Kind::Encoder => {
             let encoder = TextEncoder::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
-            // One label alone is a score: of how well a text answers a query.
-            let (info, classifies) = (encoder.info().clone(), encoder.labels().len() > 1);
-            (Loaded::Encoder(Box::new(encoder)), info, classifies)
+            let (info, task) = (encoder.info().clone(), Task::of(&encoder));
+            (Loaded::Encoder(Box::new(encoder)), info, task)
         }
     };
-    let facts = ServedModel {
-        id: info.name,
-        asked_as: name.to_owned(),
-        kind,
-        classifies,
-        context_len: info.context_len,
-        created: unix_time(),
-    };
-    Ok((model, facts))
+    let (asked_as, created) = (name.to_owned(), unix_time());
+    Ok((model, ServedModel { id: info.name, asked_as, task, context_len: info.context_len, created }))
 }
 
 /// Seconds since 1970.

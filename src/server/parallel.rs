@@ -21,13 +21,13 @@ fn may_join(work: &Work) -> bool {
 
 /// Works on `first`, and while that lasts on what else comes for its model. What cannot run now is left in `waiting`.
 pub(crate) async fn perform(
-    loaded: &mut [Loaded],
+    loaded: &mut [Option<Loaded>],
     first: Job,
     queue: &mut mpsc::Receiver<Job>,
     waiting: &mut VecDeque<Job>,
 ) -> trice::Result<()> {
     let index = first.model;
-    let mut others: Vec<_> = loaded.iter_mut().map(Some).collect();
+    let mut others: Vec<_> = loaded.iter_mut().map(Option::as_mut).collect();
     let Some(Loaded::Decoder(decoder)) = others.get_mut(index).and_then(Option::take) else { return Ok(()) };
     let mut shared = Shared { batch: Batch::new(&mut decoder.session), runs: Vec::new() };
     waiting.push_front(first);
@@ -69,8 +69,10 @@ struct Shared<'s> {
 impl Shared<'_> {
     /// Takes a request in, or tells it why not.
     fn admit(&mut self, job: Job) {
-        let Job { cancel, deadline, work: Work::Generate { prompt, options, events }, .. } = job else { return };
-        let run = Run::new(events, deadline);
+        let Job { cancel, deadline, waiting, work: Work::Generate { prompt, options, events }, .. } = job else {
+            return;
+        };
+        let run = Run::new(events, deadline, waiting);
         let mut options = GenerateOptions { cancel, ..*options };
         let admitted = run.accept(self.batch.session(), &prompt, &mut options).and_then(|ids| match ids {
             Some(ids) => self.batch.admit(&ids, &options, run.on_piece(None)).map(Some),

@@ -4,13 +4,14 @@ use super::answer::{Answer, CancelOnDrop};
 use super::engine::Job;
 use super::error::ApiError;
 use super::fields::Fields;
-use super::generate::{self, Delivery, Endpoint};
-use super::guard::guard;
-use super::limits::{BODY_TIME, MAX_BODY_BYTES, REQUEST_TIME};
-use super::state::{App, ServedModel, Wanted};
+use super::generate::{self, Asked, Delivery, Endpoint};
+use super::guard::{guard, key};
+use super::limits::{BODY_TIME, LINGER_TIME, MAX_BODY_BYTES, REQUEST_TIME};
+use super::metrics::{Waiting, metrics};
+use super::state::{App, ServedModel, Task};
 use super::work::Work;
-use super::{page, tasks};
-use axum::body::Bytes;
+use super::{page, stream, tasks};
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -19,12 +20,12 @@ use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::mpsc;
-use trice::model::config::Kind;
+use tokio_stream::StreamExt as _;
 use trice::session::Cancel;
 
 /// The whole server as a service.
 pub(crate) fn router(app: App) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/embeddings", post(tasks::embeddings))
@@ -34,12 +35,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/rerank", post(tasks::rerank))
         .route("/v1/fill", post(tasks::fill))
         .route("/v1/models", get(models))
+        .route("/metrics", get(metrics))
         .route("/health", get(health))
         .fallback(page::page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .layer(middleware::from_fn_with_state(app.clone(), key));
+    let router = match app.guard.cors() {
+        Some(layer) => router.layer(layer),
+        None => router,
+    };
+    router.layer(middleware::from_fn_with_state(app.clone(), guard)).with_state(app)
 }
 
 async fn wrong_method() -> ApiError {
@@ -57,10 +63,7 @@ async fn models(State(app): State<App>) -> Result<Json<Value>, ApiError> {
         json!({
             "id": model.id, "object": "model", "created": model.created, "owned_by": "trice",
             "context_length": model.context_len,
-            "task": match model.kind {
-                Kind::Decoder => "text-generation",
-                Kind::Encoder => "feature-extraction",
-            },
+            "task": model.task.name(),
         })
     };
     Ok(Json(json!({"object": "list", "data": models.iter().map(entry).collect::<Vec<_>>()})))
@@ -76,21 +79,22 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
     let fields = read_fields(request).await?;
-    let (prompt, options, delivery) = generate::parse(endpoint, &fields, app.overflow)?;
-    let (model, facts) = app.model(fields.string("model")?, Wanted::Text)?;
+    let Asked { prompt, options, reply, delivery } = generate::parse(endpoint, &fields, app.overflow)?;
+    let (model, facts) = app.model(fields.string("model")?, Task::Generate)?;
     let (events, received) = mpsc::unbounded_channel();
     let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
-    let answer = Answer::begin(endpoint, facts.id, received, cancel).await?;
+    let answer = Answer::begin(reply, facts.id, received, cancel).await?;
     match delivery {
         Delivery::Whole => answer.whole().await,
-        Delivery::Stream { include_usage } => Ok(answer.stream(include_usage)),
+        Delivery::Stream { include_usage } => Ok(stream::respond(answer, include_usage)),
     }
 }
 
 /// Queues work; dropping what comes back cancels it.
 pub(super) fn submit(app: &App, model: usize, work: Work) -> Result<CancelOnDrop, ApiError> {
     let cancel = CancelOnDrop(Cancel::default());
-    app.submit(Job { model, cancel: cancel.0.clone(), deadline: Instant::now() + REQUEST_TIME, work })?;
+    let (deadline, waiting) = (Instant::now() + REQUEST_TIME, Waiting::new(&app.metrics));
+    app.submit(Job { model, cancel: cancel.0.clone(), deadline, waiting, work })?;
     Ok(cancel)
 }
 
@@ -102,9 +106,10 @@ pub(super) async fn read_fields(request: Request) -> Result<Fields, ApiError> {
         let message = "the body must be sent as Content-Type: application/json";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
     }
-    // A body that says it is too large is not waited for.
+    // A body that says it is too large is not waited for, but taken: who is cut off while sending may not hear why.
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
+        tokio::spawn(discard(request.into_body()));
         return Err(body_too_large());
     }
     let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &()))
@@ -115,6 +120,13 @@ pub(super) async fn read_fields(request: Request) -> Result<Fields, ApiError> {
             _ => ApiError::malformed("the body could not be read"),
         })?;
     Fields::parse(&body)
+}
+
+/// Takes what is sent and drops it, for a while.
+async fn discard(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let all = async { while let Some(Ok(_)) = chunks.next().await {} };
+    let _ = tokio::time::timeout(LINGER_TIME, all).await;
 }
 
 fn body_too_large() -> ApiError {

@@ -3,12 +3,14 @@
 use super::engine::Job;
 use super::error::ApiError;
 use super::guard::Guard;
+use super::metrics::Metrics;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use trice::model::config::Kind;
+use trice::model::config::{HeadOf, Kind};
 use trice::session::Overflow;
+use trice::tasks::TextEncoder;
 
 /// A loaded model, as requests name it.
 #[derive(Clone, Debug)]
@@ -17,34 +19,67 @@ pub(crate) struct ServedModel {
     pub(crate) id: String,
     /// What it was called on the command line.
     pub(crate) asked_as: String,
-    pub(crate) kind: Kind,
-    /// Whether it has labels of its own to choose from.
-    pub(crate) classifies: bool,
+    pub(crate) task: Task,
     /// Tokens of context.
     pub(crate) context_len: usize,
     /// Unix time of the load.
     pub(crate) created: u64,
 }
 
-/// What a request wants of a model.
-#[derive(Clone, Copy)]
-pub(crate) enum Wanted {
-    Text,
-    Labels,
-    Vectors,
+/// What a model is made for, and what a request wants of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Generate,
+    Embed,
+    Classify,
+    Rank,
+    Tag,
+    Answer,
+    Fill,
 }
 
-impl Wanted {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Text => Kind::Decoder,
-            Self::Labels | Self::Vectors => Kind::Encoder,
+impl Task {
+    /// What an encoder's head is for.
+    pub(crate) fn of(encoder: &TextEncoder) -> Self {
+        match encoder.head() {
+            None => Self::Embed,
+            // One label alone is a score: of how well a text answers a query.
+            Some(HeadOf::Text(_)) if encoder.labels().len() > 1 => Self::Classify,
+            Some(HeadOf::Text(_)) => Self::Rank,
+            Some(HeadOf::Token) => Self::Tag,
+            Some(HeadOf::Answer) => Self::Answer,
+            Some(HeadOf::Mask) => Self::Fill,
         }
     }
 
-    /// Whether a model is made for it; others of the kind do too.
-    fn is_made_by(self, model: &ServedModel) -> bool {
-        model.kind == self.kind() && model.classifies == matches!(self, Self::Labels)
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Generate => Kind::Decoder,
+            Self::Embed | Self::Classify | Self::Rank | Self::Tag | Self::Answer | Self::Fill => Kind::Encoder,
+        }
+    }
+
+    /// As model hubs call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "text-generation",
+            Self::Embed => "feature-extraction",
+            Self::Classify => "text-classification",
+            Self::Rank => "text-ranking",
+            Self::Tag => "token-classification",
+            Self::Answer => "question-answering",
+            Self::Fill => "fill-mask",
+        }
+    }
+
+    /// How well a model of `other` does instead, best first. Vectors rank too, and every encoder has some.
+    fn distance(self, other: Self) -> Option<u8> {
+        match (self, other) {
+            _ if self == other => Some(0),
+            (Self::Rank, Self::Embed) => Some(1),
+            _ if self.kind() == other.kind() => Some(2),
+            _ => None,
+        }
     }
 }
 
@@ -92,6 +127,7 @@ impl Status {
 pub(crate) struct State {
     pub(crate) status: Status,
     pub(crate) guard: Guard,
+    pub(crate) metrics: Arc<Metrics>,
     /// Folder of the page.
     pub(crate) site: PathBuf,
     /// What happens where a text is longer than the context, when a request does not say.
@@ -111,10 +147,10 @@ impl State {
         })
     }
 
-    /// The index and the facts of the model a request names; none means the first that is made for it, or else of its kind.
-    pub(crate) fn model(&self, name: Option<&str>, wanted: Wanted) -> Result<(usize, ServedModel), ApiError> {
+    /// The index and the facts of the model a request names; none means the first that does best.
+    pub(crate) fn model(&self, name: Option<&str>, wanted: Task) -> Result<(usize, ServedModel), ApiError> {
         let (index, model) = self.any_model(name, wanted)?;
-        if model.kind != wanted.kind() {
+        if model.task.kind() != wanted.kind() {
             let message = format!("{} is no {}", model.id, kind_name(wanted.kind()));
             return Err(ApiError::invalid("model", message));
         }
@@ -122,13 +158,13 @@ impl State {
     }
 
     /// The same, but a named one may be of either kind.
-    pub(crate) fn any_model(&self, name: Option<&str>, wanted: Wanted) -> Result<(usize, ServedModel), ApiError> {
+    pub(crate) fn any_model(&self, name: Option<&str>, wanted: Task) -> Result<(usize, ServedModel), ApiError> {
         let models = self.status.models()?;
         let index = match name {
             Some(name) => models.iter().position(|model| model.id == name || model.asked_as == name),
             None => {
-                let made_for_it = models.iter().position(|model| wanted.is_made_by(model));
-                made_for_it.or_else(|| models.iter().position(|model| model.kind == wanted.kind()))
+                let fit = |(index, model): (usize, &ServedModel)| Some((wanted.distance(model.task)?, index));
+                models.iter().enumerate().filter_map(fit).min().map(|(_, index)| index)
             }
         };
         let Some((index, model)) = index.and_then(|index| Some((index, models.get(index)?))) else {

@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::fields::Fields;
 use super::limits::{MAX_INPUTS, MAX_LABELS};
 use super::routes::{read_fields, submit};
-use super::state::{App, ServedModel, Wanted};
+use super::state::{App, ServedModel, Task};
 use super::work::{Reply, Work};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -40,7 +40,7 @@ pub(super) async fn embeddings(State(app): State<App>, request: Request) -> Answ
         Some("base64") => Encoding::Base64,
         Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format must be float or base64")),
     };
-    let model = app.model(fields.string("model")?, Wanted::Vectors)?;
+    let model = app.model(fields.string("model")?, Task::Embed)?;
     let (embedded, id) = ask(&app, model, |reply| Work::Embed { texts, reply }).await?;
     let entry = |(index, text): (usize, &Embedded)| json!({"object": "embedding", "index": index, "embedding": encoded(&text.embedding, encoding)});
     let data: Vec<Value> = embedded.iter().enumerate().map(entry).collect();
@@ -66,7 +66,7 @@ pub(super) async fn classify(State(app): State<App>, request: Request) -> Answer
         explain: explain(&fields)?,
     };
     let top = count(&fields, "top", MAX_LABELS as i64)?.unwrap_or(usize::MAX);
-    let wanted = if options.labels.is_empty() { Wanted::Labels } else { Wanted::Vectors };
+    let wanted = if options.labels.is_empty() { Task::Classify } else { Task::Embed };
     let model = app.any_model(fields.string("model")?, wanted)?;
     let (mut classified, id) = ask(&app, model, |reply| Work::Classify { texts, options, reply }).await?;
     classified.iter_mut().for_each(|text| text.labels.truncate(top));
@@ -87,7 +87,7 @@ pub(super) async fn tag(State(app): State<App>, request: Request) -> Answer {
         stride: count(&fields, "stride", MAX_TOKENS)?.unwrap_or(default.stride),
         unit: Unit::Characters,
     };
-    let model = app.model(fields.string("model")?, Wanted::Vectors)?;
+    let model = app.model(fields.string("model")?, Task::Tag)?;
     let (tagged, id) = ask(&app, model, |reply| Work::Tag { texts, options, reply }).await?;
     Ok(per_text(&tagged, id, |text| &text.reading))
 }
@@ -105,7 +105,7 @@ pub(super) async fn answer(State(app): State<App>, request: Request) -> Answer {
         no_answer: fields.bool("no_answer")?,
         unit: Unit::Characters,
     };
-    let model = app.model(fields.string("model")?, Wanted::Vectors)?;
+    let model = app.model(fields.string("model")?, Task::Answer)?;
     let (mut answered, id) = ask(&app, model, |reply| Work::Answer { question, context, options, reply }).await?;
     let answered = answered.pop().ok_or_else(ApiError::engine_gone)?;
     let usage = usage([&answered.reading].into_iter());
@@ -117,7 +117,7 @@ pub(super) async fn fill(State(app): State<App>, request: Request) -> Answer {
     let fields = read_fields(request).await?;
     let texts = texts(&fields, "input")?;
     let options = FillOptions { top: count(&fields, "top", MAX_TOKENS)?.unwrap_or(FillOptions::default().top) };
-    let model = app.model(fields.string("model")?, Wanted::Vectors)?;
+    let model = app.model(fields.string("model")?, Task::Fill)?;
     let (filled, id) = ask(&app, model, |reply| Work::Fill { texts, options, reply }).await?;
     Ok(Json(json!({"object": "list", "data": entries(&filled), "model": id})))
 }
@@ -129,7 +129,7 @@ pub(super) async fn rerank(State(app): State<App>, request: Request) -> Answer {
     let documents = texts(&fields, "documents")?;
     let top = count(&fields, "top_n", MAX_INPUTS as i64)?.unwrap_or(usize::MAX);
     let returns = fields.bool("return_documents")?;
-    let model = app.model(fields.string("model")?, Wanted::Vectors)?;
+    let model = app.model(fields.string("model")?, Task::Rank)?;
     let work = |reply| Work::Rank { query, documents: documents.clone(), reply };
     let (ranked, id) = ask(&app, model, work).await?;
     let usage = usage(ranked.iter().map(|document| &document.reading));

@@ -2,7 +2,9 @@
 
 use super::engine::Job;
 use super::error::ApiError;
+use super::metrics::{Running, Waiting};
 use super::models::{Decoder, Loaded};
+use serde_json::Value;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Instant;
@@ -17,7 +19,8 @@ use trice::tasks::{
     AnswerOptions, Answered, Classified, ClassifyOptions, EmbedOptions, Embedded, FillOptions, Filled, Ranked,
     TagOptions, Tagged, TextEncoder,
 };
-use trice::text::{ChatOptions, Message};
+use trice::text::ChatOptions;
+use trice::text::reply::prompt_opens_reasoning;
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
@@ -34,9 +37,10 @@ pub(crate) enum Work {
 pub(crate) type Reply<T> = oneshot::Sender<Result<Vec<T>, ApiError>>;
 
 /// A prompt as the client gave it.
+#[derive(Debug)]
 pub(crate) enum Prompt {
-    /// A conversation and what else its template is to know.
-    Messages(Vec<Message>, ChatOptions),
+    /// A conversation, a JSON object per message, and what else its template is to know.
+    Messages(Vec<Value>, ChatOptions),
     /// A text to continue.
     Text(String),
     /// Token ids.
@@ -48,6 +52,8 @@ pub(crate) enum Event {
     /// The prompt is accepted: what follows is the answer.
     Started {
         prompt_tokens: usize,
+        /// The answer begins inside a thought.
+        opens_reasoning: bool,
     },
     Piece {
         text: String,
@@ -55,11 +61,18 @@ pub(crate) enum Event {
     },
     Done {
         finish_reason: FinishReason,
-        tokens: usize,
-        /// Left out of prompt and answer because the context was full.
-        dropped_tokens: usize,
+        counts: Counts,
     },
     Failed(ApiError),
+}
+
+/// Tokens of a generation.
+pub(crate) struct Counts {
+    pub(crate) tokens: usize,
+    /// Left out of prompt and answer because the context was full.
+    pub(crate) dropped_tokens: usize,
+    /// Of the prompt, those that the cache held already.
+    pub(crate) cached_tokens: usize,
 }
 
 /// The log-probabilities of one generated token.
@@ -92,18 +105,20 @@ impl Work {
 
 /// Does the work and answers. The error is for the engine, which must know of a broken device.
 pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
-    let Job { cancel, deadline, work, .. } = job;
+    let Job { cancel, deadline, waiting, work, .. } = job;
     match (model, work) {
         (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
-            let run = Run::new(events, deadline);
+            let run = Run::new(events, deadline, waiting);
             let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..*options }).await;
             result.inspect_err(|error| run.fail(error))
         }
         (Loaded::Encoder(encoder), work) => {
+            waiting.begin();
             encoder.set_cancel(cancel);
             encode(encoder, work).await
         }
         (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
+            waiting.begin();
             answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
         }
         (Loaded::Decoder(_), work) => {
@@ -152,11 +167,12 @@ pub(crate) struct Run {
     events: mpsc::UnboundedSender<Event>,
     deadline: Instant,
     start: Instant,
+    running: Running,
 }
 
 impl Run {
-    pub(crate) fn new(events: mpsc::UnboundedSender<Event>, deadline: Instant) -> Self {
-        Self { events, deadline, start: Instant::now() }
+    pub(crate) fn new(events: mpsc::UnboundedSender<Event>, deadline: Instant, waiting: Waiting) -> Self {
+        Self { events, deadline, start: Instant::now(), running: waiting.begin_answer() }
     }
 
     /// Hands an event to the request, if it still waits.
@@ -178,12 +194,16 @@ impl Run {
     ) -> trice::Result<Option<Vec<u32>>> {
         let ids = prompt.ids(session)?;
         let checked = check_prompt(&ids, session.info(), options.overflow);
-        match checked.and_then(|()| check_grammar(session, options)) {
+        let checked = checked.and_then(|()| check_tools(session, prompt, options));
+        match checked.and_then(|()| check_grammar(session, prompt, options)) {
             Ok(()) => {
                 // An answer that shifts need never end, and nobody here would stop it.
                 let most = session.info().context_len;
                 options.max_tokens = Some(options.max_tokens.map_or(most, |wanted| wanted.min(most)));
-                self.tell(Event::Started { prompt_tokens: ids.len() });
+                // An answer that must be of a form has no place for thoughts.
+                let may_think = matches!(prompt, Prompt::Messages(..)) && options.grammar.is_none();
+                let opens_reasoning = may_think && prompt_opens_reasoning(session.tokenizer(), &ids);
+                self.tell(Event::Started { prompt_tokens: ids.len(), opens_reasoning });
                 Ok(Some(ids))
             }
             Err(error) => {
@@ -195,8 +215,9 @@ impl Run {
 
     /// Streams the pieces to the request until it is gone or out of time.
     pub(crate) fn on_piece(&self, pieces: Option<Rc<[Vec<u8>]>>) -> OnPiece<'static> {
-        let (events, deadline) = (self.events.clone(), self.deadline);
+        let (events, deadline, mut on_token) = (self.events.clone(), self.deadline, self.running.on_token());
         Box::new(move |piece: Piece<'_>| {
+            on_token();
             let logprobs = steps(piece.logprobs, pieces.as_ref());
             let gone = events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
             if gone || Instant::now() > deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -206,12 +227,15 @@ impl Run {
     /// Ends it with a whole answer.
     pub(crate) fn finish(&self, answer: &Generation) {
         let (prompt_tokens, tokens) = (answer.prompt_tokens.len(), answer.tokens.len());
-        let ms = self.start.elapsed().as_millis();
-        tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, ms, "generated");
+        let (queue_ms, ms) = (self.running.waited.as_millis(), self.start.elapsed().as_millis());
+        self.running.finished(answer);
+        tracing::info!(prompt_tokens, tokens, finish = ?answer.finish_reason, queue_ms, ms, "generated");
         self.tell(if Instant::now() > self.deadline {
             Event::Failed(ApiError::unavailable("timeout", "the request took too long"))
         } else {
-            Event::Done { finish_reason: answer.finish_reason, tokens, dropped_tokens: answer.dropped_tokens }
+            let cached_tokens = answer.timings.cached_tokens;
+            let counts = Counts { tokens, dropped_tokens: answer.dropped_tokens, cached_tokens };
+            Event::Done { finish_reason: answer.finish_reason, counts }
         });
     }
 
@@ -245,19 +269,34 @@ fn check_prompt(ids: &[u32], model: &ModelInfo, overflow: Overflow) -> Result<()
     Ok(())
 }
 
+/// Refuses tools that the model would not hear of, unless the answer is made a call anyway.
+fn check_tools(session: &Session, prompt: &Prompt, options: &GenerateOptions) -> Result<(), ApiError> {
+    if !prompt.has_tools() || options.grammar.is_some() || session.takes_tools() {
+        return Ok(());
+    }
+    let name = &session.info().name;
+    let message =
+        format!("the chat template of {name} knows no tools; tool_choice \"required\" makes it call one anyway");
+    Err(ApiError::invalid("tools", message))
+}
+
 /// Refuses a grammar while the answer can still have a status of its own.
-fn check_grammar(session: &Session, options: &GenerateOptions) -> Result<(), ApiError> {
-    let checked = session.check_grammar(options);
-    checked.map_err(|error| ApiError::invalid("response_format", error.to_string()))
+fn check_grammar(session: &Session, prompt: &Prompt, options: &GenerateOptions) -> Result<(), ApiError> {
+    let param = if prompt.has_tools() { "tools" } else { "response_format" };
+    session.check_grammar(options).map_err(|error| ApiError::invalid(param, error.to_string()))
 }
 
 impl Prompt {
+    fn has_tools(&self) -> bool {
+        matches!(self, Self::Messages(_, options) if !options.tools.is_empty())
+    }
+
     fn ids(&self, session: &Session) -> trice::Result<Vec<u32>> {
         match self {
             Self::Messages(messages, options) => match session.chat_prompt(messages, options) {
                 // Without a template the model continues what was said, as `trice chat` does.
                 Err(Error::Unsupported { .. }) => {
-                    let said: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+                    let said: Vec<&str> = messages.iter().filter_map(|message| message["content"].as_str()).collect();
                     session.raw_prompt(&said.join("\n"))
                 }
                 prompt => prompt,

@@ -47,9 +47,13 @@ impl<'a> Answer<'a> {
         max_tokens: usize,
         on_piece: OnPiece<'a>,
     ) -> Self {
+        let stream = match options.spells_marks {
+            true => TextStream::spelling_marks(tokenizer),
+            false => TextStream::continuing(tokenizer),
+        };
         Self {
             tokenizer,
-            stream: TextStream::continuing(tokenizer),
+            stream,
             stops: StopFinder::new(&options.stop),
             constraint,
             cancel: options.cancel.clone(),

@@ -102,6 +102,9 @@ pub struct GenerateOptions {
     pub grammar: Option<Grammar>,
     /// Also report this many most probable tokens per step.
     pub logprobs: Option<usize>,
+    /// Spells the special tokens that structure an answer (`[TOOL_CALLS]`, `<think>`), as `ReplyParser` wants them; others have no
+    /// text ever.
+    pub spells_marks: bool,
     /// Writes a token at a time even where the model was loaded to speculate.
     pub without_drafts: bool,
     /// Stops the generation; what was generated is returned with `FinishReason::Cancelled`.
@@ -156,7 +159,9 @@ pub struct Timings {
     pub prefill_ms: f64,
     /// Prompt tokens read; those that the cache held already are not among them.
     pub prefill_tokens: usize,
-    /// As many per second.
+    /// Prompt tokens that the cache held already.
+    pub cached_tokens: usize,
+    /// Tokens read per second.
     pub prefill_tokens_per_s: f64,
     /// Generated tokens per second, after the first.
     pub decode_tokens_per_s: f64,

@@ -171,6 +171,7 @@ impl Session {
             load_ms: self.info.load_ms,
             prefill_ms: first_token.as_secs_f64() * 1e3,
             prefill_tokens,
+            cached_tokens: run.reused,
             prefill_tokens_per_s: prefill_tokens as f64 / first_token.as_secs_f64().max(1e-9),
             decode_tokens_per_s: n_decoded as f64 / (elapsed - first_token).as_secs_f64().max(1e-9),
             dispatches_per_token: self.decoder.dispatches_per_token(n_positions),

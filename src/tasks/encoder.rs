@@ -150,7 +150,7 @@ impl TextEncoder {
     }
 
     /// What the head is about; none without one.
-    pub(super) fn head(&self) -> Option<HeadOf> {
+    pub fn head(&self) -> Option<HeadOf> {
         self.encoder.head()
     }
 

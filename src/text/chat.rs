@@ -161,6 +161,12 @@ impl ChatTemplate {
         Ok(prompt)
     }
 
+    /// Whether it tells a model of tools.
+    pub fn takes_tools(&self) -> bool {
+        let template = self.environment.get_template(DEFAULT);
+        self.has_tool_use || template.is_ok_and(|template| template.undeclared_variables(false).contains("tools"))
+    }
+
     fn failed(&self, error: &minijinja::Error) -> Error {
         match error.detail() {
             Some(detail) if detail.starts_with(jinja::RAISED) => Error::invalid(detail),

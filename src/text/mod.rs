@@ -1,4 +1,4 @@
-//! Text in and out: tokenizers, chat templates, sampling parameters, grammars.
+//! Text in and out: tokenizers, chat templates, sampling parameters, grammars, the parts of answers.
 
 pub mod chat;
 mod date;
@@ -12,14 +12,18 @@ mod pieces;
 mod pre_tokenizers;
 mod precheck;
 mod python;
+pub mod reply;
 pub mod sampling;
 pub mod stream;
 pub mod tokenizer;
+pub mod tools;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
 pub use framing::Framed;
 pub use gguf_keys::gguf_keys;
 pub use grammar::Grammar;
+pub use reply::{Call, ReplyOptions, ReplyParser, ReplyPart};
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};
 pub use tokenizer::{SideFiles, Span, Tokenizer};
+pub use tools::Tool;

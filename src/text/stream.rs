@@ -9,22 +9,30 @@ pub struct TextStream<'a> {
     pending: Vec<u8>,
     /// A leading space is still to be dropped.
     strips: bool,
+    /// Special tokens that structure an answer are spelled.
+    spells_marks: bool,
 }
 
 impl<'a> TextStream<'a> {
     /// A stream at the beginning of a text.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, pending: Vec::new(), strips: tokenizer.strips_first_space() }
+        Self { strips: tokenizer.strips_first_space(), ..Self::continuing(tokenizer) }
     }
 
     /// A stream that continues a text: a space before its first word is part of it.
     pub fn continuing(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, pending: Vec::new(), strips: false }
+        Self { tokenizer, pending: Vec::new(), strips: false, spells_marks: false }
+    }
+
+    /// A stream that continues a text and spells the special tokens that structure an answer, as `ReplyParser` wants them.
+    pub fn spelling_marks(tokenizer: &'a Tokenizer) -> Self {
+        Self { spells_marks: true, ..Self::continuing(tokenizer) }
     }
 
     /// Takes one token and returns the text that is complete with it; bytes that cannot become UTF-8 give one U+FFFD.
     pub fn push(&mut self, id: u32) -> String {
-        let mut piece = self.tokenizer.piece(id);
+        let mark = if self.spells_marks { self.tokenizer.answer_mark(id) } else { None };
+        let mut piece = mark.map_or_else(|| self.tokenizer.piece(id), str::as_bytes);
         if self.strips && !piece.is_empty() {
             piece = piece.strip_prefix(b" ").unwrap_or(piece);
             self.strips = false;
@@ -112,7 +120,7 @@ impl StopFinder {
 }
 
 /// Bytes at the end of `text` that are the beginning of `stop`, not all of it.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(super) fn overlap(text: &str, stop: &str) -> usize {
     let longest = text.len().min(stop.len() - 1);
     (1..=longest).rev().find(|n| text.as_bytes().ends_with(&stop.as_bytes()[..*n])).unwrap_or(0)
 }

@@ -6,12 +6,13 @@ use super::gguf_vocab;
 use super::marks::{Marks, id_of};
 use super::pieces::{Pieces, Spelling};
 use super::precheck::{self, Role, Vocabulary};
+use super::reply;
 use super::stream::TextStream;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Config;
 use crate::format::{Checkpoint, Metadata};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::{
@@ -54,6 +55,8 @@ pub struct Tokenizer {
     plain_added: AddedVocabulary,
     pieces: Pieces,
     specials: Vec<String>,
+    /// Special tokens that structure an answer.
+    answer_marks: HashMap<u32, &'static str>,
     /// Special tokens and bytes: their names in a text are text.
     unspelled: HashSet<u32>,
     marks: Marks,
@@ -121,7 +124,7 @@ impl Tokenizer {
         let mut plain_added = library.get_added_vocabulary().clone();
         plain_added.set_encode_special_tokens(true);
 
-        let (mut specials, mut unspelled) = (Vec::new(), HashSet::new());
+        let (mut specials, mut unspelled, mut answer_marks) = (Vec::new(), HashSet::new(), HashMap::new());
         for (id, token) in (0_u32..).zip(&tokens) {
             let Some(token) = token else { continue };
             if token.role == Role::Special || spelling.is_byte(&token.text) {
@@ -132,6 +135,8 @@ impl Tokenizer {
             }
             if token.role == Role::Special {
                 specials.push(token.text.clone());
+                let mark = reply::MARKS.iter().find(|mark| **mark == token.text);
+                answer_marks.extend(mark.map(|mark| (id, *mark)));
             }
         }
         let ends: HashSet<u32> = marks.ends.iter().copied().collect();
@@ -143,6 +148,7 @@ impl Tokenizer {
             plain_added,
             pieces,
             specials,
+            answer_marks,
             unspelled,
             marks,
             strips_first_space,
@@ -238,6 +244,11 @@ impl Tokenizer {
     /// The bytes of one token, a leading space included. Special and end tokens have none, nor do unknown ids.
     pub fn piece(&self, id: u32) -> &[u8] {
         self.pieces.get(id)
+    }
+
+    /// The text of a special token that structures an answer, such as the one before a call.
+    pub fn answer_mark(&self, id: u32) -> Option<&str> {
+        self.answer_marks.get(&id).copied()
     }
 
     /// A token as the vocabulary spells it: `Ġthe`, `▁the`, `<|im_end|>`.

@@ -115,6 +115,39 @@ impl Toy {
         toy
     }
 
+    /// The llama, made to write `script` after any text and then to end: a token each, with its type as GGUF counts them (3: special, 4:
+    /// added). Its layers add nothing, so that the last token alone says what is next.
+    pub fn parrot(script: &[(&str, i32)]) -> Self {
+        let mut tokens = decoder_tokens();
+        let mut kinds: Vec<i32> = (0..tokens.len()).map(|id| if id > 256 { 3 } else { 1 }).collect();
+        let (first, end) = (tokens.len(), tokens.len() - 1);
+        tokens.extend(script.iter().map(|(text, _)| (*text).to_owned()));
+        kinds.extend(script.iter().map(|(_, kind)| *kind));
+        let dim = DIM as usize;
+        let (mut embedding, mut head) = (vec![0.0; tokens.len() * dim], vec![0.0; tokens.len() * dim]);
+        for id in 0..tokens.len() {
+            // How much of the script is written when this token was the last.
+            let n_written = (id + 1).saturating_sub(first);
+            embedding[id * dim + n_written] = 1.0;
+        }
+        for n_written in 0..=script.len() {
+            let next = if n_written < script.len() { first + n_written } else { end };
+            head[next * dim + n_written] = 1.0;
+        }
+        let n_tokens = tokens.len() as u64;
+        let toy = Self::llama().weights("token_embd.weight", DType::F32, &[n_tokens, DIM], &embedding);
+        let toy = toy.weights("output.weight", DType::F32, &[n_tokens, DIM], &head);
+        let silent = |toy: Self, name: &str, cols: u64| {
+            toy.weights(name, DType::F32, &[DIM, cols], &vec![0.0; (DIM * cols) as usize])
+        };
+        let toy = (0..N_LAYERS).fold(toy, |toy, layer| {
+            let toy = silent(toy, &format!("blk.{layer}.attn_output.weight"), DIM);
+            silent(toy, &format!("blk.{layer}.ffn_down.weight"), FFN_DIM)
+        });
+        let toy = toy.set("tokenizer.ggml.tokens", Meta::Texts(tokens));
+        toy.set("tokenizer.ggml.token_type", Meta::Ints(kinds))
+    }
+
     /// An encoder without a head over a vocabulary of letters.
     pub fn bert() -> Self {
         let mut toy = Self::new(

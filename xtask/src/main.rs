@@ -2,6 +2,7 @@
 //! and git beforehand, says what it does and why, and does nothing twice.
 
 mod bench;
+mod clients;
 mod drivers;
 mod machine;
 mod npm;

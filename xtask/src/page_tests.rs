@@ -44,14 +44,19 @@ fn is_new_enough(version: &str) -> bool {
     }
 }
 
-/// `npm ci`, unless what the lock file names is already there.
+/// The packages of the page's tests.
 pub(crate) fn install_packages() -> Result<()> {
-    if has_packages(Path::new(FOLDER), "package-lock.json") {
+    npm_ci(FOLDER, "the page's tests use a few npm packages")
+}
+
+/// `npm ci` in `folder`, unless what the lock file names is already there.
+pub(crate) fn npm_ci(folder: &str, why: &str) -> Result<()> {
+    if has_packages(Path::new(folder), "package-lock.json") {
         return Ok(());
     }
     let mut npm = npm();
-    npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(FOLDER);
-    shell::run(&mut npm, &format!("the page's tests use a few npm packages: installing them into {FOLDER}"))
+    npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder);
+    shell::run(&mut npm, &format!("{why}: installing into {folder}"))
 }
 
 /// Whether `folder` has its packages: npm leaves a lock file in `node_modules`, newer than the `wanted` it went by.

@@ -4,7 +4,7 @@ use crate::drivers::Driver;
 use crate::machine::Consent;
 use crate::shell::{self, cargo};
 use crate::tally::{CargoReader, Tally};
-use crate::{drivers, machine, npm, page_tests, site};
+use crate::{clients, drivers, machine, npm, page_tests, site};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,7 +15,8 @@ const GPU_TESTS: &str = "gpu_";
 /// Of those, what is about the host or about memory: requests, files that are written from folders, tables of texts, hundreds of texts by
 /// every task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
 /// software drivers are slow.
-const ONE_DRIVER_TESTS: [&str; 9] = [
+const ONE_DRIVER_TESTS: [&str; 10] = [
+    "clients::",
     "server::",
     "quantize::",
     "files::",
@@ -32,9 +33,13 @@ pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
     shell::heading("Setting the machine up");
     machine::ensure_wasm_target()?;
     machine::ensure_test_programs(consent)?;
+    clients::install()?;
 
     shell::heading("Building the tests");
-    shell::run(cargo().args(["test", "--package", "trice", "--package", "trice-markdown", "--no-run"]), "everything native, once")?;
+    shell::run(
+        cargo().args(["test", "--package", "trice", "--package", "trice-markdown", "--no-run"]),
+        "everything native, once",
+    )?;
 
     let mut report = Report::default();
     shell::heading("Tests of these tools");
@@ -67,7 +72,16 @@ fn native(report: &mut Report) -> Result<()> {
     shell::heading(&format!("Native tests, those that need a GPU on {}", first.name));
     let mut command = cargo();
     first.apply(&mut command);
-    command.args(["test", "--package", "trice", "--package", "trice-markdown", "--no-fail-fast", "--", "--show-output"]);
+    command.args([
+        "test",
+        "--package",
+        "trice",
+        "--package",
+        "trice-markdown",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ]);
     let ran = run_cargo_tests(&mut command, "formats, text, shader contract, kernels, models, command line, server")?;
     report.add("native", ran.tally(|name| !name.contains(GPU_TESTS)));
     report.add(&first.name, ran.tally(|name| name.contains(GPU_TESTS)));

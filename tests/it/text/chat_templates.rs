@@ -101,6 +101,17 @@ fn every_template_of_the_shared_vocabularies_is_tested() {
 }
 
 #[test]
+fn a_template_says_whether_it_takes_tools() {
+    let takes = |name: &str| ChatTemplate::new(&source(name).unwrap(), name).unwrap().takes_tools();
+    for name in ["llama3.jinja", "qwen3.jinja", "hermes.jinja", "mistral.jinja", "smollm3.jinja", "granite.jinja"] {
+        assert!(takes(name), "{name}");
+    }
+    for name in ["chatml.jinja", "llama2.jinja", "gemma3.jinja", "phi3.jinja"] {
+        assert!(!takes(name), "{name}");
+    }
+}
+
+#[test]
 fn a_model_may_have_a_template_for_tools() {
     let template = ChatTemplate::new("plain", "test").unwrap();
     let template = template.with_tool_use("{{ tools | length }} tools", "test").unwrap();
