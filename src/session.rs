@@ -23,7 +23,7 @@ use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
 use crate::text::grammar::{Constraint, Grammars, Vocabulary};
-use crate::text::{ChatOptions, ChatTemplate, SamplingParams, Tokenizer};
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
 use flights::FLIGHTS;
@@ -205,6 +205,12 @@ impl Session {
     /// Whether its template tells it of tools.
     pub fn takes_tools(&self) -> bool {
         self.template.as_ref().is_some_and(ChatTemplate::takes_tools)
+    }
+
+    /// Whether it has a chat template that a conversation goes through.
+    pub fn chats(&self) -> bool {
+        let greeting = [Message { role: "user".into(), content: "Hi".into() }];
+        self.chat_prompt(&greeting, &ChatOptions::default()).is_ok()
     }
 
     /// The prompt that continues `text` as it stands, with the model's begin token.

@@ -2,19 +2,21 @@
 
 import "./trusted.js";
 import { drawChat, startChat } from "./chat.js";
+import { lastCrash, watchLeaving } from "./crash.js";
 import { drawClassify, startClassify } from "./classify.js";
 import { drawDevice, showNoWebGpu, startDevice, whatIsMissing } from "./device.js";
 import { announce, byId, placeIcons } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { startLabels } from "./labels.js";
 import { areTexts, drawMany, openTexts, startMany } from "./many.js";
-import { drawCards, startModels, useFiles } from "./models.js";
+import { drawCards, startModels, useFiles, useModel } from "./models.js";
 import { keepForOffline, useNewest } from "./offline.js";
+import { hasProgram, startNative, useProgram } from "./native.js";
 import { drawPresets, startPresets } from "./presets.js";
 import { drawRail, startRail } from "./rail.js";
 import { settingsChanged, startSettings } from "./settings.js";
 import { slots } from "./slots.js";
-import { t } from "./strings.js";
+import { formatNumber, t } from "./strings.js";
 import { currentTab, startTabs, tabChanged } from "./tabs.js";
 
 /** The bar and the model's name, for the tab that is shown. */
@@ -35,6 +37,9 @@ function drawStage() {
   byId("stage-go-on").hidden = !canGoOn;
   byId("stage-unkept").hidden = name !== "Quota";
   byId("stage-retry").hidden = canGoOn || !["Io", "Gpu", "Crash"].includes(name);
+  const smaller = slot.smallerContext;
+  byId("stage-smaller").hidden = smaller === null;
+  if (smaller !== null) byId("stage-smaller").textContent = t("use_context", { n: formatNumber(smaller) });
   byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Quota", "Invalid"].includes(name);
 }
 
@@ -50,7 +55,7 @@ async function onSlotChange(slot) {
   if (slot.status === "ready") announce(`${t("stage_ready")}: ${slot.name}`);
   if (slot.status !== "failed") return;
   const missing = await whatIsMissing();
-  if (missing) showNoWebGpu(missing);
+  if (missing && !slot.choice?.isNative) (await hasProgram()) ? useProgram() : showNoWebGpu(missing);
 }
 
 /** A file of texts goes to those, anything else is a model. @param {import("./drop.js").Dropped} dropped */
@@ -73,6 +78,25 @@ function isOutside(sheet, { target, clientX: x, clientY: y }) {
   return target === sheet && (x < left || x > right || y < top || y > bottom);
 }
 
+/** Says that the page was closed in the middle of a load, if it was. */
+async function tellOfCrash() {
+  const crash = await lastCrash();
+  if (!crash) return;
+  const { source, name, contextLength = 4096 } = crash;
+  byId("crashed-words").textContent = t("crashed", { name });
+  byId("crashed").hidden = false;
+  const close = () => (byId("crashed").hidden = true);
+  byId("crashed-close").addEventListener("click", close);
+  byId("crashed-choose").addEventListener("click", () => {
+    close();
+    byId("open-models").click();
+  });
+  byId("crashed-smaller").addEventListener("click", () => {
+    close();
+    useModel({ source, name, contextLength: Math.max(256, contextLength / 2) });
+  });
+}
+
 function redraw() {
   drawStage();
   drawCards();
@@ -86,8 +110,10 @@ function redraw() {
 
 function start() {
   useNewest();
+  watchLeaving();
   placeIcons();
   startSettings();
+  startNative();
   startTabs();
   startSheets();
   startModels();
@@ -103,8 +129,15 @@ function start() {
   byId("stage-choose").addEventListener("click", () => byId("open-models").click());
   byId("stage-pause").addEventListener("click", () => slots[currentTab()].pause());
   for (const again of ["go-on", "retry"]) byId(`stage-${again}`).addEventListener("click", () => slots[currentTab()].retry());
+  byId("stage-smaller").addEventListener("click", () => {
+    const slot = slots[currentTab()];
+    slot.retry({ contextLength: slot.smallerContext ?? undefined });
+  });
   byId("stage-unkept").addEventListener("click", () => slots[currentTab()].retry({ keep: false }));
-  settingsChanged.addEventListener("change", redraw);
+  settingsChanged.addEventListener("change", () => {
+    redraw();
+    loadCurrent();
+  });
   tabChanged.addEventListener("change", () => {
     loadCurrent();
     drawStage();
@@ -112,7 +145,8 @@ function start() {
   });
   // Kept once there is nothing more urgent to fetch.
   slots[currentTab()].ready().then(keepForOffline, () => {});
-  loadCurrent();
+  // The mark of the last visit is read before this one sets its own.
+  tellOfCrash().then(loadCurrent);
   redraw();
 }
 

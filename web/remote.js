@@ -7,7 +7,7 @@ import { EngineError } from "./connection.js";
 /**
  * @typedef {object} Served A model as GET /v1/models lists it.
  * @property {string} id
- * @property {"text-generation" | "feature-extraction"} task
+ * @property {string} task
  * @property {number} context_length
  * @property {boolean} has_template
  * @property {string[]} labels
@@ -31,8 +31,19 @@ export async function servedModels() {
   }
 }
 
+/** What a model must be made for to serve a tab, best first. @type {Record<"chat" | "classify", string[]>} */
+const TASKS = { chat: ["text-generation"], classify: ["text-classification", "feature-extraction"] };
+
 /** A model on the program's device. What the page asks of models, no more. */
 export class RemoteModel {
+  /** The program's model for a tab. @param {"chat" | "classify"} tab @returns {Promise<any>} */
+  static async of(tab) {
+    const models = await servedModels();
+    const found = TASKS[tab].map((task) => models.find((model) => model.task === task)).find((model) => model);
+    if (!found) throw new EngineError("Server", `it has no model for this (${TASKS[tab].join(", ")})`);
+    return new RemoteModel(found);
+  }
+
   /** @param {Served} served */
   constructor(served) {
     this.device = served.device;

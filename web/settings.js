@@ -18,6 +18,7 @@ const DEFAULTS = {
   thinking: "",
   endpoint: "",
   language: "",
+  engine: "browser",
   theme: "",
 };
 
@@ -35,6 +36,14 @@ export function samplingOptions() {
   const options = Object.fromEntries(filled.map(([name, value]) => [name, Number(value)]));
   const stops = stop.split("\n").filter((line) => line !== "");
   return { ...options, stop: stops, thinking: thinking === "" ? undefined : thinking === "on" };
+}
+
+/** Changes one of them from elsewhere than the form. @param {keyof typeof DEFAULTS} name @param {string} value */
+export function changeSetting(name, value) {
+  settings[name] = value;
+  store();
+  fill(byId("settings-form"));
+  settingsChanged.dispatchEvent(new Event("change"));
 }
 
 /** Applies colours and language, and lets the form write them. */

@@ -1,6 +1,8 @@
 // The two places a model can be: one for Chat, one for Classify. Loads into them and tells of every change.
 
 import { EngineError, load } from "./engine.js";
+import { mark, unmark } from "./crash.js";
+import { RemoteModel } from "./remote.js";
 import { settings } from "./settings.js";
 import { formatBytes, formatNumber, formatWait, sentence, t } from "./strings.js";
 
@@ -12,10 +14,16 @@ import { formatBytes, formatNumber, formatWait, sentence, t } from "./strings.js
  * @property {"chat" | "classify"} [tab] Where it belongs, if that is known before it is read.
  * @property {boolean} [isDemo] A built-in model that can do one thing only.
  * @property {File} [head] A head learnt on it, which gives it labels.
+ * @property {number} [contextLength] Tokens of context, where the usual ones are too many.
+ * @property {boolean} [isNative] Whatever the program that serves this page has for the tab.
  * @property {boolean} [keep] Whether this browser keeps it, if it comes from the network.
  */
 
 /** @typedef {"empty" | "loading" | "paused" | "ready" | "failed"} Status */
+
+/** Tokens of context that are reserved where nobody asks for another number, and the fewest that are worth a conversation. */
+const USUAL_CONTEXT = 4096;
+const LEAST_CONTEXT = 256;
 
 /** A place for a model. Dispatches "change". */
 export class Slot extends EventTarget {
@@ -41,6 +49,7 @@ export class Slot extends EventTarget {
 
   get name() {
     const choice = this.choice ?? this.fallback;
+    if (choice.isNative) return this.model?.info.name ?? t("engine_native");
     return choice.nameKey ? t(choice.nameKey) : (choice.name ?? "");
   }
 
@@ -84,20 +93,49 @@ export class Slot extends EventTarget {
     this.#set({ status: "loading", model: null, choice, error: null, progress: null });
     if (isRemote(choice.source)) askToKeep();
     try {
-      if (!("gpu" in navigator)) throw new EngineError("NoWebGpu", t("no_webgpu"));
-      const model = await load(choice.source, {
-        signal: loading.signal,
+      const model = choice.isNative ? await RemoteModel.of(this.tab) : await this.#load(choice, loading.signal);
+      loading.signal.throwIfAborted();
+      this.#set({ status: "ready", model });
+    } catch (error) {
+      if (!loading.signal.aborted) this.fail(error);
+    }
+  }
+
+  /** Onto this browser's GPU. @param {Choice} choice @param {AbortSignal} signal */
+  async #load(choice, signal) {
+    if (!("gpu" in navigator)) throw new EngineError("NoWebGpu", t("no_webgpu"));
+    const { source, contextLength } = choice;
+    if (typeof source === "string") mark({ source, name: this.name, contextLength });
+    try {
+      const model = await load(source, {
+        signal,
+        contextLength,
         endpoint: settings.endpoint || undefined,
         keep: choice.keep,
         onProgress: (progress) => this.#set({ progress }),
-        onLost: (back) => this.#wait(back, loading.signal),
+        onLost: (back) => this.#wait(back, signal),
       });
-      await addHead(model, choice, loading.signal);
-      this.#set({ status: "ready", model });
-    } catch (error) {
-      if (loading.signal.aborted) return;
-      this.fail(error);
+      await addHead(model, choice, signal);
+      return model;
+    } finally {
+      unmark();
     }
+  }
+
+  /** Tokens of context to try where the last ones were too many for the device; null where fewer would not help. */
+  get smallerContext() {
+    const { name = "", message = "" } = this.error ?? {};
+    const isForRoom = name === "Limit" || (name === "Gpu" && /memory/i.test(message));
+    const fewer = (this.choice?.contextLength ?? USUAL_CONTEXT) / 2;
+    return this.status === "failed" && this.tab === "chat" && isForRoom && fewer >= LEAST_CONTEXT ? fewer : null;
+  }
+
+  /** Another model to begin with: what there is goes, and is loaded once it is wanted. @param {Choice} fallback */
+  beginWith(fallback) {
+    this.#loading?.abort();
+    this.model?.dispose();
+    this.fallback = fallback;
+    this.#set({ status: "empty", model: null, choice: null, error: null, progress: null });
   }
 
   /** The GPU was lost: the model loads again by itself, and what was asked of it goes on. @param {Promise<void>} back @param {AbortSignal} signal */
@@ -191,4 +229,7 @@ export const INTENT = { source: "builtin:intent", nameKey: "intent_name", tab: "
 /** For labels of one's own. @type {Choice} */
 export const EMBED = { source: "builtin:embed", nameKey: "embed_name", tab: "classify" };
 
-export const slots = { chat: new Slot("chat", STORIES), classify: new Slot("classify", SENTIMENT) };
+/** What each tab begins with. */
+export const DEFAULTS = { chat: STORIES, classify: SENTIMENT };
+
+export const slots = { chat: new Slot("chat", DEFAULTS.chat), classify: new Slot("classify", DEFAULTS.classify) };

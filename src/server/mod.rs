@@ -92,7 +92,8 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
     let address = format!("http://{}", listener.local_addr()?);
     writeln!(io::stdout(), "listening on {address}")?;
     if options.open_browser {
-        browser::open(&address);
+        // The page runs on this program then, not on the browser's GPU; it has no way to be told a key.
+        browser::open(&if options.api_key.is_some() { address.clone() } else { format!("{address}/?engine=native") });
     }
     let status = Status::loading();
     let guard = Guard::new(&options.host, &options.allowed_hosts, &options.cors_origins, options.api_key.as_deref());

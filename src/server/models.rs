@@ -3,12 +3,13 @@
 use super::ServerOptions;
 use super::state::{ServedModel, Task};
 use crate::cli::open_gpu;
+use serde_json::{Value, json};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use trice::gpu::Gpu;
 use trice::model::config::{self, Kind};
-use trice::session::Session;
+use trice::session::{ModelInfo, Session};
 use trice::tasks::TextEncoder;
 use trice::{Error, Result};
 
@@ -108,8 +109,20 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
             (Loaded::Encoder(Box::new(encoder)), info, task)
         }
     };
-    let (asked_as, created) = (name.to_owned(), unix_time());
-    Ok((model, ServedModel { id: info.name, asked_as, task, context_len: info.context_len, created }))
+    let (asked_as, created, about) = (name.to_owned(), unix_time(), about(gpu, &model, &info));
+    Ok((model, ServedModel { id: info.name, asked_as, task, context_len: info.context_len, created, about }))
+}
+
+/// As the page shows models, which may run on this program instead of its own GPU.
+fn about(gpu: &Gpu, model: &Loaded, info: &ModelInfo) -> Value {
+    let (has_template, labels): (bool, &[String]) = match model {
+        Loaded::Decoder(decoder) => (decoder.session.chats(), &[]),
+        Loaded::Encoder(encoder) => (false, encoder.labels()),
+    };
+    json!({
+        "architecture": info.architecture, "n_params": info.n_params, "weight_bytes": info.weight_bytes,
+        "has_template": has_template, "labels": labels, "device": gpu.info(),
+    })
 }
 
 /// Seconds since 1970.

@@ -60,11 +60,13 @@ async fn health(State(app): State<App>) -> Result<Json<Value>, ApiError> {
 async fn models(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let models = app.status.models()?;
     let entry = |model: &ServedModel| {
-        json!({
+        let mut entry = json!({
             "id": model.id, "object": "model", "created": model.created, "owned_by": "trice",
             "context_length": model.context_len,
             "task": model.task.name(),
-        })
+        });
+        entry.as_object_mut().zip(model.about.as_object()).map(|(entry, about)| entry.extend(about.clone()));
+        entry
     };
     Ok(Json(json!({"object": "list", "data": models.iter().map(entry).collect::<Vec<_>>()})))
 }

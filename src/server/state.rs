@@ -4,6 +4,7 @@ use super::engine::Job;
 use super::error::ApiError;
 use super::guard::Guard;
 use super::metrics::Metrics;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ pub(crate) struct ServedModel {
     pub(crate) context_len: usize,
     /// Unix time of the load.
     pub(crate) created: u64,
+    /// Further facts for those who list models: what it is, what it can say, where it runs.
+    pub(crate) about: Value,
 }
 
 /// What a model is made for, and what a request wants of one.

@@ -18,6 +18,8 @@ pub(super) struct Run<'a> {
     pub(super) slot: usize,
     /// The prompt, as it was read at first.
     prompt: Vec<u32>,
+    /// Tokens that the slot held before.
+    reused: usize,
     /// Tokens to be read before the first that is new: those that the slot held before are not among them.
     n_to_read: usize,
     /// Tokens of the answer that were there before.
@@ -114,6 +116,7 @@ impl Session {
             gpu: &self.gpu,
             context_len,
             slot,
+            reused,
             n_to_read: text.len() - reused,
             text,
             prompt,

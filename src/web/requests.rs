@@ -250,9 +250,13 @@ fn heap_bytes() -> usize {
 
 impl<'a> ModelDescription<'a> {
     pub(super) fn decoder(session: &'a Session) -> Self {
-        let greeting = [Message { role: "user".into(), content: "Hi".into() }];
-        let has_template = session.chat_prompt(&greeting, &ChatOptions::default()).is_ok();
-        Self { kind: "decoder", info: session.info(), has_template, labels: &[], heap_bytes: heap_bytes() }
+        Self {
+            kind: "decoder",
+            info: session.info(),
+            has_template: session.chats(),
+            labels: &[],
+            heap_bytes: heap_bytes(),
+        }
     }
 
     pub(super) fn encoder(encoder: &'a TextEncoder) -> Self {
