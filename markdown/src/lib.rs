@@ -11,8 +11,7 @@ const MAX_DEPTH: usize = 32;
 /// Characters of a code block's language.
 const MAX_LANGUAGE: usize = 32;
 
-const OPTIONS: Options =
-    Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH).union(Options::ENABLE_TASKLISTS);
+const OPTIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH).union(Options::ENABLE_TASKLISTS);
 
 /// The events of a text, in order: `+NAME` or `+NAME VALUE` begins an element, `-` ends it, `.TEXT` is a text in it. Names are HTML's;
 /// values are a link's address (`a`), a code block's language (`pre`), a list's first number (`ol`) and a cell's alignment (`th`, `td`).
@@ -288,7 +287,15 @@ mod markdown_tests {
 
     #[test]
     fn a_line_that_grows_can_join_the_block_before_it() {
-        for text in ["para\n#tag", "para\n```not", "a | b\n-|-x", "x\na | b\n-|-x", "- a\n\n  b\n- c", "  - a\n  - b", "para\n==="] {
+        for text in [
+            "para\n#tag",
+            "para\n```not",
+            "a | b\n-|-x",
+            "x\na | b\n-|-x",
+            "- a\n\n  b\n- c",
+            "  - a\n  - b",
+            "para\n===",
+        ] {
             assert_eq!(streamed(text, 1), whole(text), "{text:?}");
         }
     }

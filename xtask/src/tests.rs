@@ -34,7 +34,10 @@ pub(crate) fn run(consent: Consent) -> Result<ExitCode> {
     machine::ensure_test_programs(consent)?;
 
     shell::heading("Building the tests");
-    shell::run(cargo().args(["test", "--package", "trice", "--package", "trice-markdown", "--no-run"]), "everything native, once")?;
+    shell::run(
+        cargo().args(["test", "--package", "trice", "--package", "trice-markdown", "--no-run"]),
+        "everything native, once",
+    )?;
 
     let mut report = Report::default();
     shell::heading("Tests of these tools");
@@ -64,7 +67,16 @@ fn native(report: &mut Report) -> Result<()> {
     shell::heading(&format!("Native tests, those that need a GPU on {}", first.name));
     let mut command = cargo();
     first.apply(&mut command);
-    command.args(["test", "--package", "trice", "--package", "trice-markdown", "--no-fail-fast", "--", "--show-output"]);
+    command.args([
+        "test",
+        "--package",
+        "trice",
+        "--package",
+        "trice-markdown",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ]);
     let ran = run_cargo_tests(&mut command, "formats, text, shader contract, kernels, models, command line, server")?;
     report.add("native", ran.tally(|name| !name.contains(GPU_TESTS)));
     report.add(&first.name, ran.tally(|name| name.contains(GPU_TESTS)));
