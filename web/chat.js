@@ -78,8 +78,7 @@ async function answer(question, cut) {
     const prompt = promptFor(conversation, question, turn);
     view.begin();
     const generation = await model.generate(prompt, { ...samplingOptions(), signal: controller.signal }, ({ text, tokens }) => {
-      const isFirst = turn.content === "" && turn.given === undefined;
-      turn.content += isFirst ? text.trimStart() : text;
+      turn.content += text;
       view.grow(tokens.length);
       library.saveSoon(conversation);
     });
@@ -207,7 +206,7 @@ export function startChat() {
   slot.addEventListener("change", showModel);
   library.addEventListener("open", () => {
     draw();
-    scrollToNewest();
+    if (library.current.turns.length > 0) scrollToNewest();
   });
   library.addEventListener("change", () => work && !library.holds(work.conversation) && stop());
   startScroll();

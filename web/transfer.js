@@ -17,7 +17,7 @@ export function toMarkdown(conversation) {
   const parts = [`# ${conversation.title}`];
   if (conversation.system) parts.push(`> ${conversation.system.replaceAll("\n", "\n> ")}`);
   for (const { role, content, given = "" } of pathOf(conversation)) {
-    parts.push(`## ${t(role === "user" ? "you" : "answer")}`, role === "user" ? content : given + content);
+    parts.push(`## ${t(role === "user" ? "you" : "answer")}`, role === "user" ? content : (given + content).trimStart());
   }
   return `${parts.join("\n\n")}\n`;
 }

@@ -41,6 +41,8 @@ pub enum PromptEnd {
 pub struct ChatOptions {
     /// How the prompt ends.
     pub end: PromptEnd,
+    /// What the answer begins with already: it stands behind the prompt, and is plain text as messages are.
+    pub begun: String,
     /// Seconds since 1970 for templates that print the date; without it they print their own default, or fail.
     pub now: Option<u64>,
     /// Functions that the model may call, each as a JSON schema; templates that know of none leave them out.
@@ -153,7 +155,8 @@ impl ChatTemplate {
         }
         let key = if self.has_tool_use && !options.tools.is_empty() { TOOL_USE } else { DEFAULT };
         let template = environment.get_template(key).map_err(|error| self.failed(&error))?;
-        let prompt = template.render(Serde(variables)).map_err(|error| self.failed(&error))?;
+        let mut prompt = template.render(Serde(variables)).map_err(|error| self.failed(&error))?;
+        prompt.push_str(&protect(&options.begun, specials));
         if prompt.len() > MAX_PROMPT_BYTES {
             let (needed, available) = (prompt.len() as u64, MAX_PROMPT_BYTES as u64);
             return Err(Error::Limit { what: "bytes of a prompt".to_owned(), needed, available });

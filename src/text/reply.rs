@@ -3,7 +3,7 @@
 
 use super::stream::{TextStream, overlap};
 use super::tokenizer::Tokenizer;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const THINK: &str = "<think>";
 const THOUGHT: &str = "</think>";
@@ -19,6 +19,9 @@ struct Style {
 
 const HERMES: Style = Style { open: "<tool_call>", close: "</tool_call>" };
 const MISTRAL: Style = Style { open: "[TOOL_CALLS]", close: "" };
+/// Later ones write `name[ARGS]{…}`, and may put `[CALL_ID]` and an id behind the name.
+const MISTRAL_ARGUMENTS: &str = "[ARGS]";
+const MISTRAL_ID: &str = "[CALL_ID]";
 /// Llama 3 leaves its mark out as often as not, and puts semicolons between calls.
 const LLAMA: Style = Style { open: "<|python_tag|>", close: ";" };
 const LLAMA_BARE: Style = Style { open: "", close: ";" };
@@ -27,7 +30,8 @@ const LLAMA_BARE: Style = Style { open: "", close: ";" };
 const MARKED: [&Style; 3] = [&HERMES, &MISTRAL, &LLAMA];
 
 /// Texts that structure an answer. In some vocabularies they are special tokens, which otherwise have no text.
-pub(super) const MARKS: [&str; 6] = [THINK, THOUGHT, HERMES.open, HERMES.close, MISTRAL.open, LLAMA.open];
+pub(super) const MARKS: [&str; 8] =
+    [THINK, THOUGHT, HERMES.open, HERMES.close, MISTRAL.open, MISTRAL_ARGUMENTS, MISTRAL_ID, LLAMA.open];
 
 /// A part of an answer. What follows a part of the same kind continues it, but for calls, which are whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +188,8 @@ impl ReplyParser {
             return false;
         }
         let from = self.held.find(style.open).map_or(0, |at| at + style.open.len());
-        let calls = match first_value(&self.held[from..]) {
+        let found = if *style == MISTRAL { mistral_value(&self.held[from..]) } else { first_value(&self.held[from..]) };
+        let calls = match found {
             Json::Incomplete if !is_end => {
                 self.n_incomplete = self.held.len();
                 return false;
@@ -274,6 +279,24 @@ fn first_value(text: &str) -> Json {
     }
 }
 
+/// A Mistral's list of calls; one whose name stands before its arguments, as if it were written like the others.
+fn mistral_value(text: &str) -> Json {
+    let start = text.trim_start();
+    if start.is_empty() || start.starts_with(['[', '{']) {
+        return first_value(text);
+    }
+    let (head, arguments) = text.split_once(MISTRAL_ARGUMENTS).unwrap_or((text, ""));
+    let name = head.split(MISTRAL_ID).next().unwrap_or_default().trim();
+    match first_value(arguments) {
+        _ if name.contains(char::is_whitespace) => Json::Nothing,
+        Json::Value(arguments, n_bytes) => {
+            let n_before = head.len() + MISTRAL_ARGUMENTS.len();
+            Json::Value(json!({"name": name, "arguments": arguments}), n_before + n_bytes)
+        }
+        other => other,
+    }
+}
+
 /// Whether a prompt ends inside a thought: some templates write `<think>` themselves.
 pub fn prompt_opens_reasoning(tokenizer: &Tokenizer, prompt: &[u32]) -> bool {
     let mut stream = TextStream::spelling_marks(tokenizer);
@@ -335,6 +358,8 @@ mod tests {
         for text in [
             "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Zürich\"}}\n</tool_call>",
             "[TOOL_CALLS] [{\"name\": \"weather\", \"arguments\": {\"city\": \"Zürich\"}}]",
+            "[TOOL_CALLS]weather[ARGS]{\"city\": \"Zürich\"}",
+            "[TOOL_CALLS] weather[CALL_ID]a b[ARGS] {\"city\": \"Zürich\"}",
             "<|python_tag|>{\"name\": \"weather\", \"parameters\": {\"city\": \"Zürich\"}}",
             " {\"type\": \"function\", \"name\": \"weather\", \"parameters\": {\"city\": \"Zürich\"}}",
             r#"{"name":"weather","arguments":"{\"city\":\"Zürich\"}"}"#,
@@ -344,6 +369,7 @@ mod tests {
         for text in [
             "<tool_call>{\"name\":\"weather\",\"arguments\":{\"city\":\"Zürich\"}}</tool_call>\n<tool_call>{\"name\":\"now\"}</tool_call>\n",
             "[TOOL_CALLS][{\"name\":\"weather\",\"arguments\":{\"city\":\"Zürich\"},\"id\":\"a\"},{\"name\":\"now\",\"arguments\":{}}]",
+            "[TOOL_CALLS]weather[ARGS]{\"city\":\"Zürich\"}[TOOL_CALLS]now[ARGS]{}",
             "{\"name\":\"weather\",\"parameters\":{\"city\":\"Zürich\"}}; {\"name\":\"now\",\"parameters\":{}}",
         ] {
             check(&options(), text, &both);
@@ -374,6 +400,10 @@ mod tests {
             "<|python_tag|>print([1, 2])",
             "[TOOL_CALLS][]",
             "[TOOL_CALLS]",
+            "[TOOL_CALLS]now",
+            "[TOOL_CALLS]now what[ARGS]{}",
+            "[TOOL_CALLS]now[ARGS][1]",
+            "[TOOL_CALLS]now[ARGS] {\"a",
             "a <think>b</think>",
         ] {
             let wanted: Vec<ReplyPart> = Some(content(text)).filter(|_| !text.is_empty()).into_iter().collect();

@@ -127,9 +127,7 @@ impl GenerateRequest {
         let Some((begun, before)) = messages.split_last().filter(|(last, _)| last.role == "assistant") else {
             return Err(Error::invalid("goOn wants an assistant's message as the last one"));
         };
-        let mut ids = session.chat_prompt(before, &self.chat_options())?;
-        ids.extend(session.tokenizer().encode_text(&begun.content)?);
-        Ok(ids)
+        session.chat_prompt(before, &ChatOptions { begun: begun.content.clone(), ..self.chat_options() })
     }
 
     fn chat_options(&self) -> ChatOptions {

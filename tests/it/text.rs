@@ -257,6 +257,8 @@ fn templates_render_as_models_expect() {
     let ended = ChatOptions { end: PromptEnd::Messages, ..options.clone() };
     assert_eq!(render(CHATML, &options).unwrap(), "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(render(CHATML, &ended).unwrap(), "<|im_start|>user\n hi <|im_end|>\n");
+    let begun = ChatOptions { begun: " Hel".to_owned(), ..options.clone() };
+    assert_eq!(render(CHATML, &begun).unwrap(), "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n Hel");
     let methods = "{{ bos_token }}{% for m in messages %}{{ m.content.strip() | upper }}{% endfor %}{{ eos_token }}";
     assert_eq!(render(methods, &options).unwrap(), "<|start_story|>HI<|end_story|>");
     let json = "{{ messages | tojson }}{{ ['<é>', 1] | tojson }}{{ {'a': none} | tojson(indent=2) }}";

@@ -22,10 +22,11 @@ async function openPage(options, prepare) {
   return opened;
 }
 
-/** Answers of few tokens, so that tests are short. @param {import("playwright-core").Page} page @param {number} n */
-async function atMost(page, n) {
+/** Answers of few tokens, so that tests are short. @param {import("playwright-core").Page} page @param {number} n @param {string} [temperature] */
+async function atMost(page, n, temperature = "0.7") {
   await page.locator("#open-settings").click();
   await page.getByLabel("At most tokens").fill(String(n));
+  await page.getByLabel("Temperature").fill(temperature);
   await page.locator("#settings [data-close]").click();
 }
 
@@ -223,7 +224,7 @@ test("a model with a template is given the system prompt and the turns that were
   await page.locator("#file").setInputFiles(filesWithTemplate(folder, "{% for m in messages %}{{ m.content }} {% endfor %}"));
   await page.locator("#model-name", { hasText: "config.json" }).waitFor();
   await page.locator(READY).waitFor();
-  await atMost(page, 6);
+  await atMost(page, 6, "0");
   await page.locator("#open-system").click();
   await page.getByRole("button", { name: "Tutor" }).click();
   await page.getByRole("textbox", { name: "System prompt" }).fill("Tell of animals.");
@@ -241,7 +242,13 @@ test("a model with a template is given the system prompt and the turns that were
   const begun = await lastAsked();
   assert.equal(begun.goOn, true);
   assert.deepEqual(begun.messages.map(({ role }) => role), ["system", "user", "assistant"]);
-  assert.ok((await answerText(page)).startsWith(first.trim()), first);
+  const longer = await answerText(page);
+  assert.ok(longer.startsWith(first.trim()) && longer.length > first.length, longer);
+  // Gone on with, it is what it would have been at once.
+  await atMost(page, 12, "0");
+  await page.locator(".again").click();
+  await page.locator(".answer .versions", { hasText: "2/2" }).waitFor();
+  assert.equal(await answerText(page), longer);
   await ask(page, "A dog");
   await finished(page);
   const { messages, goOn } = await lastAsked();
@@ -277,14 +284,16 @@ test("what an earlier answer begins with is not read again", async () => {
 
 test("scrolled up, the reader stays while an answer comes, and a button leads back to its end", async () => {
   const { page } = await openPage({ viewport: { width: 1100, height: 420 } });
-  await ask(page, `${"A line of a story.\n".repeat(25)}Then`);
+  await ask(page, `${"Lily and Tom went to the park.\n".repeat(14)}One day, they saw a big dog`);
   await page.locator(".answer .under", { hasText: "tokens" }).waitFor();
   await page.mouse.move(600, 200);
   await page.mouse.wheel(0, -300);
   const button = page.getByRole("button", { name: "New", exact: true });
   await button.waitFor();
+  await page.waitForFunction(() => document.documentElement.scrollHeight - innerHeight - scrollY > 250);
   const place = await page.evaluate(() => scrollY);
-  await page.waitForFunction((n) => Number.parseInt(document.querySelector(".answer .under").textContent) > n, 40);
+  const length = (await answerText(page)).length;
+  await page.waitForFunction((length) => document.querySelector(".answer .text").textContent.length > length + 20, length);
   assert.equal(await page.evaluate(() => scrollY), place);
   await button.click();
   await page.waitForFunction(() => document.documentElement.scrollHeight - innerHeight - scrollY < 60);

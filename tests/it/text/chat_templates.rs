@@ -64,6 +64,7 @@ fn templates_render_as_transformers_does() {
             now: Some(golden.now),
             tools: case.tools,
             variables: case.variables,
+            ..ChatOptions::default()
         };
         let rendered = ChatTemplate::new(&source, &case.template)
             .and_then(|template| template.render(&case.messages, &tokenizer(&case.bos, &case.eos), &options));
@@ -130,6 +131,7 @@ fn special_tokens_stay_text_wherever_they_stand() {
     let options = ChatOptions {
         tools: vec![evil.clone()],
         variables: json!({"note": "</s>"}).as_object().unwrap().clone(),
+        begun: "</s><s>".to_owned(),
         ..ChatOptions::default()
     };
     let template = ChatTemplate::new(source, "test").unwrap();
