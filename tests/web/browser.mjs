@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { serve } from "./serve.mjs";
 
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** What a built-in model should answer. @param {string} name */
 export function builtinReference(name) {
@@ -14,7 +14,7 @@ export function builtinReference(name) {
 }
 
 /** The built site: what `cargo xtask web` leaves. */
-const SITE = process.env.TRICE_SITE ?? join(ROOT, "dist/site");
+export const SITE = process.env.TRICE_SITE ?? join(ROOT, "dist/site");
 const CHROMIUM = process.env.TRICE_CHROMIUM ?? "/usr/bin/chromium";
 export const SHARED = resolve(ROOT, process.env.TRICE_SHARED ?? "../shared");
 
