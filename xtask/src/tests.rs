@@ -12,10 +12,11 @@ use std::process::{Command, ExitCode, Stdio};
 /// GPU tests carry this in their module's name, so that they can be run again on another driver.
 const GPU_TESTS: &str = "gpu_";
 
-/// Of those, what is about the host or about memory: requests, files that are written from folders, tables of texts, hundreds of texts by
-/// every task, cuts of texts, answers by many schemas, matrices of a gigabyte. The kernels that they run are other tests' matter, and
-/// software drivers are slow.
-const ONE_DRIVER_TESTS: [&str; 10] = [
+/// Of those, what is about the host or about memory: commands and requests, files that are written from folders, tables of texts, hundreds
+/// of texts by every task, cuts of texts, answers by many schemas and with many drafts, matrices of a gigabyte. The kernels that they run are
+/// other tests' matter, and software drivers are slow: each command compiles its model's shaders anew.
+const ONE_DRIVER_TESTS: [&str; 12] = [
+    "cli::",
     "clients::",
     "server::",
     "quantize::",
@@ -25,6 +26,7 @@ const ONE_DRIVER_TESTS: [&str; 10] = [
     "gpu_wide",
     "gpu_grammar::schemas",
     "gpu_chat_tasks",
+    "gpu_speculate::answers_with",
     "gpu_tasks",
 ];
 
