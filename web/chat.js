@@ -208,6 +208,8 @@ export function startChat() {
     draw();
     if (library.current.turns.length > 0) scrollToNewest();
   });
+  // What is being edited here is not taken away.
+  library.addEventListener("merge", () => document.querySelector(".editing") || drawFollowed(draw));
   library.addEventListener("change", () => work && !library.holds(work.conversation) && stop());
   startScroll();
   library.load();

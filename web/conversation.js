@@ -123,7 +123,8 @@ export function merge(ours, theirs) {
   for (const turn of theirs.turns) {
     const own = turnOf(ours, turn.id);
     if (!own) ours.turns.push(turn);
-    else if (isNewer) Object.assign(own, turn);
+    // Turns only grow.
+    else if (turn.content.length > own.content.length) Object.assign(own, turn);
   }
   return ours.turns.some((turn) => !turnOf(theirs, turn.id));
 }

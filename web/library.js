@@ -32,7 +32,7 @@ function openDatabase() {
   return settled(request);
 }
 
-/** Dispatches "change" when conversations or prompts have changed, and "open" when another conversation is shown. */
+/** Dispatches "change" when conversations or prompts have changed, "open" when another conversation is shown, and "merge" when another tab has changed the one shown. */
 class Library extends EventTarget {
   /** @type {Map<string, Conversation>} */
   #conversations = new Map();
@@ -188,7 +188,7 @@ class Library extends EventTarget {
     else if (!ours) this.#conversations.set(id, theirs);
     else if (merge(ours, theirs)) this.#write(ours);
     this.#tell();
-    if (id === this.current.id && theirs) this.dispatchEvent(new Event("open"));
+    if (id === this.current.id && theirs) this.dispatchEvent(new Event("merge"));
   }
 
   #lose() {

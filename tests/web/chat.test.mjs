@@ -151,6 +151,51 @@ test("chats are found, renamed, deleted and had back, and another tab follows", 
   await page.context().close();
 });
 
+test("an answer goes on behind another chat, and ends where its chat is deleted", async () => {
+  const { page, faults } = await openPage();
+  await ask(page, "Once upon a time");
+  await page.locator(".answer .under", { hasText: /\d\d tokens/ }).waitFor();
+  const early = await answerText(page);
+  await page.locator("#new-chat").click();
+  assert.equal(await page.locator(".answer").count(), 0);
+  await page.getByRole("button", { name: "Once upon a time", exact: true }).click();
+  await page.locator(".answer.streaming").waitFor();
+  await page.waitForFunction((length) => document.querySelector(".answer .text").textContent.length > length, early.length);
+  assert.ok((await answerText(page)).startsWith(early));
+  await choose(page, "Once upon a time", "Delete");
+  await page.getByRole("button", { name: "Send" }).waitFor();
+  // What is deleted is not written again.
+  await page.locator("#new-chat").click();
+  await atMost(page, 4);
+  await ask(page, "A cat");
+  await finished(page);
+  await page.reload();
+  await page.locator(".question").waitFor();
+  assert.deepEqual(await titles(page), ["A cat"]);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
+test("two tabs that go on with one chat lose nothing of either", async () => {
+  const { page, faults } = await openPage();
+  await atMost(page, 4);
+  await ask(page, "A cat");
+  await finished(page);
+  const other = await page.context().newPage();
+  await other.goto(site.url);
+  await other.locator("#chat-list .title", { hasText: "A cat" }).click();
+  await other.locator(READY).waitFor();
+  await Promise.all([ask(page, "A dog"), ask(other, "A bird")]);
+  await Promise.all([finished(page), finished(other)]);
+  for (const tab of [page, other]) {
+    await tab.locator(".question .versions", { hasText: "/2" }).waitFor();
+    await tab.reload();
+    await tab.locator(".question .versions", { hasText: "/2" }).waitFor();
+  }
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
 test("chats go out as JSON and Markdown, and come in again as they were", async () => {
   const { page, faults } = await openPage();
   await atMost(page, 4);
