@@ -3,13 +3,12 @@
 
 use super::ServerOptions;
 use super::error::ApiError;
-use super::limits::MAX_QUEUE;
 use super::metrics::Waiting;
 use super::models::Models;
 use super::parallel;
+use super::queue::{Client, Queue};
 use super::state::{Phase, Status};
 use super::work::{self, Work};
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
@@ -23,6 +22,7 @@ const STACK_BYTES: usize = 64 << 20;
 
 /// One request for the engine.
 pub(crate) struct Job {
+    pub(crate) client: Client,
     /// Which model.
     pub(crate) model: usize,
     /// Set when the client is gone.
@@ -35,7 +35,7 @@ pub(crate) struct Job {
 
 /// The engine's thread and the ways to it.
 pub(crate) struct Engine {
-    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) jobs: mpsc::UnboundedSender<Job>,
     /// How loading went; an error only when models were asked for by name.
     pub(crate) loaded: oneshot::Receiver<trice::Result<()>>,
     thread: JoinHandle<()>,
@@ -47,7 +47,7 @@ const JOIN_TIME: Duration = Duration::from_secs(10);
 impl Engine {
     /// Starts loading.
     pub(crate) fn start(options: ServerOptions, status: Status) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(MAX_QUEUE);
+        let (jobs, queue) = Queue::new();
         let (report, loaded) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("engine".to_string())
@@ -73,12 +73,7 @@ impl Engine {
     }
 }
 
-fn run(
-    options: &ServerOptions,
-    status: &Status,
-    mut queue: mpsc::Receiver<Job>,
-    report: oneshot::Sender<trice::Result<()>>,
-) {
+fn run(options: &ServerOptions, status: &Status, mut queue: Queue, report: oneshot::Sender<trice::Result<()>>) {
     let mut models = match load(options, status) {
         Ok(models) => {
             let _ = report.send(Ok(()));
@@ -94,15 +89,13 @@ fn run(
             None
         }
     };
-    // Jobs taken from the queue while others were at work.
-    let mut waiting = VecDeque::new();
-    while let Some(job) = waiting.pop_front().or_else(|| queue.blocking_recv()) {
+    while let Some(job) = queue.next() {
         let Some(loaded) = &mut models else {
             job.work.fail(&ApiError::unavailable("no_model", "no model is loaded"));
             continue;
         };
         // After a lost device everything is loaded again, once.
-        if perform(loaded, options, job, &mut queue, &mut waiting) == Health::Broken {
+        if perform(loaded, options, job, &mut queue) == Health::Broken {
             drop(models.take());
             models = load(options, status).inspect_err(|error| tracing::error!("loading again: {error}")).ok();
         }
@@ -146,13 +139,7 @@ fn health_after(error: &trice::Error, gpu: &Gpu) -> Health {
 }
 
 /// Runs one job, and those that may run beside it. A panic costs these requests, not the server.
-fn perform(
-    models: &mut Models,
-    options: &ServerOptions,
-    job: Job,
-    queue: &mut mpsc::Receiver<Job>,
-    waiting: &mut VecDeque<Job>,
-) -> Health {
+fn perform(models: &mut Models, options: &ServerOptions, job: Job, queue: &mut Queue) -> Health {
     if job.cancel.is_cancelled() {
         return Health::Sound;
     }
@@ -160,7 +147,7 @@ fn perform(
     let run = async {
         match models.get(job.model, options).await {
             Ok(model) if !parallel::may_share(model, &job.work) => work::perform(model, job).await,
-            Ok(_) => parallel::perform(&mut models.loaded, job, queue, waiting).await,
+            Ok(_) => parallel::perform(&mut models.loaded, job, queue).await,
             Err(error) => {
                 job.work.fail(&ApiError::unavailable("load_failed", error.to_string()));
                 Err(error)

@@ -25,8 +25,6 @@ pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(30);
 pub(crate) const MAX_CONNECTIONS: usize = 1024;
 /// Requests that wait for the GPU; further ones get 503.
 pub(crate) const MAX_QUEUE: usize = 512;
-/// Requests looked at beyond those at work, so that short ones need not wait behind long answers.
-pub(crate) const LOOKAHEAD: usize = 64;
 /// Seconds after which a refused client may try again.
 pub(crate) const RETRY_AFTER_S: u32 = 5;
 

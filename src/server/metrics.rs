@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 use trice::session::Generation;
 
 /// Bounds of times in seconds, from a token of a small model to a long prompt on a slow device.
@@ -100,12 +101,14 @@ impl Metrics {
 pub(crate) struct Waiting {
     metrics: Arc<Metrics>,
     since: Instant,
+    /// In the queue.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Waiting {
-    pub(crate) fn new(metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: &Arc<Metrics>, place: OwnedSemaphorePermit) -> Self {
         metrics.waiting.inc();
-        Self { metrics: metrics.clone(), since: Instant::now() }
+        Self { metrics: metrics.clone(), since: Instant::now(), _place: place }
     }
 
     /// Its work begins.

@@ -3,8 +3,8 @@
 
 use crate::cli::WeightArgs;
 use anyhow::Context as _;
-use axum::Router;
 use axum::http::HeaderValue;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -32,6 +32,7 @@ mod metrics;
 mod models;
 mod page;
 mod parallel;
+mod queue;
 mod reply;
 mod routes;
 mod state;
@@ -42,8 +43,9 @@ mod work;
 
 use engine::Engine;
 use guard::Guard;
-use limits::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_HEADER_BYTES};
+use limits::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_QUEUE};
 use metrics::Metrics;
+use queue::Client;
 use state::{Phase, State, Status};
 
 /// After a failed accept (no file descriptors left, mostly), so that the loop does not spin.
@@ -106,6 +108,7 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
         site,
         overflow,
         jobs: engine.jobs.clone(),
+        places: Arc::new(Semaphore::new(MAX_QUEUE)),
     });
     let connections = Connections::default();
     let router = routes::router(app);
@@ -239,7 +242,12 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER_BYTES);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        let connection = builder
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(router.layer(Extension(Client(peer.ip())))),
+            )
+            .into_owned();
         let connection = self.graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -2,11 +2,9 @@
 //! models runs between the steps.
 
 use super::engine::Job;
-use super::limits::LOOKAHEAD;
 use super::models::Loaded;
+use super::queue::Queue;
 use super::work::{self, Run, Work};
-use std::collections::VecDeque;
-use tokio::sync::mpsc;
 use trice::session::{Batch, GenerateOptions, Generation, Ticket};
 
 /// Whether this work may run beside other work of its kind. Log-probabilities read every step's logits: they run alone.
@@ -19,27 +17,19 @@ fn may_join(work: &Work) -> bool {
     matches!(work, Work::Generate { options, .. } if options.logprobs.is_none())
 }
 
-/// Works on `first`, and while that lasts on what else comes for its model. What cannot run now is left in `waiting`.
-pub(crate) async fn perform(
-    loaded: &mut [Option<Loaded>],
-    first: Job,
-    queue: &mut mpsc::Receiver<Job>,
-    waiting: &mut VecDeque<Job>,
-) -> trice::Result<()> {
+/// Works on `first`, and while that lasts on what else comes for its model. What cannot run now is left in the queue.
+pub(crate) async fn perform(loaded: &mut [Option<Loaded>], first: Job, queue: &mut Queue) -> trice::Result<()> {
     let index = first.model;
     let mut others: Vec<_> = loaded.iter_mut().map(Option::as_mut).collect();
     let Some(Loaded::Decoder(decoder)) = others.get_mut(index).and_then(Option::take) else { return Ok(()) };
     let mut shared = Shared { batch: Batch::new(&mut decoder.session), runs: Vec::new() };
-    waiting.push_front(first);
+    queue.waiting.push_front(first);
     loop {
-        while waiting.len() < LOOKAHEAD {
-            let Ok(job) = queue.try_recv() else { break };
-            waiting.push_back(job);
-        }
+        queue.take_in();
         // The first that must wait for a slot, or for the model, is overtaken by short work alone.
         let mut is_blocked = false;
-        for _ in 0..waiting.len() {
-            let Some(job) = waiting.pop_front() else { break };
+        for _ in 0..queue.waiting.len() {
+            let Some(job) = queue.waiting.pop_front() else { break };
             let fits = job.model == index && may_join(&job.work) && shared.batch.has_room() && !is_blocked;
             match others.get_mut(job.model).and_then(Option::as_mut) {
                 _ if job.cancel.is_cancelled() => {}
@@ -49,7 +39,7 @@ pub(crate) async fn perform(
                 }
                 _ => {
                     is_blocked = true;
-                    waiting.push_back(job);
+                    queue.waiting.push_back(job);
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::generate::{self, Asked, Delivery, Endpoint};
 use super::guard::{guard, key};
 use super::limits::{BODY_TIME, LINGER_TIME, MAX_BODY_BYTES, REQUEST_TIME};
 use super::metrics::{Waiting, metrics};
+use super::queue::Client;
 use super::state::{App, ServedModel, Task};
 use super::work::Work;
 use super::{page, stream, tasks};
@@ -80,11 +81,11 @@ async fn completions(State(app): State<App>, request: Request) -> Result<Respons
 }
 
 async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Response, ApiError> {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let Asked { prompt, options, reply, delivery } = generate::parse(endpoint, &fields, app.overflow)?;
     let (model, facts) = app.model(fields.string("model")?, Task::Generate)?;
     let (events, received) = mpsc::unbounded_channel();
-    let cancel = submit(app, model, Work::Generate { prompt, options: Box::new(options), events })?;
+    let cancel = submit(app, client, model, Work::Generate { prompt, options: Box::new(options), events })?;
     let answer = Answer::begin(reply, facts.id, received, cancel).await?;
     match delivery {
         Delivery::Whole => answer.whole().await,
@@ -93,15 +94,17 @@ async fn generate(app: &App, endpoint: Endpoint, request: Request) -> Result<Res
 }
 
 /// Queues work; dropping what comes back cancels it.
-pub(super) fn submit(app: &App, model: usize, work: Work) -> Result<CancelOnDrop, ApiError> {
+pub(super) fn submit(app: &App, client: Client, model: usize, work: Work) -> Result<CancelOnDrop, ApiError> {
     let cancel = CancelOnDrop(Cancel::default());
-    let (deadline, waiting) = (Instant::now() + REQUEST_TIME, Waiting::new(&app.metrics));
-    app.submit(Job { model, cancel: cancel.0.clone(), deadline, waiting, work })?;
+    let (deadline, waiting) = (Instant::now() + REQUEST_TIME, Waiting::new(&app.metrics, app.place()?));
+    let job = Job { client, model, cancel: cancel.0.clone(), deadline, waiting, work };
+    app.jobs.send(job).map_err(|_| ApiError::engine_gone())?;
     Ok(cancel)
 }
 
-/// The body as a JSON object. Its type must be said: a form on another page cannot say it.
-pub(super) async fn read_fields(request: Request) -> Result<Fields, ApiError> {
+/// Who asks, and the body as a JSON object. Its type must be said: a form on another page cannot say it.
+pub(super) async fn read_fields(request: Request) -> Result<(Client, Fields), ApiError> {
+    let client = request.extensions().get().copied().unwrap_or_default();
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
@@ -121,7 +124,7 @@ pub(super) async fn read_fields(request: Request) -> Result<Fields, ApiError> {
             StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
             _ => ApiError::malformed("the body could not be read"),
         })?;
-    Fields::parse(&body)
+    Ok((client, Fields::parse(&body)?))
 }
 
 /// Takes what is sent and drops it, for a while.

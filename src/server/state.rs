@@ -7,8 +7,7 @@ use super::metrics::Metrics;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use trice::model::config::{HeadOf, Kind};
 use trice::session::Overflow;
 use trice::tasks::TextEncoder;
@@ -135,19 +134,19 @@ pub(crate) struct State {
     pub(crate) site: PathBuf,
     /// What happens where a text is longer than the context, when a request does not say.
     pub(crate) overflow: Overflow,
-    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) jobs: mpsc::UnboundedSender<Job>,
+    /// Places of requests that wait for the GPU.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 /// The state, cheap to clone.
 pub(crate) type App = Arc<State>;
 
 impl State {
-    /// Queues a job for the engine; a full queue is 503.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => ApiError::unavailable("queue_full", "too many requests are waiting"),
-            TrySendError::Closed(_) => ApiError::engine_gone(),
-        })
+    /// A place in the queue; a full one is 503.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = self.places.clone().try_acquire_owned();
+        place.map_err(|_| ApiError::unavailable("queue_full", "too many requests are waiting"))
     }
 
     /// The index and the facts of the model a request names; none means the first that does best.

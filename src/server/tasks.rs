@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use super::fields::Fields;
 use super::limits::{MAX_INPUTS, MAX_LABELS};
+use super::queue::Client;
 use super::routes::{read_fields, submit};
 use super::state::{App, ServedModel, Task};
 use super::work::{Reply, Work};
@@ -32,7 +33,7 @@ enum Encoding {
 }
 
 pub(super) async fn embeddings(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let texts = texts(&fields, "input")?;
     fields.refuse("dimensions")?;
     let encoding = match fields.string("encoding_format")? {
@@ -41,7 +42,7 @@ pub(super) async fn embeddings(State(app): State<App>, request: Request) -> Answ
         Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format must be float or base64")),
     };
     let model = app.model(fields.string("model")?, Task::Embed)?;
-    let (embedded, id) = ask(&app, model, |reply| Work::Embed { texts, reply }).await?;
+    let (embedded, id) = ask(&app, client, model, |reply| Work::Embed { texts, reply }).await?;
     let entry = |(index, text): (usize, &Embedded)| json!({"object": "embedding", "index": index, "embedding": encoded(&text.embedding, encoding)});
     let data: Vec<Value> = embedded.iter().enumerate().map(entry).collect();
     let usage = usage(embedded.iter().map(|text| &text.reading));
@@ -56,7 +57,7 @@ fn encoded(vector: &[f32], encoding: Encoding) -> Value {
 }
 
 pub(super) async fn classify(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let texts = texts(&fields, "input")?;
     let options = ClassifyOptions {
         labels: labels(&fields)?,
@@ -68,14 +69,14 @@ pub(super) async fn classify(State(app): State<App>, request: Request) -> Answer
     let top = count(&fields, "top", MAX_LABELS as i64)?.unwrap_or(usize::MAX);
     let wanted = if options.labels.is_empty() { Task::Classify } else { Task::Embed };
     let model = app.any_model(fields.string("model")?, wanted)?;
-    let (mut classified, id) = ask(&app, model, |reply| Work::Classify { texts, options, reply }).await?;
+    let (mut classified, id) = ask(&app, client, model, |reply| Work::Classify { texts, options, reply }).await?;
     classified.iter_mut().for_each(|text| text.labels.truncate(top));
     Ok(per_text(&classified, id, |text| &text.reading))
 }
 
 /// Named entities; places count characters.
 pub(super) async fn tag(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let texts = texts(&fields, "input")?;
     let default = TagOptions::default();
     let aggregation = fields.string("aggregation")?.map(Aggregation::from_name).transpose();
@@ -88,13 +89,13 @@ pub(super) async fn tag(State(app): State<App>, request: Request) -> Answer {
         unit: Unit::Characters,
     };
     let model = app.model(fields.string("model")?, Task::Tag)?;
-    let (tagged, id) = ask(&app, model, |reply| Work::Tag { texts, options, reply }).await?;
+    let (tagged, id) = ask(&app, client, model, |reply| Work::Tag { texts, options, reply }).await?;
     Ok(per_text(&tagged, id, |text| &text.reading))
 }
 
 /// Answers to `question` that stand in `context`; places count characters.
 pub(super) async fn answer(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let (question, context) = (text(&fields, "question")?, text(&fields, "context")?);
     let default = AnswerOptions::default();
     let options = AnswerOptions {
@@ -106,7 +107,8 @@ pub(super) async fn answer(State(app): State<App>, request: Request) -> Answer {
         unit: Unit::Characters,
     };
     let model = app.model(fields.string("model")?, Task::Answer)?;
-    let (mut answered, id) = ask(&app, model, |reply| Work::Answer { question, context, options, reply }).await?;
+    let (mut answered, id) =
+        ask(&app, client, model, |reply| Work::Answer { question, context, options, reply }).await?;
     let answered = answered.pop().ok_or_else(ApiError::engine_gone)?;
     let usage = usage([&answered.reading].into_iter());
     Ok(Json(json!({"object": "list", "answers": answered.answers, "model": id, "usage": usage})))
@@ -114,24 +116,24 @@ pub(super) async fn answer(State(app): State<App>, request: Request) -> Answer {
 
 /// Words for the hidden places of texts.
 pub(super) async fn fill(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let texts = texts(&fields, "input")?;
     let options = FillOptions { top: count(&fields, "top", MAX_TOKENS)?.unwrap_or(FillOptions::default().top) };
     let model = app.model(fields.string("model")?, Task::Fill)?;
-    let (filled, id) = ask(&app, model, |reply| Work::Fill { texts, options, reply }).await?;
+    let (filled, id) = ask(&app, client, model, |reply| Work::Fill { texts, options, reply }).await?;
     Ok(Json(json!({"object": "list", "data": entries(&filled), "model": id})))
 }
 
 /// The shapes of Jina's and Cohere's rerankers: `query`, `documents`, `top_n`, `return_documents`.
 pub(super) async fn rerank(State(app): State<App>, request: Request) -> Answer {
-    let fields = read_fields(request).await?;
+    let (client, fields) = read_fields(request).await?;
     let query = text(&fields, "query")?;
     let documents = texts(&fields, "documents")?;
     let top = count(&fields, "top_n", MAX_INPUTS as i64)?.unwrap_or(usize::MAX);
     let returns = fields.bool("return_documents")?;
     let model = app.model(fields.string("model")?, Task::Rank)?;
     let work = |reply| Work::Rank { query, documents: documents.clone(), reply };
-    let (ranked, id) = ask(&app, model, work).await?;
+    let (ranked, id) = ask(&app, client, model, work).await?;
     let usage = usage(ranked.iter().map(|document| &document.reading));
     let entry = |Ranked { index, score, .. }: &Ranked| match returns {
         true => json!({"index": index, "relevance_score": score, "document": {"text": documents[*index]}}),
@@ -144,11 +146,12 @@ pub(super) async fn rerank(State(app): State<App>, request: Request) -> Answer {
 /// The results of work for a model, and the model's name; dropping this cancels the work.
 async fn ask<T>(
     app: &App,
+    client: Client,
     (model, facts): (usize, ServedModel),
     work: impl FnOnce(Reply<T>) -> Work,
 ) -> Result<(Vec<T>, String), ApiError> {
     let (reply, received) = oneshot::channel();
-    let _cancel = submit(app, model, work(reply))?;
+    let _cancel = submit(app, client, model, work(reply))?;
     let results = received.await.map_err(|_| ApiError::engine_gone())??;
     Ok((results, facts.id))
 }

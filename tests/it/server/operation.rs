@@ -175,6 +175,52 @@ fn gpu_a_full_queue_says_come_back_later() {
     });
 }
 
+/// A connection from another address of this machine.
+#[cfg(target_os = "linux")]
+fn connect_from(server: &Server, from: &str) -> std::net::TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connected = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(server.address.parse().unwrap()).await.unwrap()
+    });
+    let stream = connected.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+/// While one answer keeps the engine busy, one client queues six requests and then another queues one.
+#[cfg(target_os = "linux")]
+#[test]
+fn gpu_clients_take_turns() {
+    let Some(server) = loaded(&["random:15m"]) else { return };
+    let request = |tokens: usize, stream: bool| {
+        let extra =
+            json!({"model": "random:15m", "max_tokens": tokens, "temperature": 2, "top_k": 0, "stream": stream});
+        post("/v1/completions", "", completion("The", extra).as_bytes())
+    };
+    let mut busy = BufReader::new(server.connect());
+    busy.get_mut().write_all(&request(4000, true)).unwrap();
+    assert!(busy.read_line(&mut String::new()).unwrap() > 0);
+    let (done, order) = mpsc::channel();
+    thread::scope(|scope| {
+        for (n_before, from) in ["127.0.0.1"; 6].into_iter().chain(["127.0.0.2"]).enumerate() {
+            let (mut stream, done) = (connect_from(&server, from), done.clone());
+            stream.write_all(&request(3, false)).unwrap();
+            while metric(&server, "trice_requests_waiting") < (n_before + 1) as f64 {
+                thread::yield_now();
+            }
+            scope.spawn(move || {
+                stream.read_to_end(&mut Vec::new()).unwrap();
+                done.send(from).unwrap();
+            });
+        }
+        drop((busy, done));
+        let order: Vec<&str> = order.iter().collect();
+        assert_eq!((order.len(), order[1]), (7, "127.0.0.2"), "{order:?}");
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn gpu_the_log_holds_counts_and_no_text() {
