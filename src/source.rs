@@ -9,8 +9,6 @@ use std::task::Poll;
 
 #[cfg(target_arch = "wasm32")]
 mod blob;
-#[cfg(target_arch = "wasm32")]
-mod stored;
 #[cfg(all(not(target_arch = "wasm32"), feature = "hub"))]
 #[path = "source/fetch_native.rs"]
 pub(crate) mod fetch;
@@ -21,6 +19,8 @@ pub(crate) mod fetch;
 #[path = "source/fetch_none.rs"]
 pub(crate) mod fetch;
 pub(crate) mod http;
+#[cfg(target_arch = "wasm32")]
+mod stored;
 
 #[cfg(target_arch = "wasm32")]
 pub use blob::BlobSource;

@@ -50,9 +50,7 @@ fn hub_request(name: &str, options: JsValue) -> Result<(ModelName, HubOptions)> 
 /// Throws where an answer is no file: a refusal, an HTML page.
 #[wasm_bindgen(js_name = checkReply)]
 pub fn check_reply(url: &str, status: u16, content_type: Option<String>) -> Result<(), JsValue> {
-    http::check_status(url, status)
-        .and_then(|()| http::refuse_html(url, content_type.as_deref()))
-        .map_err(to_js_error)
+    http::check_status(url, status).and_then(|()| http::refuse_html(url, content_type.as_deref())).map_err(to_js_error)
 }
 
 /// SHA-256 of bytes as they come.
