@@ -344,6 +344,14 @@ test("a file of another digest is refused by name and not kept", async (t) => {
   assert.ok(kept.every(({ done }) => done < 1e6), JSON.stringify(kept));
 });
 
+test("a file of another length than the hub lists is refused by name and not kept", async (t) => {
+  const found = await setUp(t, { listedBytes: 1000 });
+  if (!found) return;
+  const { error, kept } = await loadIn(found.page, NAME, { endpoint: found.hub.url, keep: KEEP });
+  assert.equal(error?.replace(/http:\S+\//, ""), `Format: ${WEIGHTS}: 1000 bytes wanted, the server has ${found.size}`);
+  assert.deepEqual(kept, []);
+});
+
 test("weights that are something else are refused by name and not kept", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "trice-hub-"));
   t.after(() => rmSync(folder, { recursive: true }));
