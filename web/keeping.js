@@ -146,7 +146,7 @@ class Load {
     this.#stop();
     for (const file of this.#files) if (file instanceof Download) file.close();
     if (error instanceof Useless) await this.#drop();
-    await dropIfEmpty(this.folder).catch(() => {});
+    if (this.#lock) await dropIfEmpty(this.folder).catch(() => {});
     this.close();
   }
 
@@ -168,14 +168,16 @@ class Load {
 
   async #lockAlone() {
     this.#lock = await takeLock(this.folder.name, "exclusive", { ifAvailable: true });
-    if (this.#lock) return;
-    this.emit({ stage: "waiting", done: 0, total: 0 });
-    this.#lock = await takeLock(this.folder.name, "exclusive");
+    if (!this.#lock) this.emit({ stage: "waiting", done: 0, total: 0 });
+    this.#lock ??= await takeLock(this.folder.name, "exclusive");
+    // Who had it before may have removed the folder.
+    this.folder = (await folderOf(this.name)) ?? this.folder;
   }
 
   /** @param {RemoteFile} remote */
   async #begin(remote) {
-    const served = await askAbout(this.library, remote);
+    // Of an empty file no byte can be asked for.
+    const served = remote.size === 0 ? { size: 0, etag: null, ranges: true } : await askAbout(this.library, remote);
     if (remote.size !== null && remote.size !== served.size) {
       throw new EngineError("Format", `${remote.url}: ${remote.size} bytes wanted, the server has ${served.size}`);
     }

@@ -16,9 +16,9 @@ export async function drawShelf(use) {
   const kept = await keptModels();
   byId("kept").hidden = kept.length === 0;
   byId("kept-models").replaceChildren(...kept.map((model) => rowKept(model, use)));
-  const { quota, usage } = await navigator.storage.estimate();
-  const words = { used: formatBytes(usage ?? 0), quota: formatBytes(quota ?? 0) };
-  byId("kept-total").textContent = quota ? t("kept_total", words) : "";
+  if (kept.length === 0) return;
+  const { quota = 0, usage = 0 } = await navigator.storage.estimate();
+  byId("kept-total").textContent = t("kept_total", { used: formatBytes(usage), quota: formatBytes(quota) });
 }
 
 /** @param {import("./slots.js").Slot} slot */

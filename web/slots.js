@@ -4,6 +4,7 @@ import { EngineError, load } from "./engine.js";
 import { mark, unmark } from "./crash.js";
 import { RemoteModel } from "./remote.js";
 import { settings } from "./settings.js";
+import { isRemote } from "./store.js";
 import { formatBytes, formatNumber, formatWait, sentence, t } from "./strings.js";
 
 /**
@@ -196,11 +197,6 @@ export class Slot extends EventTarget {
     Object.assign(this, fields);
     this.dispatchEvent(new Event("change"));
   }
-}
-
-/** Whether a model comes from the network, and is kept here then. @param {import("./engine.js").ModelSource} source */
-export function isRemote(source) {
-  return typeof source === "string" && /^(hf:|https?:)/.test(source);
 }
 
 /** Asks the browser not to clear what is kept where its disk is full; it decides, or asks the user. */

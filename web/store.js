@@ -17,6 +17,11 @@ import { Journal } from "./journal.js";
 
 const CARD = "model.json";
 
+/** Whether a model comes from the network, and is kept here then. @param {unknown} source @returns {source is string} */
+export function isRemote(source) {
+  return typeof source === "string" && /^(hf:|https?:)/.test(source);
+}
+
 /** The folder of all models; null where a browser keeps nothing, as in some private windows. @returns {Promise<FileSystemDirectoryHandle | null>} */
 async function modelsFolder() {
   try {
@@ -90,15 +95,18 @@ export async function dropFile(folder, name) {
 export async function keptModels() {
   const kept = [];
   for await (const folder of /** @type {any} */ (await modelsFolder())?.values() ?? []) kept.push(await describe(folder));
-  return kept.sort((a, b) => b.used - a.used);
+  return kept.filter(({ done }) => done > 0).sort((a, b) => b.used - a.used);
 }
 
-/** @param {FileSystemDirectoryHandle} folder */
+/** By the journals alone: a card that cannot be read costs the name, not the place that a model takes. @param {any} folder */
 async function describe(folder) {
-  const { name, files, used } = (await readCard(folder)) ?? { name: folder.name, files: [], used: 0 };
-  const journals = await Promise.all(files.map((_, i) => Journal.read(folder, String(i))));
-  const done = journals.reduce((sum, journal) => sum + (journal?.done ?? 0), 0);
-  const total = journals.reduce((sum, journal, i) => sum + (journal?.facts.size ?? files[i].size ?? 0), 0);
+  const { name, used } = (await readCard(folder)) ?? { name: folder.name, used: 0 };
+  let [done, total] = [0, 0];
+  for await (const file of folder.keys()) {
+    const journal = file.endsWith(".journal") ? await Journal.read(folder, file.slice(0, -".journal".length)) : null;
+    done += journal?.done ?? 0;
+    total += journal?.facts.size ?? 0;
+  }
   return { id: folder.name, name, done, total, used };
 }
 

@@ -5,6 +5,7 @@ import "./shim.js";
 import { callsSoFar, countCalls } from "./calls.js";
 import { instantiateGrammars } from "./grammars.js";
 import { loadKept } from "./keeping.js";
+import { isRemote } from "./store.js";
 import { readTunings, writeTunings } from "./tunings.js";
 
 const scope = /** @type {any} */ (globalThis);
@@ -46,8 +47,7 @@ const methods = {
   },
   async load({ source, options: { keep = true, builtinBase, ...rest } }, emit) {
     const options = { ...rest, builtinUrls: builtinUrls(builtinBase) };
-    const isRemote = typeof source === "string" && /^(hf:|https?:)/.test(source);
-    if (!isRemote || !keep) return engine.load(source, options, emit);
+    if (!isRemote(source) || !keep) return engine.load(source, options, emit);
     return loadKept(await loadModule(), engine, source, options, keep === true ? {} : keep, emit);
   },
   repoChoices: async ({ name, options }) => (await loadModule()).repoChoices(name, options),

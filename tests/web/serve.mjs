@@ -44,6 +44,7 @@ export function serve(folder, { base = "/some/path/", modelBytesPerSecond = Infi
  * @property {string} [html] Sent instead of every file, with status 200.
  * @property {string} [etag] Instead of the files' own.
  * @property {string} [sha256] In the listing, instead of the files' own.
+ * @property {number} [listedBytes] In the listing, instead of the large files' own.
  * @property {number} [bytesPerSecond] Of each connection.
  */
 
@@ -83,8 +84,8 @@ export async function serveHub(folder, faults = {}) {
 
 /** A file as the hub's tree API has it. @param {string} folder @param {string} name @param {Faults} faults */
 async function listed(folder, name, faults) {
-  const { size } = await stat(join(folder, name));
   const isLarge = /\.(gguf|safetensors)$/.test(name);
+  const size = (isLarge && faults.listedBytes) || (await stat(join(folder, name))).size;
   const oid = isLarge && (faults.sha256 ?? createHash("sha256").update(readFileSync(join(folder, name))).digest("hex"));
   return { type: "file", path: name, size, oid: `blob-${size}`, ...(isLarge ? { lfs: { oid, size } } : {}) };
 }
