@@ -116,6 +116,23 @@ test("a reload in the middle of an answer keeps it, and it can be gone on with",
   await page.context().close();
 });
 
+test("what a lost GPU leaves of an answer can be gone on with", async () => {
+  const { page, faults } = await openPage();
+  await ask(page, "Once upon a time");
+  await page.locator(".answer .under", { hasText: /\d\d tokens/ }).waitFor();
+  await (await site.browser.newBrowserCDPSession()).send("Browser.crashGpuProcess");
+  await page.locator(".answer .failure").waitFor();
+  const kept = await answerText(page);
+  assert.ok(kept.length > "Once upon a time".length + 20, kept);
+  await page.getByRole("button", { name: "Go on" }).click();
+  await page.waitForFunction((length) => document.querySelector(".answer .text").textContent.length > length, kept.length);
+  assert.ok((await answerText(page)).startsWith(kept));
+  await page.keyboard.press("Escape");
+  await finished(page);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
 test("chats are found, renamed, deleted and had back, and another tab follows", async () => {
   const { page, faults } = await openPage();
   await atMost(page, 4);
