@@ -116,22 +116,20 @@ test("a reload in the middle of an answer keeps it, and it can be gone on with",
   await page.context().close();
 });
 
-test("what a crash leaves of an answer can be gone on with", async () => {
+test("what a failure leaves of an answer can be gone on with", async () => {
   const { page, faults } = await openPage({}, (page) => page.addInitScript(() => {
-    const seen = /** @type {any} */ (window);
-    seen.workers = [];
-    window.Worker = class extends Worker {
-      /** @param {[any, any]} given */
-      constructor(...given) {
-        super(...given);
-        seen.workers.push(this);
-      }
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message, ...rest) {
+      // The engine's answer to the request last made, as if it had failed.
+      const data = { id: message.id, error: { name: "Limit", message: "out of memory" } };
+      if (message.method === "generate") /** @type {any} */ (window).failLast = () => this.dispatchEvent(new MessageEvent("message", { data }));
+      return postMessage.call(this, message, ...rest);
     };
   }));
+  await atMost(page, 120);
   await ask(page, "Once upon a time");
   await page.locator(".answer .under", { hasText: /\d\d tokens/ }).waitFor();
-  // As a browser tells of a worker that died.
-  await page.evaluate(() => /** @type {any} */ (window).workers.at(-1).dispatchEvent(new ErrorEvent("error", { message: "out of memory", cancelable: true })));
+  await page.evaluate(() => /** @type {any} */ (window).failLast());
   await page.locator(".answer .failure", { hasText: "out of memory" }).waitFor();
   const kept = await answerText(page);
   assert.ok(kept.length > "Once upon a time".length + 20, kept);
