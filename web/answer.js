@@ -85,7 +85,7 @@ export class AnswerView {
     const again = el("button", { type: "button", class: "plain", onclick: () => this.#actions.regenerate(this.#turn.parent) }, t("try_again"));
     const choose = el("button", { type: "button", class: "plain", onclick: () => byId("open-models").click() }, t("choose_another"));
     const words = el("p", { class: "failure", role: "alert" }, sentence(error));
-    this.#under.replaceChildren(again, choose);
+    this.#under.replaceChildren(...(this.#turn.content === "" ? [] : [this.#goOn()]), again, choose);
     this.#under.before(words);
   }
 
@@ -127,8 +127,12 @@ export class AnswerView {
       copyButton(t("copy"), () => given + (given ? content : splitThought(content).answer)),
       this.#again(),
       iconButton("branch", t("branch"), () => this.#actions.branch(this.#turn)),
-      ...(isCut ? [el("button", { type: "button", class: "link", onclick: () => this.#actions.goOn(this.#turn) }, t("go_on"))] : []),
+      ...(isCut ? [this.#goOn()] : []),
     ];
+  }
+
+  #goOn() {
+    return el("button", { type: "button", class: "link", onclick: () => this.#actions.goOn(this.#turn) }, t("go_on"));
   }
 
   #again() {

@@ -116,6 +116,32 @@ test("a reload in the middle of an answer keeps it, and it can be gone on with",
   await page.context().close();
 });
 
+test("what a failure leaves of an answer can be gone on with", async () => {
+  const { page, faults } = await openPage({}, (page) => page.addInitScript(() => {
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message, ...rest) {
+      // The engine's answer to the request last made, as if it had failed.
+      const data = { id: message.id, error: { name: "Limit", message: "out of memory" } };
+      if (message.method === "generate") /** @type {any} */ (window).failLast = () => this.dispatchEvent(new MessageEvent("message", { data }));
+      return postMessage.call(this, message, ...rest);
+    };
+  }));
+  await atMost(page, 120);
+  await ask(page, "Once upon a time");
+  await page.locator(".answer .under", { hasText: /\d\d tokens/ }).waitFor();
+  await page.evaluate(() => /** @type {any} */ (window).failLast());
+  await page.locator(".answer .failure", { hasText: "out of memory" }).waitFor();
+  const kept = await answerText(page);
+  assert.ok(kept.length > "Once upon a time".length + 20, kept);
+  await page.getByRole("button", { name: "Go on" }).click();
+  await page.waitForFunction((length) => document.querySelector(".answer .text").textContent.length > length, kept.length);
+  assert.ok((await answerText(page)).startsWith(kept));
+  await page.keyboard.press("Escape");
+  await finished(page);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
 test("chats are found, renamed, deleted and had back, and another tab follows", async () => {
   const { page, faults } = await openPage();
   await atMost(page, 4);
