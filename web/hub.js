@@ -23,6 +23,11 @@ export function startHub(use) {
     if (isOpen(name)) await choose(name, use);
     else if (name) use(name);
   });
+  byId("open-mirror").addEventListener("click", () => {
+    byId("models").close();
+    byId("settings").showModal();
+    byId("settings-form").elements.namedItem("endpoint").focus();
+  });
 }
 
 /** @param {string} name @param {(name: string) => void} use */

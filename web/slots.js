@@ -96,6 +96,8 @@ export class Slot extends EventTarget {
     try {
       const model = choice.isNative ? await RemoteModel.of(this.tab) : await this.#load(choice, loading.signal);
       loading.signal.throwIfAborted();
+      // The program's own demo continues texts, as this page's does.
+      if (choice.isNative) choice.isDemo = model.info.name.startsWith("builtin:");
       this.#set({ status: "ready", model });
     } catch (error) {
       if (!loading.signal.aborted) this.fail(error);

@@ -99,6 +99,7 @@ test("the content policy lets the page reach what it says, and nothing else", as
     "script-src": "'self' 'wasm-unsafe-eval'",
     "style-src": "'self'",
     "connect-src": "'self' https: http://127.0.0.1:*",
+    "manifest-src": "'self'",
     "worker-src": "'self' blob:",
     "img-src": "'self' data:",
     "base-uri": "'none'",

@@ -46,14 +46,14 @@ test("a device without memory for the context is offered fewer tokens", async (t
   const site = await openSite();
   t.after(() => site.close());
   const { page, faults } = await newPage(site);
-  // Buffers for keys and values beyond 100 kB are asked for as larger than any device has: a context of 256 tokens fits.
+  // Buffers for keys and values beyond 100 kB are asked for as the largest there may be, for which no memory is: 256 tokens fit.
   await page.route("**/web/shim.js", async (route) => {
     const script = await (await route.fetch()).text();
     const body = `${script}
       const { createBuffer } = GPUDevice.prototype;
       GPUDevice.prototype.createBuffer = function (descriptor) {
         const tooLarge = descriptor.label?.includes("of one layer") && descriptor.size > 100_000;
-        return createBuffer.call(this, tooLarge ? { ...descriptor, size: 1e15 } : descriptor);
+        return createBuffer.call(this, tooLarge ? { ...descriptor, size: this.limits.maxBufferSize } : descriptor);
       };`;
     await route.fulfill({ contentType: "text/javascript", body });
   });

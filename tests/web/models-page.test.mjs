@@ -126,6 +126,30 @@ test("without room a model is run without being kept", async (t) => {
   assert.deepEqual(wrong, []);
 });
 
+test("the mirror is one press from where it matters", async (t) => {
+  const { hub, page } = await setUp(t);
+  await page.getByRole("button", { name: "Hub mirror" }).click();
+  const field = page.locator("input[name=endpoint]");
+  assert.equal(await field.inputValue(), hub.url);
+  assert.ok(await field.evaluate((element) => element === document.activeElement));
+});
+
+test("the device panel says what the self-test found, and remembers it", async (t) => {
+  const { page, wrong } = await setUp(t);
+  await page.keyboard.press("Escape");
+  await page.locator(READY).waitFor();
+  await page.locator("#open-device").click();
+  const verdict = page.getByText(/All \d+ products are right/);
+  await verdict.waitFor();
+  const found = await verdict.textContent();
+  await page.reload();
+  await page.locator(READY).waitFor();
+  await page.locator("#open-device").click();
+  assert.equal(await page.locator("#self-test-result").textContent(), found);
+  assert.ok(await page.getByRole("button", { name: "Check its results" }).isEnabled());
+  assert.deepEqual(wrong, []);
+});
+
 test("the sheet fits a phone, light and dark, in both languages", async (t) => {
   for (const [colorScheme, locale] of /** @type {const} */ ([["light", "zh-CN"], ["dark", "en"]])) {
     const { page } = await setUp(t, {}, { viewport: { width: 360, height: 720 }, colorScheme, locale });
