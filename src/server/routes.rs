@@ -66,7 +66,9 @@ async fn models(State(app): State<App>) -> Result<Json<Value>, ApiError> {
             "context_length": model.context_len,
             "task": model.task.name(),
         });
-        entry.as_object_mut().zip(model.about.as_object()).map(|(entry, about)| entry.extend(about.clone()));
+        if let Some((entry, about)) = entry.as_object_mut().zip(model.about.as_object()) {
+            entry.extend(about.clone());
+        }
         entry
     };
     Ok(Json(json!({"object": "list", "data": models.iter().map(entry).collect::<Vec<_>>()})))
