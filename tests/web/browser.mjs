@@ -65,6 +65,11 @@ export async function newPage(site, options = {}) {
   return { page, faults };
 }
 
+/** The page that comes runs no engine of its own; what its content policy needs stays. @param {import("playwright-core").Page} page */
+export function withoutApp(page) {
+  return page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: 'import "./trusted.js";' }));
+}
+
 /** A picture into the folder that SHOTS names. @param {import("playwright-core").Page} page @param {string} name */
 export async function shoot(page, name) {
   if (!process.env.SHOTS) return;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { builtinReference, loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
+import { builtinReference, loadFolder, newPage, openSite, readReference, sharedModel, withoutApp } from "./browser.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
 let site;
@@ -14,7 +14,7 @@ after(() => site?.close());
 /** A page of the site that runs no engine of its own. */
 async function blankPage() {
   const { page } = await newPage(site);
-  await page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+  await withoutApp(page);
   await page.goto(site.url);
   return page;
 }

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { newPage, openSite } from "./browser.mjs";
+import { newPage, openSite, withoutApp } from "./browser.mjs";
 import { serveHub } from "./serve.mjs";
 
 const [file] = process.argv.slice(2);
@@ -17,7 +17,7 @@ const site = await openSite();
 async function measure(bytesPerSecond, keep) {
   const hub = await serveHub(folder, { bytesPerSecond });
   const { page } = await newPage(site);
-  await page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+  await withoutApp(page);
   await page.goto(site.url);
   const found = await page.evaluate(
     async ({ endpoint, keep }) => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { newPage, openSite, shoot } from "./browser.mjs";
+import { newPage, openSite, shoot, withoutApp } from "./browser.mjs";
 
 const READY = "#stage-words:text('Ready')";
 
@@ -22,7 +22,7 @@ async function ownPage(t) {
 /** The same without the page's own engine. @param {import("node:test").TestContext} t */
 async function engineAlone(t) {
   const own = await ownPage(t);
-  await own.page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+  await withoutApp(own.page);
   await own.page.goto(own.site.url);
   return own;
 }

@@ -6,7 +6,7 @@ import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { newPage, openSite, sharedModel } from "./browser.mjs";
+import { newPage, openSite, sharedModel, withoutApp } from "./browser.mjs";
 import { serveHub } from "./serve.mjs";
 
 const WEIGHTS = "model.safetensors";
@@ -41,7 +41,7 @@ async function setUp(t, faults = {}, model = "TinyStories-656K") {
 
 /** @param {import("playwright-core").Page} page */
 async function blank(page) {
-  await page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+  await withoutApp(page);
   await page.goto(site.url);
 }
 
