@@ -10,7 +10,7 @@ import { startDrop } from "./drop.js";
 import { startLabels } from "./labels.js";
 import { areTexts, drawMany, openTexts, startMany } from "./many.js";
 import { drawCards, startModels, useFiles, useModel } from "./models.js";
-import { keepForOffline, useNewest } from "./offline.js";
+import { keepForOffline } from "./offline.js";
 import { hasProgram, startNative, useProgram } from "./native.js";
 import { drawPresets, startPresets } from "./presets.js";
 import { drawRail, startRail } from "./rail.js";
@@ -109,7 +109,6 @@ function redraw() {
 }
 
 function start() {
-  useNewest();
   watchLeaving();
   placeIcons();
   startSettings();

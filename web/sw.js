@@ -1,5 +1,8 @@
 // The page without a network: its own files are kept from the first visit on, all of one version together. `cargo xtask web`
 // copies this beside index.html, behind a line that defines `SITE`: the version and the site's files.
+//
+// With a network the newest version is shown, always: every opening of the page asks whether this script still is the server's. Where it
+// is not, what was kept is dropped (another program may serve this address by now), and the browser fetches the new script by itself.
 
 /** @type {{version: string, files: string[]}} */
 // @ts-expect-error Defined by that line.
@@ -13,35 +16,36 @@ const GREETING = ["models/stories.gguf", "models/sentiment.gguf"];
 /** @param {string} path */
 const isLater = (path) => path.startsWith("models/") && !GREETING.includes(path);
 
-/** Files on their way into the cache: two parts of one are asked for at once. @type {Map<string, Promise<Response>>} */
-const coming = new Map();
+/** @param {string} path */
+const addressOf = (path) => new URL(path, scope.registration.scope).href;
 
 /** The file of the site that an address means; undefined for anything else. @param {string} address */
 function fileOf(address) {
-  const { href } = new URL(address);
   const base = scope.registration.scope;
-  if (!href.startsWith(base)) return undefined;
-  const path = href.slice(base.length).replace(/[?#].*$/, "") || "index.html";
+  if (!address.startsWith(base)) return undefined;
+  const path = address.slice(base.length).replace(/[?#].*$/, "") || "index.html";
   return site.files.includes(path) ? path : undefined;
 }
 
-/** A file, whole, from the cache or into it. @param {string} path */
-async function whole(path) {
-  const cache = await caches.open(CACHE);
-  const address = new URL(path, scope.registration.scope).href;
-  const kept = await cache.match(address);
-  if (kept) return kept;
-  const known = coming.get(path) ?? fetched(cache, address).finally(() => coming.delete(path));
-  coming.set(path, known);
-  return (await known).clone();
-}
+/** Models on their way into the cache: two parts of one are asked for at once. @type {Map<string, Promise<Response>>} */
+const coming = new Map();
 
-/** @param {Cache} cache @param {string} address */
-async function fetched(cache, address) {
+/** Puts a file into the cache and resolves to it. @param {string} path */
+async function keep(path) {
+  const address = addressOf(path);
   // Asks the server whether the browser's own copy is of this version still.
   const answer = await fetch(address, { cache: "no-cache" });
-  if (answer.ok) await cache.put(address, answer.clone()).catch(() => {}); // A full disk costs the offline visit alone.
+  if (!answer.ok) throw new Error(`${address}: status ${answer.status}`);
+  const cache = await caches.open(CACHE);
+  await cache.put(address, answer.clone());
   return answer;
+}
+
+/** A model is kept whole, once it is wanted. @param {string} path */
+async function keptModel(path) {
+  const known = coming.get(path) ?? keep(path).finally(() => coming.delete(path));
+  coming.set(path, known);
+  return (await known).clone();
 }
 
 /** Bytes of a file, as a server would send them. @param {Response} file @param {string} range */
@@ -60,18 +64,31 @@ async function part(file, range) {
   return new Response(blob.slice(start, end), { status: 206, headers });
 }
 
-/** @param {string} path @param {Request} request */
+/** What is kept, or what the server has. @param {string} path @param {Request} request */
 async function answer(path, request) {
-  const file = await whole(path);
+  if (request.mode === "navigate") await dropWhatIsOld();
+  let file = await caches.match(addressOf(path), { cacheName: CACHE });
+  // A full disk, or a server that is gone, costs the keeping alone.
+  if (!file && isLater(path) && (await caches.has(CACHE))) file = await keptModel(path).catch(() => undefined);
+  if (!file) return fetch(request);
   const range = request.headers.get("Range");
-  return range && file.ok ? part(file, range) : file;
+  return range ? part(file, range) : file;
+}
+
+/** Without a network nothing is known to be old. */
+async function dropWhatIsOld() {
+  const script = await fetch(addressOf("sw.js"), { cache: "no-cache" }).catch(() => null);
+  if (script === null || script.status >= 500) return;
+  const isCurrent = script.ok && (await script.text()).includes(site.version);
+  if (isCurrent) return;
+  await caches.delete(CACHE);
+  if (!script.ok) await scope.registration.unregister();
 }
 
 /** A version is kept whole or not at all. */
 async function install() {
-  const answers = await Promise.all(site.files.filter((path) => !isLater(path)).map(whole));
-  const missing = answers.find((answer) => !answer.ok);
-  if (missing) throw new Error(`${missing.url}: status ${missing.status}`);
+  await Promise.all(site.files.filter((path) => !isLater(path)).map(keep));
+  await scope.skipWaiting();
 }
 
 /** Drops what earlier versions kept. */
@@ -86,10 +103,4 @@ scope.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil
 scope.addEventListener("fetch", (/** @type {any} */ event) => {
   const path = event.request.method === "GET" ? fileOf(event.request.url) : undefined;
   if (path !== undefined) event.respondWith(answer(path, event.request));
-});
-// A page that is alone asks the version that waits to take over; beside others it would mix two.
-scope.addEventListener("message", async (/** @type {any} */ { data }) => {
-  if (data !== "take over") return;
-  const pages = await scope.clients.matchAll({ includeUncontrolled: true, type: "window" });
-  if (pages.length === 1) scope.skipWaiting();
 });
