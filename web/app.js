@@ -36,11 +36,11 @@ function drawStage() {
   byId("stage-pause").hidden = slot.status !== "loading" || !slot.isDownloading;
   byId("stage-go-on").hidden = !canGoOn;
   byId("stage-unkept").hidden = name !== "Quota";
-  byId("stage-retry").hidden = canGoOn || !["Io", "Gpu", "Crash"].includes(name);
+  byId("stage-retry").hidden = canGoOn || slot.smallerContext !== null || !["Io", "Gpu", "Crash"].includes(name);
   const smaller = slot.smallerContext;
   byId("stage-smaller").hidden = smaller === null;
   if (smaller !== null) byId("stage-smaller").textContent = t("use_context", { n: formatNumber(smaller) });
-  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Quota", "Invalid"].includes(name);
+  byId("stage-choose").hidden = !["Io", "Format", "Unsupported", "Limit", "Quota", "Invalid"].includes(name) && slot.smallerContext === null;
 }
 
 /** Begins with the built-in model of the tab that is shown. */

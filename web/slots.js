@@ -68,7 +68,7 @@ export class Slot extends EventTarget {
   /** What goes on, in words and numbers. */
   get words() {
     if (this.status === "ready") return t("stage_ready");
-    if (this.status === "failed") return sentence(this.error);
+    if (this.status === "failed") return this.smallerContext === null ? sentence(this.error) : t("too_little_memory");
     if (!this.progress) return this.status === "loading" ? t("stage_opening", { name: this.name }) : "";
     const { stage, done, total } = this.progress;
     const isBytes = stage === "reading" || stage === "downloading";
@@ -128,7 +128,7 @@ export class Slot extends EventTarget {
   /** Tokens of context to try where the last ones were too many for the device; null where fewer would not help. */
   get smallerContext() {
     const { name = "", message = "" } = this.error ?? {};
-    const isForRoom = name === "Limit" || (name === "Gpu" && /memory/i.test(message));
+    const isForRoom = name === "Limit" ? /context/.test(message) : name === "Gpu" && /memory/i.test(message);
     const fewer = (this.choice?.contextLength ?? USUAL_CONTEXT) / 2;
     return this.status === "failed" && this.tab === "chat" && isForRoom && fewer >= LEAST_CONTEXT ? fewer : null;
   }
