@@ -13,9 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 const GPU_TESTS: &str = "gpu_";
 
 /// Of those, what is about the host or about memory: commands and requests, files that are written from folders, tables of texts, hundreds
-/// of texts by every task, cuts of texts, answers by many schemas and with many drafts, matrices of a gigabyte. The kernels that they run are
+/// of texts by every task, cuts of texts, answers by grammars and with many drafts, matrices of a gigabyte. The kernels that they run are
 /// other tests' matter, and software drivers are slow: each command compiles its model's shaders anew.
-const ONE_DRIVER_TESTS: [&str; 12] = [
+const ONE_DRIVER_TESTS: [&str; 16] = [
     "cli::",
     "clients::",
     "server::",
@@ -24,9 +24,13 @@ const ONE_DRIVER_TESTS: [&str; 12] = [
     "gpu_golden::export",
     "gpu_context",
     "gpu_wide",
-    "gpu_grammar::schemas",
+    "gpu_resumed",
+    "gpu_choices",
+    "gpu_grammar",
     "gpu_chat_tasks",
+    "gpu_speculate::a_model",
     "gpu_speculate::answers_with",
+    "gpu_speculate::loading_to",
     "gpu_tasks",
 ];
 
