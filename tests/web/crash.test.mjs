@@ -7,7 +7,7 @@ import { newPage, openSite, shoot } from "./browser.mjs";
 const READY = "#stage-words:text('Ready')";
 
 test("a page that died while it loaded says so on the next visit, and offers a smaller context", async (t) => {
-  const site = await openSite(20_000);
+  const site = await openSite(150_000);
   t.after(() => site.close());
   const { page: first } = await newPage(site);
   await first.goto(site.url);
@@ -26,7 +26,7 @@ test("a page that died while it loaded says so on the next visit, and offers a s
 });
 
 test("leaving or reloading a page while it loads is no crash, nor is another tab", async (t) => {
-  const site = await openSite(20_000);
+  const site = await openSite(150_000);
   t.after(() => site.close());
   const { page } = await newPage(site);
   await page.goto(site.url);
