@@ -57,13 +57,26 @@ test("MiniLM from its files gives the reference's vectors", async (t) => {
   await page.context().close();
 });
 
+/** A head of `n` labels for vectors of `width` values, all zero: a header of safetensors and its data. @param {number} n @param {number} width */
+function emptyHead(n, width) {
+  const end = 4 * n * (1 + width);
+  const header = JSON.stringify({
+    "classifier.bias": { dtype: "F32", shape: [n], data_offsets: [0, 4 * n] },
+    "classifier.weight": { dtype: "F32", shape: [n, width], data_offsets: [4 * n, end] },
+  }).padEnd(256);
+  const bytes = Buffer.alloc(8 + header.length + end);
+  bytes.writeBigUInt64LE(BigInt(header.length));
+  bytes.write(header, 8);
+  return [...bytes];
+}
+
 test("a learnt head gives an encoder labels, and one of another width is refused", async (t) => {
   const [folder, heads] = ["all-MiniLM-L6-v2", "minilm-heads"].map(sharedModel);
   if (!folder || !heads) return t.skip("no TRICE_SHARED");
   const page = await blankPage();
   await loadFolder(page, folder);
   const head = [...readFileSync(join(heads, "trec6.safetensors"))];
-  const found = await page.evaluate(async (head) => {
+  const found = await page.evaluate(async ({ head, narrow }) => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const file = new File([new Uint8Array(head)], "trec6.safetensors");
     const { model } = /** @type {any} */ (window);
@@ -72,12 +85,13 @@ test("a learnt head gives an encoder labels, and one of another width is refused
     const texts = ["where is the eiffel tower ?", "who wrote hamlet ?", "where is mount fuji ?"];
     const best = (await model.classify(texts)).map((/** @type {any} */ { labels }) => labels[0].label);
     const other = await load("builtin:sentiment");
-    const error = await other.loadHead(file).catch((/** @type {any} */ error) => error);
+    const narrowFile = new File([new Uint8Array(narrow)], "narrow.safetensors");
+    const error = await other.loadHead(narrowFile).catch((/** @type {any} */ error) => error);
     return { without, labels: model.info.labels, best, error: `${error.name}: ${error.message}`, kept: other.info.labels };
-  }, head);
+  }, { head, narrow: emptyHead(2, 128) });
   assert.deepEqual([found.without, found.labels.length], [[], 6]);
   assert.ok(found.best[0] === found.best[2] && found.best[0] !== found.best[1], found.best.join(" "));
-  assert.match(found.error, /^Format: .*trec6/);
+  assert.match(found.error, /^Format: .*narrow/);
   assert.deepEqual(found.kept, ["NEGATIVE", "POSITIVE"]);
   await page.context().close();
 });
