@@ -89,8 +89,8 @@ async function start(of) {
 /** Runs what is left, once the model is there. @param {Job} of */
 async function goOn(of) {
   const { labelling } = of;
-  of.choice = slot.choice;
   if (slot.status === "failed") slot.retry();
+  of.choice = slot.choice;
   await labelling.run(async () => {
     const model = await slot.ready();
     if (!hasLabels(model)) throw new EngineError("Invalid", t("no_labels"));

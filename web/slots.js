@@ -174,8 +174,10 @@ export class Slot extends EventTarget {
   }
 
   /** Loads what was last wanted again; a download goes on from what is here. @param {Partial<Choice>} [changes] */
-  retry(changes = {}) {
-    return this.use({ ...(this.choice ?? this.fallback), ...changes });
+  retry(changes) {
+    const choice = this.choice ?? this.fallback;
+    // The same choice stays the same object: by that others know that the model is.
+    return this.use(changes ? { ...choice, ...changes } : choice);
   }
 
   /** Resolves to the model once it is there. @param {AbortSignal} [signal] @returns {Promise<import("./engine.js").Model>} */
