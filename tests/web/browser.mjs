@@ -40,7 +40,7 @@ export async function openSite(modelBytesPerSecond, flags) {
   const browser = await openBrowser(flags);
   const close = async () => {
     await browser.close();
-    await server.close().catch(() => {}); // A test may have closed it.
+    await server.close();
   };
   return { url: server.url, browser, close, stopServing: () => server.close() };
 }

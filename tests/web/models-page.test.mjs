@@ -116,7 +116,8 @@ test("without room a model is run without being kept", async (t) => {
   const session = await page.context().newCDPSession(page);
   await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 1_000_000 });
   await ask(page, "test/model:Q4_0");
-  await page.getByText(/^There is too little room to keep this model: .*: 3\.2 MB to keep, this browser has 1\.0 MB free/).waitFor();
+  // Chats take some of the megabyte.
+  await page.getByText(/^There is too little room to keep this model: .*: 3\.2 MB to keep, this browser has 0\.\d MB free/).waitFor();
   await shoot(page, "no-room");
   await page.getByRole("button", { name: "Run it without keeping it" }).click();
   await page.locator(READY).waitFor();

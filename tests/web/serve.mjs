@@ -114,7 +114,7 @@ async function listen(base, answer) {
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   const close = () => {
     server.closeAllConnections();
-    return new Promise((resolve, reject) => server.close((error) => (error ? reject(error) : resolve(undefined))));
+    return new Promise((resolve) => server.close(() => resolve(undefined)));
   };
   return { url: `http://127.0.0.1:${port}${base}`, close };
 }
