@@ -57,7 +57,7 @@ const base = `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (
 
 /** In the page: loads and leaves `ask`, which gives a first result. @type {Record<string, (where: any) => Promise<void>>} */
 const PROGRAMS = {
-  async "trice: chat, webgpu"({ model }) {
+  "trice: chat, webgpu": async ({ model }) => {
     const { load } = await import("/site/web/engine.js");
     const loaded = await load(new URL(model, location.href).href, { contextLength: 1024 });
     const first = async () => {
@@ -65,13 +65,13 @@ const PROGRAMS = {
     };
     Object.assign(window, { ask: first });
   },
-  async "wllama: chat, cpu, 1 thread"({ model }) {
+  "wllama: chat, cpu, 1 thread": async ({ model }) => {
     const { Wllama } = await import("/peers/browser/node_modules/@wllama/wllama/esm/index.min.js");
     const w = new Wllama({ default: "/peers/browser/node_modules/@wllama/wllama/esm/wasm/wllama.wasm" });
     await w.loadModelFromUrl(new URL(model, location.href).href, { n_ctx: 1024, n_threads: 1, n_gpu_layers: 0, useCache: true });
     Object.assign(window, { ask: () => w.createCompletion({ prompt: "the in a of", max_tokens: 1, temperature: 0 }) });
   },
-  async "trice: embed, webgpu"() {
+  "trice: embed, webgpu": async () => {
     const { load } = await import("/site/web/engine.js");
     const names = ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "1_Pooling/config.json"];
     const files = await Promise.all(names.map(async (name) => ({ name, answer: await fetch(`/peers/minilm/${name}`) })));
@@ -79,10 +79,10 @@ const PROGRAMS = {
     const loaded = await load(await Promise.all(blobs));
     Object.assign(window, { ask: () => loaded.embed(["A cat sits on the mat."]) });
   },
-  async "transformers.js: embed, wasm, 1 thread"() {
+  "transformers.js: embed, wasm, 1 thread": async () => {
     await /** @type {any} */ (window).transformers("wasm");
   },
-  async "transformers.js: embed, webgpu"() {
+  "transformers.js: embed, webgpu": async () => {
     await /** @type {any} */ (window).transformers("webgpu");
   },
 };
