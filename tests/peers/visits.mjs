@@ -1,5 +1,5 @@
 // What a visit to a page costs with Trice and with its peers: `node visits.mjs PEERS [rounds=3] [model=models/llama-135m.Q4_0.gguf]`. PEERS is the
-// folder that `cargo xtask bench --peers` sets up (target/peers). A visit opens a page, loads the model and asks for a first result; the
+// folder that `cargo xtask bench --peers` sets up (target/peers), with a link `minilm` to the folder of all-MiniLM-L6-v2. A visit opens a page, loads the model and asks for a first result; the
 // first one of a browser fetches everything, the next ones come from what it keeps. Prints a line of JSON per program: bytes of scripts and
 // modules (as they are and gzip), seconds from opening to ready with everything kept, from asking to the first result, and the most
 // memory: JavaScript's heap of the page, and all of the renderer's.
