@@ -13,9 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 const GPU_TESTS: &str = "gpu_";
 
 /// Of those, what is about the host or about memory: commands and requests, files that are written from folders, tables of texts, hundreds
-/// of texts by every task, cuts of texts, answers by grammars and with many drafts, matrices of a gigabyte. The kernels that they run are
+/// of texts by every task, cuts of texts, answers by grammars, with drafts and many at once, matrices of a gigabyte. The kernels that they run are
 /// other tests' matter, and software drivers are slow: each command compiles its model's shaders anew.
-const ONE_DRIVER_TESTS: [&str; 16] = [
+const ONE_DRIVER_TESTS: [&str; 15] = [
     "cli::",
     "clients::",
     "server::",
@@ -28,9 +28,8 @@ const ONE_DRIVER_TESTS: [&str; 16] = [
     "gpu_choices",
     "gpu_grammar",
     "gpu_chat_tasks",
-    "gpu_speculate::a_model",
-    "gpu_speculate::answers_with",
-    "gpu_speculate::loading_to",
+    "gpu_batch::answers_together",
+    "gpu_speculate",
     "gpu_tasks",
 ];
 
