@@ -23,12 +23,14 @@ use crate::kernels::{MAX_SLOTS, Place};
 use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
 use crate::text::grammar::{Constraint, Grammars, Vocabulary};
+use crate::text::reply::{begun_answer, prompt_opens_reasoning};
 use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
 use flights::FLIGHTS;
 use run::Run;
 use serde::Serialize;
+use serde_json::Value;
 use speculate::{Draft, Paces};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::ControlFlow;
@@ -40,8 +42,8 @@ pub use answer::OnPiece;
 pub use batch::{Batch, Ticket};
 pub use overflow::Overflow;
 pub use request::{
-    Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece, Progress, Speculate,
-    Stage, StepLogprobs, Timings, TokenLogprob,
+    AnswerPrompt, Cancel, FinishReason, GenerateOptions, Generation, LoadOptions, ModelInfo, Perplexity, Piece,
+    Progress, Speculate, Stage, StepLogprobs, Timings, TokenLogprob,
 };
 
 /// Context reserved when nobody asks for more: enough for a conversation, small enough for any GPU.
@@ -202,9 +204,40 @@ impl Session {
         self.tokenizer.encode_prompt(&template.render(messages, &self.tokenizer, &options)?)
     }
 
-    /// Whether its template tells it of tools.
-    pub fn takes_tools(&self) -> bool {
-        self.template.as_ref().is_some_and(ChatTemplate::takes_tools)
+    /// The prompt of a conversation that the answer follows, in messages as `read_messages` gives them. With `goes_on` the last one is the
+    /// beginning of the answer, which goes on behind it.
+    ///
+    /// # Errors
+    /// As `chat_prompt`, and `Invalid` where there is nothing to go on behind.
+    pub fn answer_prompt(&self, messages: &[Value], options: &ChatOptions, goes_on: bool) -> Result<AnswerPrompt> {
+        if !goes_on {
+            let ids = self.chat_prompt(messages, options)?;
+            return Ok(AnswerPrompt { is_reasoning: prompt_opens_reasoning(&self.tokenizer, &ids), ids });
+        }
+        let Some((begun, before @ [_, ..])) = messages.split_last().filter(|(last, _)| last["role"] == "assistant")
+        else {
+            return Err(Error::invalid("an answer goes on behind an assistant's message, the last of several"));
+        };
+        let opens = prompt_opens_reasoning(&self.tokenizer, &self.chat_prompt(before, options)?);
+        let text = |name: &str| begun[name].as_str().unwrap_or_default();
+        let (thought, said) = (text("reasoning_content"), text("content"));
+        let options = ChatOptions { begun: begun_answer(opens, thought, said), ..options.clone() };
+        let is_reasoning = said.is_empty() && (opens || !thought.is_empty());
+        Ok(AnswerPrompt { ids: self.chat_prompt(before, &options)?, is_reasoning })
+    }
+
+    /// Whether it hears of these functions.
+    ///
+    /// # Errors
+    /// `Invalid` where there are any and its template knows of none.
+    pub fn check_tools(&self, tools: &[Value]) -> Result<()> {
+        if tools.is_empty() || self.template.as_ref().is_some_and(ChatTemplate::takes_tools) {
+            return Ok(());
+        }
+        let name = &self.info.name;
+        Err(Error::invalid(format!(
+            "the chat template of {name} knows no tools; tool_choice \"required\" makes it call one anyway"
+        )))
     }
 
     /// Whether it has a chat template that a conversation goes through.
@@ -326,7 +359,7 @@ impl Session {
                 None => None,
             };
             let id = checked_token(self.sampled(run.next()).await?)?;
-            run.push(id, logits.zip(top).map(|(logits, top)| step_logprobs(&logits, id, top)))?;
+            run.push(id, logits.zip(top).map(|(logits, top)| step_logprobs(&self.tokenizer, &logits, id, top)))?;
             if run.answer.finish.is_some() || run.is_full() {
                 return Ok(());
             }

@@ -15,13 +15,15 @@ use crate::hub::{self, ModelName};
 use crate::kernels::tune::{Tunings, tune};
 use crate::measure::{self, BenchReport};
 use crate::model::config::{self, Kind};
-use crate::session::{Cancel, GenerateOptions, Generation, Piece, Progress, Session};
+use crate::session::{Cancel, Generation, Piece, Progress, Session};
 use crate::tasks::TextEncoder;
 use convert::{call, from_js, to_js, to_js_error};
 use encoder_requests::{AnswerRequest, ClassifyRequest, EmbedRequest, FillRequest, TagRequest};
 use grammars::GrammarModule;
 use js_sys::Function;
-use requests::{BenchRequest, CreateRequest, GenerateRequest, LoadRequest, ModelDescription, PieceEvent, RunEvent};
+use requests::{
+    BenchRequest, CreateRequest, Generate, GenerateRequest, LoadRequest, ModelDescription, PieceEvent, RunEvent,
+};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -112,7 +114,7 @@ impl Engine {
         to_js(&model.describe()).map_err(to_js_error)
     }
 
-    /// Generates text. `request`: see `GenerateRequest`; `on_piece({text, tokens})` is called as text comes. Resolves to
+    /// Generates text. `request`: see `GenerateRequest`; `on_piece({text, tokens, parts?})` is called as text comes. Resolves to
     /// what `trice chat --json` prints.
     pub async fn generate(&self, request: JsValue, on_piece: Function) -> Result<JsValue, JsValue> {
         let generation = self.generate_text(request, &on_piece).await.map_err(to_js_error)?;
@@ -247,18 +249,26 @@ impl Engine {
         let request: GenerateRequest = from_js("request", request)?;
         self.with_model(async |model, cancel| {
             let Model::Decoder(session) = model else { return Err(wrong_kind("an encoder", "generate text")) };
-            let prompt = request.prompt_ids(session)?;
-            let options: GenerateOptions = request.generate_options(cancel)?;
+            let Generate { prompt, options, mut parser } = request.read(session, cancel)?;
             if options.grammar.is_some() {
                 self.grammars.serve(session).await?;
             }
-            let mut forward = |piece: Piece<'_>| {
-                if let Ok(event) = to_js(&PieceEvent::from(piece)) {
+            let tell = |event: &PieceEvent<'_>| {
+                if let Ok(event) = to_js(event) {
                     call(on_piece, &event);
                 }
+            };
+            let mut forward = |piece: Piece<'_>| {
+                let parts = parser.as_mut().map(|parser| parser.push(piece.text)).unwrap_or_default();
+                tell(&PieceEvent { parts, ..PieceEvent::from(piece) });
                 ControlFlow::Continue(())
             };
-            session.generate(&prompt, &options, &mut forward).await
+            let generation = session.generate(&prompt, &options, &mut forward).await?;
+            let parts = parser.map(|mut parser| parser.finish()).unwrap_or_default();
+            if !parts.is_empty() {
+                tell(&PieceEvent { parts, ..PieceEvent::default() });
+            }
+            Ok(generation)
         })
         .await
     }

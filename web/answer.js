@@ -1,11 +1,10 @@
 // One answer on the page: its thought, its words as they come, and what can be done with it.
 
-import { siblingsOf } from "./conversation.js";
+import { lengthOf, siblingsOf } from "./conversation.js";
 import { byId, copyButton, el, iconButton } from "./dom.js";
 import { Markdown, PlainText } from "./markdown.js";
 import { drawFollowed } from "./scroll.js";
 import { formatDuration, formatNumber, sentence, t } from "./strings.js";
-import { splitThought } from "./thought.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./conversation.js").Turn} Turn */
@@ -43,7 +42,7 @@ export class AnswerView {
 
   /** The model is not there yet. */
   wait() {
-    if (this.#turn.content === "") this.#place.textContent = t("waiting");
+    if (lengthOf(this.#turn) === 0) this.#place.textContent = t("waiting");
     else this.#draw();
   }
 
@@ -67,7 +66,7 @@ export class AnswerView {
   finish() {
     this.#end();
     this.#draw();
-    this.#text?.finish(this.#answer());
+    this.#text?.finish(this.#said());
     this.#under.replaceChildren(...this.#buttons(), el("span", { class: "figures" }, figuresOf(this.#turn)));
   }
 
@@ -85,7 +84,7 @@ export class AnswerView {
     const again = el("button", { type: "button", class: "plain", onclick: () => this.#actions.regenerate(this.#turn.parent) }, t("try_again"));
     const choose = el("button", { type: "button", class: "plain", onclick: () => byId("open-models").click() }, t("choose_another"));
     const words = el("p", { class: "failure", role: "alert" }, sentence(error));
-    this.#under.replaceChildren(...(this.#turn.content === "" ? [] : [this.#goOn()]), again, choose);
+    this.#under.replaceChildren(...(lengthOf(this.#turn) === 0 ? [] : [this.#goOn()]), again, choose);
     this.#under.before(words);
   }
 
@@ -95,23 +94,21 @@ export class AnswerView {
     this.element.classList.remove("streaming");
   }
 
-  /** What is shown as the answer, without the thought. */
-  #answer() {
+  /** What is shown as the answer: where it answers, without the space that it may begin with. */
+  #said() {
     const { content, given } = this.#turn;
-    return given === undefined ? splitThought(content).answer : content;
+    return given === undefined ? content.trimStart() : content;
   }
 
   #draw() {
-    const { content, given } = this.#turn;
+    const { thought = "", given } = this.#turn;
     if (!this.#text) {
       this.#text = given === undefined ? new Markdown() : new PlainText(given);
       this.#place.replaceWith(this.#text.element);
     }
-    this.#text.show(this.#answer());
-    const thought = given === undefined ? splitThought(content).thought : null;
-    this.#thinking.hidden = thought === null;
-    if (thought === null) return;
-    this.#thinking.firstElementChild.textContent = t(this.#answer() === "" && this.#isStreaming() ? "thinking_now" : "thinking");
+    this.#text.show(this.#said());
+    this.#thinking.hidden = thought === "";
+    this.#thinking.firstElementChild.textContent = t(this.#said() === "" && this.#isStreaming() ? "thinking_now" : "thinking");
     this.#thought.textContent = thought;
   }
 
@@ -120,11 +117,11 @@ export class AnswerView {
   }
 
   #buttons() {
-    const { given = "", content, finish } = this.#turn;
+    const { given = "", finish } = this.#turn;
     const isCut = finish !== "stop";
     return [
       versions(this.#conversation, this.#turn, this.#actions),
-      copyButton(t("copy"), () => given + (given ? content : splitThought(content).answer)),
+      copyButton(t("copy"), () => given + this.#said()),
       this.#again(),
       iconButton("branch", t("branch"), () => this.#actions.branch(this.#turn)),
       ...(isCut ? [this.#goOn()] : []),

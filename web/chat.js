@@ -1,7 +1,7 @@
 // The Chat tab: what is typed becomes a question of the open conversation, and the model answers it.
 
 import { AnswerView } from "./answer.js";
-import { addTurn, branched, messagesFor, removeTurn, showTurn, turnOf } from "./conversation.js";
+import { addTurn, branched, grow, lengthOf, messageOf, messagesFor, removeTurn, showTurn, turnOf } from "./conversation.js";
 import { announce, byId, el } from "./dom.js";
 import { library } from "./library.js";
 import { drawFollowed, scrollToNewest, startScroll } from "./scroll.js";
@@ -77,8 +77,9 @@ async function answer(question, cut) {
     const model = await slot.ready(controller.signal);
     const prompt = promptFor(conversation, question, turn);
     view.begin();
-    const generation = await model.generate(prompt, { ...samplingOptions(), signal: controller.signal }, ({ text, tokens }) => {
-      turn.content += text;
+    const options = { ...samplingOptions(), parts: true, signal: controller.signal };
+    const generation = await model.generate(prompt, options, ({ parts = [], tokens }) => {
+      grow(turn, parts);
       view.grow(tokens.length);
       library.saveSoon(conversation);
     });
@@ -90,12 +91,13 @@ async function answer(question, cut) {
   }
   work = null;
   // Nothing was written: the question is not answered, and does not go to the model again.
-  const isEmpty = turn.content === "" && turn.finish === "cancelled";
+  const isEmpty = lengthOf(turn) === 0 && turn.finish === "cancelled";
   if (isEmpty) removeTurn(conversation, turn);
   if (failure) view.fail(failure);
   else if (isEmpty) view.stopped();
   else drawFollowed(() => view.finish());
   library.saveSoon(conversation);
+  library.flush();
   showState();
 }
 
@@ -130,8 +132,7 @@ function promptFor(conversation, question, turn) {
     return { prompt: question.content + turn.content, raw: true };
   }
   const messages = messagesFor(conversation, question);
-  if (turn.content === "") return { messages };
-  return { messages: [...messages, { role: "assistant", content: turn.content }], goOn: true };
+  return lengthOf(turn) === 0 ? { messages } : { messages: [...messages, messageOf(turn)], goOn: true };
 }
 
 /** Whether the model must be loaded again. @param {any} error */

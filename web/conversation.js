@@ -8,6 +8,7 @@
  * @property {string | null} parent The turn it follows; null of a first question.
  * @property {"user" | "assistant"} role
  * @property {string} content
+ * @property {string} [thought] What an answer's model thought first.
  * @property {string} [given] The text that the answer continues, where the model only continues.
  * @property {"stop" | "length" | "cancelled" | null} [finish] Why an answer ended; null while it is being written, or was when the page went away.
  * @property {Figures} [figures]
@@ -108,8 +109,26 @@ export function branched(conversation, turn) {
 export function messagesFor(conversation, asked) {
   const path = pathOf(conversation, asked.id);
   const told = path.filter((turn, i) => turn === asked || turn.role === "assistant" || path[i + 1]?.role === "assistant");
-  const messages = told.map(({ role, content }) => ({ role, content }));
+  const messages = told.map(messageOf);
   return conversation.system ? [{ role: "system", content: conversation.system }, ...messages] : messages;
+}
+
+/** As a model is told of it. @param {Turn} turn @returns {import("./engine.js").Message} */
+export function messageOf({ role, content, thought }) {
+  return role === "user" ? { role, content } : { role, content, reasoning_content: thought };
+}
+
+/** Lets an answer grow by what a piece of it adds. @param {Turn} turn @param {import("./engine.js").ReplyPart[]} parts */
+export function grow(turn, parts) {
+  for (const part of parts) {
+    if ("reasoning" in part) turn.thought = (turn.thought ?? "") + part.reasoning;
+    else if ("content" in part) turn.content += part.content;
+  }
+}
+
+/** Characters of what a turn thought and said. @param {Turn} turn */
+export function lengthOf({ content, thought = "" }) {
+  return thought.length + content.length;
 }
 
 /**
@@ -124,7 +143,7 @@ export function merge(ours, theirs) {
     const own = turnOf(ours, turn.id);
     if (!own) ours.turns.push(turn);
     // Turns only grow.
-    else if (turn.content.length > own.content.length) Object.assign(own, turn);
+    else if (lengthOf(turn) > lengthOf(own)) Object.assign(own, turn);
   }
   return ours.turns.some((turn) => !turnOf(theirs, turn.id));
 }

@@ -1,6 +1,15 @@
 // The types of the JavaScript API. The scripts beside this file are checked against it.
 
-export type Message = { role: "system" | "user" | "assistant"; content: string };
+/** A function that an assistant calls; `arguments` is JSON in a text, as OpenAI's clients have it, or an object. */
+export type ToolCall = { id?: string; type: "function"; function: { name: string; arguments: string | object } };
+/** OpenAI's message. Who calls need not speak. */
+export type Message =
+  | { role: "system" | "developer" | "user"; content: string | { type: "text"; text: string }[] }
+  | { role: "assistant"; content?: string | null; reasoning_content?: string; tool_calls?: ToolCall[] }
+  | { role: "tool"; content: string; tool_call_id?: string };
+/** OpenAI's description of a function that a model may call; `parameters` is a JSON schema. */
+export type Tool = { type: "function"; function: { name: string; description?: string; parameters?: object } };
+export type ToolChoice = "auto" | "none" | "required" | { type: "function"; function: { name: string } };
 /** A file of a model; `name` is its path inside the model's folder. */
 export type ModelFile = { name: string; blob: Blob };
 /** A name, an address, or files. */
@@ -74,8 +83,14 @@ export type GenerateOptions = {
   repeatPenalty?: number;
   /** Whether a model that can think first does so; by default as its chat template has it. */
   thinking?: boolean;
-  /** Functions that the model may call, as JSON schemas; a call is part of the answer's text. */
-  tools?: object[];
+  /** Functions that the model may call. A call is part of the answer's text; with `parts` it is told apart. */
+  tools?: Tool[];
+  /** Whether it must call one; by default "auto". A call that it must make takes the module that schemas take. */
+  toolChoice?: ToolChoice;
+  /** Whether one answer may call several; by default it may. */
+  parallelToolCalls?: boolean;
+  /** Pieces also say what they are parts of: a thought, what is said, calls. */
+  parts?: boolean;
   /** By default a random one. */
   seed?: number;
   maxTokens?: number;
@@ -105,8 +120,13 @@ export type Prompt =
   | { prompt: string; raw?: boolean }
   | { ids: number[]; prompt?: undefined };
 
-export type StepLogprobs = { id: number; logprob: number; top: { id: number; logprob: number }[] };
-export type Piece = { text: string; tokens: number[]; logprobs?: StepLogprobs[] };
+/** `bytes` are there in pieces. */
+export type TokenLogprob = { id: number; bytes: number[]; logprob: number };
+export type StepLogprobs = TokenLogprob & { top: TokenLogprob[] };
+/** What an answer is made of. A part of the same kind as the last one continues it, but for calls, which are whole; `arguments` is a JSON object in a text. */
+export type ReplyPart = { reasoning: string } | { content: string } | { call: { name: string; arguments: string } };
+/** What a token, or the end, adds to an answer. */
+export type Piece = { text: string; tokens: number[]; parts?: ReplyPart[]; logprobs?: StepLogprobs[] };
 
 export type Timings = {
   load_ms: number;
@@ -257,6 +277,12 @@ export type CompletionRequest = {
   max_completion_tokens?: number;
   stop?: string | string[];
   seed?: number;
+  logprobs?: boolean;
+  /** At each place also this many most probable tokens. */
+  top_logprobs?: number;
+  tools?: Tool[];
+  tool_choice?: ToolChoice;
+  parallel_tool_calls?: boolean;
   /** "json_object": any JSON object; "json_schema": JSON that the schema holds for. */
   response_format?:
     | { type: "text" | "json_object" }
@@ -275,6 +301,8 @@ export interface Model {
   readonly openai: { chat: { completions: { create(request: CompletionRequest): Promise<any> } } };
   /** Answers a conversation, piece by piece. Leaving the loop cancels; an aborted `signal` throws its reason. */
   chat(messages: Message[], options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
+  /** As `stream`, with tokens, parts and log-probabilities. */
+  pieces(prompt: Prompt, options?: GenerateOptions): AsyncGenerator<Piece, Generation | undefined, void>;
   /** As `chat`, for any kind of prompt. */
   stream(prompt: Prompt, options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
   /** Generates to the end. An aborted `signal` resolves to what there is, with `finish_reason` "cancelled". */

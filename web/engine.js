@@ -45,8 +45,20 @@ class WorkerModel {
 
   /** @type {api.Model["stream"]} */
   async *stream(prompt, options = {}) {
-    /** @type {string[]} */
-    const texts = [];
+    const pieces = this.pieces(prompt, options);
+    try {
+      let step = await pieces.next();
+      for (; !step.done; step = await pieces.next()) if (step.value.text) yield step.value.text;
+      return step.value;
+    } finally {
+      await pieces.return(undefined);
+    }
+  }
+
+  /** @type {api.Model["pieces"]} */
+  async *pieces(prompt, options = {}) {
+    /** @type {api.Piece[]} */
+    const waiting = [];
     let wake = () => {};
     const leave = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, leave.signal]) : leave.signal;
@@ -56,7 +68,7 @@ class WorkerModel {
     let error;
     let settled = false;
     const finished = this.generate(prompt, { ...options, signal }, (piece) => {
-      texts.push(piece.text);
+      waiting.push(piece);
       wake();
     })
       .then((value) => (generation = value), (reason) => (error = reason))
@@ -66,11 +78,11 @@ class WorkerModel {
       });
     try {
       while (true) {
-        for (const text of texts.splice(0)) if (text) yield text;
+        yield* waiting.splice(0);
         if (settled) break;
         await new Promise((resolve) => {
           wake = () => resolve(undefined);
-          if (texts.length > 0 || settled) wake();
+          if (waiting.length > 0 || settled) wake();
         });
       }
       options.signal?.throwIfAborted();
@@ -94,12 +106,14 @@ class WorkerModel {
     };
     /** @type {number[]} */
     const answered = [];
+    let told = "";
     const onEvent = (/** @type {api.Piece} */ piece) => {
       answered.push(...piece.tokens);
+      told += piece.text;
       onPiece?.(piece);
     };
     // After a lost device the answer goes on from its tokens.
-    const generation = await this.#home.work("generate", () => ({ ...request, answered }), { signal, onEvent });
+    const generation = await this.#home.work("generate", () => ({ ...request, answered, told }), { signal, onEvent });
     this.#timings = generation.timings;
     return generation;
   }

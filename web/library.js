@@ -168,6 +168,8 @@ class Library extends EventTarget {
       transaction.oncomplete = () => id && this.#tabs?.postMessage(id);
       transaction.onabort = () => this.#lose();
       change(transaction.objectStore(name));
+      // A page that goes now takes nothing back.
+      transaction.commit();
     } catch {
       this.#lose();
     }

@@ -2,9 +2,12 @@
 
 import { EngineError } from "./connection.js";
 
-/** @typedef {import("./engine.js").Model} Model */
-/** @typedef {import("./engine.js").Generation} Generation */
-/** @typedef {import("./engine.js").CompletionRequest} CompletionRequest */
+/** @import { CompletionRequest, Generation, Model, Piece, ReplyPart, StepLogprobs } from "./engine.js" */
+
+/** Characters of a call's name for itself, as Mistral's templates want it. */
+const ID_CHARS = 9;
+
+/** What a piece adds to a choice. @typedef {{delta: any, logprobs: {content: object[]} | null}} Addition */
 
 /** @param {Model} model */
 export function chatCompletions(model) {
@@ -16,39 +19,100 @@ export function chatCompletions(model) {
      */
     async create(request) {
       const head = { id: `chatcmpl-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: model.info.name };
-      if (request.stream) return chunks(model, request, head);
-      const generation = await model.generate({ messages: request.messages }, options(request));
-      const message = { role: "assistant", content: generation.text };
-      const choice = { index: 0, message, finish_reason: finishReason(generation) };
-      return { ...head, object: "chat.completion", choices: [choice], usage: usage(generation) };
+      const additions = answer(model, request);
+      return request.stream ? chunks(head, additions) : whole(head, additions);
     },
   };
 }
 
-/** @param {Model} model @param {CompletionRequest} request @param {object} head */
-async function* chunks(model, request, head) {
-  /** @param {object} delta @param {string | null} reason */
-  const chunk = (delta, reason) => {
-    return { ...head, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: reason }] };
+/** @param {object} head @param {AsyncGenerator<Addition, object, void>} additions */
+async function* chunks(head, additions) {
+  /** @param {object} choice @param {object} [rest] */
+  const chunk = (choice, rest) => {
+    const choices = [{ index: 0, delta: {}, logprobs: null, finish_reason: null, ...choice }];
+    return { ...head, object: "chat.completion.chunk", choices, ...rest };
   };
-  yield chunk({ role: "assistant", content: "" }, null);
-  const pieces = model.chat(request.messages, options(request));
+  yield chunk({ delta: { role: "assistant", content: "" } });
+  try {
+    let step = await additions.next();
+    for (; !step.done; step = await additions.next()) yield chunk(step.value);
+    const { usage, ...end } = /** @type {any} */ (step.value);
+    yield chunk(end, { usage });
+  } finally {
+    await additions.return({});
+  }
+}
+
+/** @param {object} head @param {AsyncGenerator<Addition, object, void>} additions */
+async function whole(head, additions) {
+  /** @type {any} */
+  const message = { role: "assistant", content: "" };
+  const steps = [];
+  let next = await additions.next();
+  for (; !next.done; next = await additions.next()) {
+    const { delta, logprobs } = next.value;
+    steps.push(...(logprobs?.content ?? []));
+    for (const name of ["content", "reasoning_content"]) if (delta[name]) message[name] = (message[name] ?? "") + delta[name];
+    for (const { index, ...call } of delta.tool_calls ?? []) (message.tool_calls ??= [])[index] = call;
+  }
+  // Who calls and says nothing has no content.
+  if (message.tool_calls && message.content === "") message.content = null;
+  const { usage, ...end } = /** @type {any} */ (next.value);
+  const choice = { index: 0, message, logprobs: steps.length > 0 ? { content: steps } : null, ...end };
+  return { ...head, object: "chat.completion", choices: [choice], usage };
+}
+
+/** What is added to the answer, and in the end why it ended and what it took. @param {Model} model @param {CompletionRequest} request */
+async function* answer(model, request) {
+  const pieces = model.pieces({ messages: request.messages }, options(request));
+  let nCalls = 0;
   try {
     let step = await pieces.next();
-    for (; !step.done; step = await pieces.next()) yield chunk({ content: step.value }, null);
-    if (step.value) yield { ...chunk({}, finishReason(step.value)), usage: usage(step.value) };
+    for (; !step.done; step = await pieces.next()) {
+      const { parts = [], logprobs: steps = [] } = step.value;
+      /** @type {any[]} */
+      const deltas = parts.map((part) => deltaOf(part, () => nCalls++));
+      if (deltas.length === 0 && steps.length > 0) deltas.push({});
+      // Log-probabilities come once, with whatever the tokens gave.
+      for (const [i, delta] of deltas.entries()) yield { delta, logprobs: i === 0 && steps.length > 0 ? { content: steps.map(stepOf) } : null };
+    }
+    const generation = /** @type {Generation} */ (step.value);
+    return { finish_reason: finishReason(generation, nCalls > 0), usage: usage(generation) };
   } finally {
     await pieces.return(undefined);
   }
 }
 
-/** @param {CompletionRequest} request */
+/** @param {ReplyPart} part @param {() => number} nextIndex */
+function deltaOf(part, nextIndex) {
+  if ("reasoning" in part) return { reasoning_content: part.reasoning };
+  if ("content" in part) return { content: part.content };
+  const id = crypto.randomUUID().replaceAll("-", "").slice(0, ID_CHARS);
+  return { tool_calls: [{ index: nextIndex(), id, type: "function", function: part.call }] };
+}
+
+/** @param {StepLogprobs} step */
+function stepOf(step) {
+  return { ...tokenOf(step), top_logprobs: step.top.map(tokenOf) };
+}
+
+/** Half a character shows as U+FFFD; `bytes` has the truth. @param {{bytes: number[], logprob: number}} token */
+function tokenOf({ bytes, logprob }) {
+  return { token: new TextDecoder().decode(new Uint8Array(bytes)), logprob, bytes };
+}
+
+/** @param {CompletionRequest} request @returns {import("./engine.js").GenerateOptions} */
 function options(request) {
-  const { temperature, top_p: topP, stop, seed, overflow, signal } = request;
-  const thinking = request.chat_template_kwargs?.enable_thinking;
-  const maxTokens = request.max_completion_tokens ?? request.max_tokens;
-  const schema = schemaOf(request.response_format);
-  return { temperature, topP, stop, seed, overflow, signal, thinking, maxTokens, schema };
+  const { temperature, top_p: topP, stop, seed, overflow, signal, tools, tool_choice: toolChoice } = request;
+  return {
+    ...{ temperature, topP, stop, seed, overflow, signal, tools, toolChoice },
+    parallelToolCalls: request.parallel_tool_calls,
+    thinking: request.chat_template_kwargs?.enable_thinking,
+    maxTokens: request.max_completion_tokens ?? request.max_tokens,
+    schema: schemaOf(request.response_format),
+    logprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
+    parts: true,
+  };
 }
 
 /** What the answer must fit; `name` and `strict` change nothing, since every answer is held to it. @param {CompletionRequest["response_format"]} format */
@@ -72,13 +136,15 @@ function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** @param {Generation} generation */
-function finishReason(generation) {
-  return generation.finish_reason === "length" ? "length" : "stop";
+/** @param {Generation} generation @param {boolean} hasCalls */
+function finishReason({ finish_reason }, hasCalls) {
+  if (finish_reason !== "stop") return "length";
+  return hasCalls ? "tool_calls" : "stop";
 }
 
 /** @param {Generation} generation */
-function usage({ prompt_tokens, tokens }) {
+function usage({ prompt_tokens, tokens, timings }) {
   const [prompt, completion] = [prompt_tokens.length, tokens.length];
-  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+  const prompt_tokens_details = { cached_tokens: timings.cached_tokens };
+  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion, prompt_tokens_details };
 }

@@ -77,11 +77,11 @@ export class RemoteModel {
         if (chunk.error) throw errorOf(chunk.error, 500);
         usage = chunk.usage ?? usage;
         const [choice] = chunk.choices;
-        const { reasoning_content: thought, content } = choice?.delta ?? { content: choice?.text };
-        const piece = content || thought;
+        const { reasoning_content: reasoning, content } = choice?.delta ?? { content: choice?.text };
+        const piece = content || reasoning;
         if (piece && text === "") first = performance.now();
         text += piece ?? "";
-        if (piece) onPiece?.({ text: piece, tokens: [] });
+        if (piece) onPiece?.({ text: piece, tokens: [], parts: [content ? { content } : { reasoning }] });
         finish_reason = choice?.finish_reason ?? finish_reason;
       }
     } catch (error) {
@@ -132,7 +132,9 @@ function request(model, prompt, options) {
     stream: true,
     stream_options: { include_usage: true },
   };
-  if ("messages" in prompt) return ["v1/chat/completions", { ...body, messages: prompt.messages }];
+  if ("messages" in prompt) {
+    return ["v1/chat/completions", { ...body, messages: prompt.messages, continue_final_message: prompt.goOn }];
+  }
   if ("ids" in prompt) return ["v1/completions", { ...body, prompt: prompt.ids }];
   if (prompt.raw) return ["v1/completions", { ...body, prompt: prompt.prompt }];
   return ["v1/chat/completions", { ...body, messages: [{ role: "user", content: prompt.prompt }] }];

@@ -57,15 +57,15 @@ function conversationOf(value, index) {
 /** A turn that follows one of those `known`, so that no way goes in a circle. @param {any} value @param {string} place @param {Set<string>} known */
 function turnOf(value, place, known) {
   for (const name of ["id", "content"]) expect(value?.[name], "string", `${place}, "${name}"`);
-  const { id, parent, role, content, given, finish = null, figures } = value;
+  const { id, parent, role, content, thought, given, finish = null, figures } = value;
   if (role !== "user" && role !== "assistant") throw new Error(`${place}, "role" should be "user" or "assistant", not ${JSON.stringify(role)}`);
   if (parent !== null && !known.has(parent)) throw new Error(`${place}, "parent" should be the id of a turn before it, or null`);
   if (known.has(id)) throw new Error(`${place} has the id of another turn`);
   known.add(id);
   if (role === "user") return { id, parent, role, content };
-  if (given !== undefined) expect(given, "string", `${place}, "given"`);
+  for (const name of ["thought", "given"]) if (value[name] !== undefined) expect(value[name], "string", `${place}, "${name}"`);
   const isMeasured = ["tokens", "perSecond", "firstMs"].every((name) => typeof figures?.[name] === "number");
-  return { id, parent, role, content, given, finish, figures: isMeasured ? figures : undefined };
+  return { id, parent, role, content, thought, given, finish, figures: isMeasured ? figures : undefined };
 }
 
 /** @param {any} value @param {string} type @param {string} what */

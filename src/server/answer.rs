@@ -3,13 +3,13 @@
 use super::error::ApiError;
 use super::models::unix_time;
 use super::reply::Reply;
-use super::work::{Counts, Event, Step, TokenText};
+use super::work::{Counts, Event};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
-use trice::session::{Cancel, FinishReason};
+use trice::session::{Cancel, FinishReason, StepLogprobs};
 use trice::text::ReplyOptions;
 
 /// Stops the engine's work when the request that wanted it goes away.
@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 /// Everything between `Started` and `Done`.
 struct Finished {
     text: String,
-    steps: Vec<Step>,
+    steps: Vec<StepLogprobs>,
     finish_reason: FinishReason,
     counts: Counts,
 }
@@ -130,7 +130,7 @@ impl Answer {
     }
 
     /// `n_chars`: characters of the answer before the first of `steps`.
-    pub(super) fn logprobs(&self, steps: &[Step], n_chars: usize) -> Value {
+    pub(super) fn logprobs(&self, steps: &[StepLogprobs], n_chars: usize) -> Value {
         match self.reply {
             _ if steps.is_empty() => Value::Null,
             Some(_) => json!({"content": steps.iter().map(chat_step).collect::<Vec<_>>()}),
@@ -147,35 +147,37 @@ pub(super) fn finish_name(reason: FinishReason, has_calls: bool) -> Value {
     }
 }
 
-fn chat_step(step: &Step) -> Value {
-    let mut entry = chat_token(&step.chosen);
-    entry["top_logprobs"] = step.top.iter().map(chat_token).collect();
+fn chat_step(step: &StepLogprobs) -> Value {
+    let mut entry = chat_token(&step.bytes, step.logprob);
+    entry["top_logprobs"] = step.top.iter().map(|token| chat_token(&token.bytes, token.logprob)).collect();
     entry
 }
 
-fn chat_token(token: &TokenText) -> Value {
-    json!({"token": shown(token), "logprob": token.logprob, "bytes": token.bytes})
+fn chat_token(bytes: &[u8], logprob: f32) -> Value {
+    json!({"token": shown(bytes), "logprob": logprob, "bytes": bytes})
 }
 
-fn completion_steps(steps: &[Step], n_chars: usize) -> Value {
+fn completion_steps(steps: &[StepLogprobs], n_chars: usize) -> Value {
     let mut offset = n_chars;
     let mut offsets = Vec::with_capacity(steps.len());
     for step in steps {
         offsets.push(offset);
-        offset += shown(&step.chosen).chars().count();
+        offset += shown(&step.bytes).chars().count();
     }
-    let top = |step: &Step| step.top.iter().map(|token| (shown(token), json!(token.logprob))).collect::<Map<_, _>>();
+    let top = |step: &StepLogprobs| {
+        step.top.iter().map(|token| (shown(&token.bytes), json!(token.logprob))).collect::<Map<_, _>>()
+    };
     json!({
-        "tokens": steps.iter().map(|step| shown(&step.chosen)).collect::<Vec<_>>(),
-        "token_logprobs": steps.iter().map(|step| step.chosen.logprob).collect::<Vec<_>>(),
+        "tokens": steps.iter().map(|step| shown(&step.bytes)).collect::<Vec<_>>(),
+        "token_logprobs": steps.iter().map(|step| step.logprob).collect::<Vec<_>>(),
         "top_logprobs": steps.iter().map(top).collect::<Vec<_>>(),
         "text_offset": offsets,
     })
 }
 
 /// A token's bytes as text; half a character shows as U+FFFD, `bytes` has the truth.
-fn shown(token: &TokenText) -> String {
-    String::from_utf8_lossy(&token.bytes).into_owned()
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

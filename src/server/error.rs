@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use trice::Error;
+use trice::text::WrongField;
 
 /// Characters of a message: some name what the client sent, which may be long.
 const MAX_MESSAGE_CHARS: usize = 300;
@@ -80,6 +81,12 @@ impl ApiError {
 }
 
 /// What the library refuses is the request's fault unless the machine is.
+impl From<WrongField> for ApiError {
+    fn from(wrong: WrongField) -> Self {
+        Self::invalid(&wrong.field, wrong.to_string())
+    }
+}
+
 impl From<&Error> for ApiError {
     fn from(error: &Error) -> Self {
         let (status, code) = match error {

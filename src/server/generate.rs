@@ -5,13 +5,12 @@ use super::fields::Fields;
 use super::limits::{
     MAX_STOP_BYTES, MAX_STOPS, MAX_TOKENS, MIN_P, N, PENALTY, REPEAT_PENALTY, TEMPERATURE, TOP_K, TOP_LOGPROBS, TOP_P,
 };
-use super::messages::messages;
-use super::tools::Tools;
+use super::tools::tools;
 use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::{Map, Value};
 use trice::session::{GenerateOptions, Overflow};
-use trice::text::{ChatOptions, Grammar, ReplyOptions, SamplingParams, Tool};
+use trice::text::{ChatOptions, Grammar, ReplyOptions, SamplingParams, Tools, read_messages};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
 const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
@@ -60,13 +59,14 @@ pub(crate) fn parse(endpoint: Endpoint, fields: &Fields, overflow: Overflow) -> 
     let mut grammar = grammar(fields)?;
     let (prompt, reply) = match endpoint {
         Endpoint::Chat => {
-            let tools = Tools::read(fields)?;
+            let (tools, reply) = tools(fields)?;
             if grammar.is_some() && !tools.offered.is_empty() {
                 let message = "response_format beside tools: an answer that is held to a format calls nothing; ask with tool_choice none";
                 return Err(ApiError::invalid("response_format", message));
             }
-            let reply = tools.reply_options();
-            let prompt = Prompt::Messages(messages(fields)?, chat_options(fields, &tools.offered)?);
+            let messages = read_messages(fields.get("messages").unwrap_or(&Value::Null))?;
+            let (template, goes_on) = (chat_options(fields, &tools)?, goes_on(fields, &messages)?);
+            let prompt = Prompt::Messages { messages, template, goes_on };
             grammar = tools.forced.or(grammar);
             (prompt, Some(reply))
         }
@@ -183,14 +183,24 @@ fn delivery(fields: &Fields) -> Result<Delivery, ApiError> {
 }
 
 /// `chat_template_kwargs`, as other servers call the variables of a template: `{"enable_thinking": false}`.
-fn chat_options(fields: &Fields, tools: &[Tool]) -> Result<ChatOptions, ApiError> {
+fn chat_options(fields: &Fields, tools: &Tools) -> Result<ChatOptions, ApiError> {
     let variables = match fields.get("chat_template_kwargs") {
         None => Map::new(),
         Some(Value::Object(variables)) => variables.clone(),
         Some(_) => return Err(ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object")),
     };
-    let tools = tools.iter().map(|tool| tool.description().clone()).collect();
-    Ok(ChatOptions { tools, variables, ..ChatOptions::default() })
+    Ok(ChatOptions { tools: tools.descriptions(), variables, ..ChatOptions::default() })
+}
+
+/// `continue_final_message`, as vLLM calls it: the last message is the beginning of the answer, which goes on behind it.
+fn goes_on(fields: &Fields, messages: &[Value]) -> Result<bool, ApiError> {
+    let goes_on = fields.bool("continue_final_message")?;
+    let can = messages.len() > 1 && messages.last().is_some_and(|last| last["role"] == "assistant");
+    if goes_on && !can {
+        let message = "continue_final_message wants an assistant's message as the last of several";
+        return Err(ApiError::invalid("continue_final_message", message));
+    }
+    Ok(goes_on)
 }
 
 /// A text, a list of one text, or token ids.
@@ -232,7 +242,7 @@ mod tests {
         assert_eq!(options.logprobs, Some(3));
         assert_eq!(delivery, Delivery::Stream { include_usage: true });
         let Asked { prompt, .. } = parse_chat(r#","chat_template_kwargs":{"enable_thinking":false}"#).unwrap();
-        let Prompt::Messages(_, options) = prompt else { panic!("a conversation wanted") };
+        let Prompt::Messages { template: options, .. } = prompt else { panic!("a conversation wanted") };
         assert_eq!(options.variables["enable_thinking"], false);
     }
 
@@ -257,7 +267,7 @@ mod tests {
     fn tools_reach_the_template_the_grammar_and_the_answer() {
         let tools = r#","tools":[{"type":"function","function":{"name":"now"}}]"#;
         let Asked { prompt, options, reply, .. } = parse_chat(tools).unwrap();
-        let Prompt::Messages(_, template) = prompt else { panic!("a conversation wanted") };
+        let Prompt::Messages { template, .. } = prompt else { panic!("a conversation wanted") };
         assert_eq!((template.tools[0]["function"]["name"].as_str(), options.grammar), (Some("now"), None));
         assert_eq!(reply.unwrap().tools, ["now"]);
         let forced = parse_chat(&format!(r#"{tools},"tool_choice":"required""#)).unwrap();
@@ -301,6 +311,8 @@ mod tests {
             r#""top_logprobs":2"#,
             r#""overflow":"wrap""#,
             r#""overflow":true"#,
+            r#""continue_final_message":1"#,
+            r#""continue_final_message":true"#,
         ] {
             assert!(parse_chat(&format!(",{extra}")).is_err(), "{extra}");
         }

@@ -28,12 +28,6 @@ pub(crate) const MAX_QUEUE: usize = 512;
 /// Seconds after which a refused client may try again.
 pub(crate) const RETRY_AFTER_S: u32 = 5;
 
-/// Messages of a conversation.
-pub(crate) const MAX_MESSAGES: usize = 4096;
-/// Calls in a message, and functions in a request with the bytes of all their descriptions.
-pub(crate) const MAX_CALLS: usize = 128;
-pub(crate) const MAX_TOOLS: usize = 128;
-pub(crate) const MAX_TOOLS_BYTES: usize = 256 << 10;
 /// Texts in one embeddings or classify request.
 pub(crate) const MAX_INPUTS: usize = 2048;
 /// Own labels in one classify request.

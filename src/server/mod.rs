@@ -27,7 +27,6 @@ mod fields;
 mod generate;
 mod guard;
 mod limits;
-mod messages;
 mod metrics;
 mod models;
 mod page;

@@ -15,23 +15,8 @@ use trice::{Error, Result};
 
 /// A model on the GPU.
 pub(crate) enum Loaded {
-    Decoder(Box<Decoder>),
+    Decoder(Box<Session>),
     Encoder(Box<TextEncoder>),
-}
-
-/// A decoder, and the bytes of each of its tokens once someone has asked for log-probabilities.
-pub(crate) struct Decoder {
-    pub(crate) session: Session,
-    pieces: Option<Rc<[Vec<u8>]>>,
-}
-
-impl Decoder {
-    /// The bytes of every token. A table, because the session is busy generating when they are needed.
-    pub(crate) fn pieces(&mut self) -> Rc<[Vec<u8>]> {
-        let tokenizer = self.session.tokenizer();
-        let table = || (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.piece(id).to_vec()).collect();
-        self.pieces.get_or_insert_with(table).clone()
-    }
 }
 
 /// The models, and what requests know of them, in the same order.
@@ -101,7 +86,7 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
                 session.draft_with(&draft, &options.load, &mut |_| {}).await?;
             }
             let info = session.info().clone();
-            (Loaded::Decoder(Box::new(Decoder { session, pieces: None })), info, Task::Generate)
+            (Loaded::Decoder(Box::new(session)), info, Task::Generate)
         }
         Kind::Encoder => {
             let encoder = TextEncoder::load(gpu, &checkpoint, &options.load, &mut |_| {}).await?;
@@ -116,7 +101,7 @@ async fn load_one(gpu: &Rc<Gpu>, name: &str, options: &ServerOptions) -> Result<
 /// As the page shows models, which may run on this program instead of its own GPU.
 fn about(gpu: &Gpu, model: &Loaded, info: &ModelInfo) -> Value {
     let (has_template, labels): (bool, &[String]) = match model {
-        Loaded::Decoder(decoder) => (decoder.session.chats(), &[]),
+        Loaded::Decoder(session) => (session.chats(), &[]),
         Loaded::Encoder(encoder) => (false, encoder.labels()),
     };
     json!({

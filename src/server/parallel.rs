@@ -9,7 +9,7 @@ use trice::session::{Batch, GenerateOptions, Generation, Ticket};
 
 /// Whether this work may run beside other work of its kind. Log-probabilities read every step's logits: they run alone.
 pub(crate) fn may_share(model: &Loaded, work: &Work) -> bool {
-    let has_slots = matches!(model, Loaded::Decoder(decoder) if decoder.session.parallel() > 1);
+    let has_slots = matches!(model, Loaded::Decoder(session) if session.parallel() > 1);
     has_slots && may_join(work)
 }
 
@@ -21,8 +21,8 @@ fn may_join(work: &Work) -> bool {
 pub(crate) async fn perform(loaded: &mut [Option<Loaded>], first: Job, queue: &mut Queue) -> trice::Result<()> {
     let index = first.model;
     let mut others: Vec<_> = loaded.iter_mut().map(Option::as_mut).collect();
-    let Some(Loaded::Decoder(decoder)) = others.get_mut(index).and_then(Option::take) else { return Ok(()) };
-    let mut shared = Shared { batch: Batch::new(&mut decoder.session), runs: Vec::new() };
+    let Some(Loaded::Decoder(session)) = others.get_mut(index).and_then(Option::take) else { return Ok(()) };
+    let mut shared = Shared { batch: Batch::new(session), runs: Vec::new() };
     queue.waiting.push_front(first);
     loop {
         queue.take_in();
@@ -65,7 +65,7 @@ impl Shared<'_> {
         let run = Run::new(events, deadline, waiting);
         let mut options = GenerateOptions { cancel, ..*options };
         let admitted = run.accept(self.batch.session(), &prompt, &mut options).and_then(|ids| match ids {
-            Some(ids) => self.batch.admit(&ids, &options, run.on_piece(None)).map(Some),
+            Some(ids) => self.batch.admit(&ids, &options, run.on_piece()).map(Some),
             None => Ok(None),
         });
         match admitted {

@@ -3,14 +3,14 @@
 use super::answer::{Answer, finish_name};
 use super::error::ApiError;
 use super::limits::{PING_TIME, WRITE_TIME};
-use super::work::{Event, Step};
+use super::work::Event;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use trice::session::FinishReason;
+use trice::session::{FinishReason, StepLogprobs};
 
 /// Events that wait in front of a slow client; the rest waits in the generation's own channel.
 const EVENTS_AHEAD: usize = 16;
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    async fn piece(&mut self, text: &str, steps: &[Step]) -> Result<(), ClientGone> {
+    async fn piece(&mut self, text: &str, steps: &[StepLogprobs]) -> Result<(), ClientGone> {
         let mut choices: Vec<Value> = match &mut self.answer.reply {
             Some(reply) => reply.push(text).into_iter().map(|delta| json!({"delta": delta})).collect(),
             None if text.is_empty() => Vec::new(),

@@ -3,16 +3,15 @@
 use super::engine::Job;
 use super::error::ApiError;
 use super::metrics::{Running, Waiting};
-use super::models::{Decoder, Loaded};
+use super::models::Loaded;
 use serde_json::Value;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use trice::Error;
 use trice::session::{
-    Cancel, FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session, StepLogprobs,
-    TokenLogprob,
+    AnswerPrompt, Cancel, FinishReason, GenerateOptions, Generation, ModelInfo, OnPiece, Overflow, Piece, Session,
+    StepLogprobs,
 };
 use trice::tasks::choices::LikelihoodClassifier;
 use trice::tasks::{
@@ -20,7 +19,6 @@ use trice::tasks::{
     TagOptions, Tagged, TextEncoder,
 };
 use trice::text::ChatOptions;
-use trice::text::reply::prompt_opens_reasoning;
 
 /// The kinds of requests, each with the channel its answer goes to.
 pub(crate) enum Work {
@@ -39,8 +37,15 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<Vec<T>, ApiError>>;
 /// A prompt as the client gave it.
 #[derive(Debug)]
 pub(crate) enum Prompt {
-    /// A conversation, a JSON object per message, and what else its template is to know.
-    Messages(Vec<Value>, ChatOptions),
+    /// A conversation.
+    Messages {
+        /// As `read_messages` gives them.
+        messages: Vec<Value>,
+        /// What else its template is to know.
+        template: ChatOptions,
+        /// The last message is the beginning of the answer.
+        goes_on: bool,
+    },
     /// A text to continue.
     Text(String),
     /// Token ids.
@@ -57,7 +62,7 @@ pub(crate) enum Event {
     },
     Piece {
         text: String,
-        logprobs: Vec<Step>,
+        logprobs: Vec<StepLogprobs>,
     },
     Done {
         finish_reason: FinishReason,
@@ -73,18 +78,6 @@ pub(crate) struct Counts {
     pub(crate) dropped_tokens: usize,
     /// Of the prompt, those that the cache held already.
     pub(crate) cached_tokens: usize,
-}
-
-/// The log-probabilities of one generated token.
-pub(crate) struct Step {
-    pub(crate) chosen: TokenText,
-    pub(crate) top: Vec<TokenText>,
-}
-
-/// A token as clients want it.
-pub(crate) struct TokenText {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) logprob: f32,
 }
 
 impl Work {
@@ -107,9 +100,9 @@ impl Work {
 pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
     let Job { cancel, deadline, waiting, work, .. } = job;
     match (model, work) {
-        (Loaded::Decoder(decoder), Work::Generate { prompt, options, events }) => {
+        (Loaded::Decoder(session), Work::Generate { prompt, options, events }) => {
             let run = Run::new(events, deadline, waiting);
-            let result = run.generate(decoder, &prompt, GenerateOptions { cancel, ..*options }).await;
+            let result = run.generate(session, &prompt, GenerateOptions { cancel, ..*options }).await;
             result.inspect_err(|error| run.fail(error))
         }
         (Loaded::Encoder(encoder), work) => {
@@ -117,9 +110,9 @@ pub(crate) async fn perform(model: &mut Loaded, job: Job) -> trice::Result<()> {
             encoder.set_cancel(cancel);
             encode(encoder, work).await
         }
-        (Loaded::Decoder(decoder), Work::Classify { texts, options, reply }) => {
+        (Loaded::Decoder(session), Work::Classify { texts, options, reply }) => {
             waiting.begin();
-            answer(classify_by_likelihood(&mut decoder.session, &texts, &options, &cancel).await, reply)
+            answer(classify_by_likelihood(session, &texts, &options, &cancel).await, reply)
         }
         (Loaded::Decoder(_), work) => {
             work.fail(&unfit());
@@ -192,7 +185,7 @@ impl Run {
         prompt: &Prompt,
         options: &mut GenerateOptions,
     ) -> trice::Result<Option<Vec<u32>>> {
-        let ids = prompt.ids(session)?;
+        let AnswerPrompt { ids, is_reasoning } = prompt.read(session)?;
         let checked = check_prompt(&ids, session.info(), options.overflow);
         let checked = checked.and_then(|()| check_tools(session, prompt, options));
         match checked.and_then(|()| check_grammar(session, prompt, options)) {
@@ -201,8 +194,7 @@ impl Run {
                 let most = session.info().context_len;
                 options.max_tokens = Some(options.max_tokens.map_or(most, |wanted| wanted.min(most)));
                 // An answer that must be of a form has no place for thoughts.
-                let may_think = matches!(prompt, Prompt::Messages(..)) && options.grammar.is_none();
-                let opens_reasoning = may_think && prompt_opens_reasoning(session.tokenizer(), &ids);
+                let opens_reasoning = is_reasoning && options.grammar.is_none();
                 self.tell(Event::Started { prompt_tokens: ids.len(), opens_reasoning });
                 Ok(Some(ids))
             }
@@ -214,12 +206,12 @@ impl Run {
     }
 
     /// Streams the pieces to the request until it is gone or out of time.
-    pub(crate) fn on_piece(&self, pieces: Option<Rc<[Vec<u8>]>>) -> OnPiece<'static> {
+    pub(crate) fn on_piece(&self) -> OnPiece<'static> {
         let (events, deadline, mut on_token) = (self.events.clone(), self.deadline, self.running.on_token());
         Box::new(move |piece: Piece<'_>| {
             on_token();
-            let logprobs = steps(piece.logprobs, pieces.as_ref());
-            let gone = events.send(Event::Piece { text: piece.text.to_string(), logprobs }).is_err();
+            let (text, logprobs) = (piece.text.to_string(), piece.logprobs.to_vec());
+            let gone = events.send(Event::Piece { text, logprobs }).is_err();
             if gone || Instant::now() > deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
@@ -241,13 +233,12 @@ impl Run {
 
     async fn generate(
         &self,
-        decoder: &mut Decoder,
+        session: &mut Session,
         prompt: &Prompt,
         mut options: GenerateOptions,
     ) -> trice::Result<()> {
-        let pieces = options.logprobs.map(|_| decoder.pieces());
-        let Some(ids) = self.accept(&decoder.session, prompt, &mut options)? else { return Ok(()) };
-        let answer = decoder.session.generate(&ids, &options, &mut self.on_piece(pieces)).await?;
+        let Some(ids) = self.accept(session, prompt, &mut options)? else { return Ok(()) };
+        let answer = session.generate(&ids, &options, &mut self.on_piece()).await?;
         self.finish(&answer);
         Ok(())
     }
@@ -271,13 +262,11 @@ fn check_prompt(ids: &[u32], model: &ModelInfo, overflow: Overflow) -> Result<()
 
 /// Refuses tools that the model would not hear of, unless the answer is made a call anyway.
 fn check_tools(session: &Session, prompt: &Prompt, options: &GenerateOptions) -> Result<(), ApiError> {
-    if !prompt.has_tools() || options.grammar.is_some() || session.takes_tools() {
-        return Ok(());
+    match prompt {
+        Prompt::Messages { template, .. } if options.grammar.is_none() => session.check_tools(&template.tools),
+        _ => Ok(()),
     }
-    let name = &session.info().name;
-    let message =
-        format!("the chat template of {name} knows no tools; tool_choice \"required\" makes it call one anyway");
-    Err(ApiError::invalid("tools", message))
+    .map_err(|error| ApiError::invalid("tools", error.to_string()))
 }
 
 /// Refuses a grammar while the answer can still have a status of its own.
@@ -288,36 +277,24 @@ fn check_grammar(session: &Session, prompt: &Prompt, options: &GenerateOptions) 
 
 impl Prompt {
     fn has_tools(&self) -> bool {
-        matches!(self, Self::Messages(_, options) if !options.tools.is_empty())
+        matches!(self, Self::Messages { template, .. } if !template.tools.is_empty())
     }
 
-    fn ids(&self, session: &Session) -> trice::Result<Vec<u32>> {
+    fn read(&self, session: &Session) -> trice::Result<AnswerPrompt> {
         match self {
-            Self::Messages(messages, options) => match session.chat_prompt(messages, options) {
+            Self::Messages { messages, template, goes_on } => match session.answer_prompt(messages, template, *goes_on)
+            {
                 // Without a template the model continues what was said, as `trice chat` does.
                 Err(Error::Unsupported { .. }) => {
                     let said: Vec<&str> = messages.iter().filter_map(|message| message["content"].as_str()).collect();
-                    session.raw_prompt(&said.join("\n"))
+                    Ok(session.raw_prompt(&said.join("\n"))?.into())
                 }
                 prompt => prompt,
             },
-            Self::Text(text) => session.raw_prompt(text),
-            Self::Ids(ids) => Ok(ids.clone()),
+            Self::Text(text) => Ok(session.raw_prompt(text)?.into()),
+            Self::Ids(ids) => Ok(ids.clone().into()),
         }
     }
-}
-
-fn steps(logprobs: &[StepLogprobs], pieces: Option<&Rc<[Vec<u8>]>>) -> Vec<Step> {
-    let Some(pieces) = pieces else { return Vec::new() };
-    let token = |id: u32, logprob: f32| {
-        let bytes = pieces.get(id as usize).cloned().unwrap_or_default();
-        TokenText { bytes, logprob }
-    };
-    let step = |step: &StepLogprobs| Step {
-        chosen: token(step.id, step.logprob),
-        top: step.top.iter().map(|TokenLogprob { id, logprob }| token(*id, *logprob)).collect(),
-    };
-    logprobs.iter().map(step).collect()
 }
 
 async fn classify_by_likelihood(

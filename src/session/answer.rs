@@ -7,7 +7,7 @@ use crate::text::{StopFinder, TextStream, Tokenizer};
 use std::ops::ControlFlow;
 
 /// Log-probabilities of the chosen `id` and the `top` best, from all logits, before any sampling transform.
-pub(super) fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs {
+pub(super) fn step_logprobs(tokenizer: &Tokenizer, logits: &[f32], id: u32, top: usize) -> StepLogprobs {
     let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
     let logprob = |id: u32| (f64::from(logits[id as usize] - best) - sum.ln()) as f32;
@@ -15,8 +15,9 @@ pub(super) fn step_logprobs(logits: &[f32], id: u32, top: usize) -> StepLogprobs
     let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|id| logits[*id as usize] > f32::NEG_INFINITY).collect();
     ids.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
     ids.truncate(top);
-    let top = ids.into_iter().map(|id| TokenLogprob { id, logprob: logprob(id) }).collect();
-    StepLogprobs { id, logprob: logprob(id), top }
+    let bytes = |id: u32| tokenizer.piece(id).to_vec();
+    let top = ids.into_iter().map(|id| TokenLogprob { id, bytes: bytes(id), logprob: logprob(id) }).collect();
+    StepLogprobs { id, bytes: bytes(id), logprob: logprob(id), top }
 }
 
 /// Who hears the pieces of an answer; `ControlFlow::Break` cancels it.

@@ -81,6 +81,21 @@ pub enum Speculate {
     Lookup,
 }
 
+/// A prompt that an answer follows.
+#[derive(Clone, Debug)]
+pub struct AnswerPrompt {
+    /// Its token ids.
+    pub ids: Vec<u32>,
+    /// The answer begins inside a thought: what `ReplyParser` must know.
+    pub is_reasoning: bool,
+}
+
+impl From<Vec<u32>> for AnswerPrompt {
+    fn from(ids: Vec<u32>) -> Self {
+        Self { ids, is_reasoning: false }
+    }
+}
+
 /// How an answer is generated.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
@@ -131,10 +146,13 @@ pub enum FinishReason {
 }
 
 /// The log-probability of one token.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TokenLogprob {
     /// Token id.
     pub id: u32,
+    /// What it stands for; half a character is half a character.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
     /// Natural logarithm of its probability, before any sampling transform; under a grammar, among the tokens that it allows.
     pub logprob: f32,
 }
@@ -144,6 +162,9 @@ pub struct TokenLogprob {
 pub struct StepLogprobs {
     /// The token that was chosen.
     pub id: u32,
+    /// What it stands for.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
     /// Its log-probability.
     pub logprob: f32,
     /// The most probable tokens, best first.

@@ -3,6 +3,7 @@
 
 use super::stream::{TextStream, overlap};
 use super::tokenizer::Tokenizer;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 const THINK: &str = "<think>";
@@ -34,7 +35,8 @@ pub(super) const MARKS: [&str; 8] =
     [THINK, THOUGHT, HERMES.open, HERMES.close, MISTRAL.open, MISTRAL_ARGUMENTS, MISTRAL_ID, LLAMA.open];
 
 /// A part of an answer. What follows a part of the same kind continues it, but for calls, which are whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReplyPart {
     /// What the model thinks before it answers.
     Reasoning(String),
@@ -45,7 +47,7 @@ pub enum ReplyPart {
 }
 
 /// A function that a model calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Call {
     /// Its name.
     pub name: String,
@@ -304,6 +306,14 @@ pub fn prompt_opens_reasoning(tokenizer: &Tokenizer, prompt: &[u32]) -> bool {
     tail.iter().map(|id| stream.push(*id)).collect::<String>().trim_end().ends_with(THINK)
 }
 
+/// What an answer begins with that thought and said so much before it was cut. It goes on inside the thought where nothing was said yet.
+/// `opens_reasoning`: the prompt ends inside a thought.
+pub fn begun_answer(opens_reasoning: bool, thought: &str, said: &str) -> String {
+    let open = if opens_reasoning || thought.is_empty() { String::new() } else { format!("{THINK}\n") };
+    let close = if said.is_empty() || (thought.is_empty() && !opens_reasoning) { "" } else { "\n</think>\n\n" };
+    format!("{open}{thought}{close}{said}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +439,22 @@ mod tests {
         check(&options(), "<think>\n\n</think>\n\nYes", &[content("Yes")]);
         let called = "<think>a <tool_call></think><tool_call>{\"name\":\"now\"}</tool_call>";
         check(&options(), called, &[reasoning("a <tool_call>"), call("now", "{}")]);
+    }
+
+    #[test]
+    fn a_cut_answer_begins_where_it_was() {
+        for (opens, thought, said, wanted) in [
+            (false, "", "", ""),
+            (false, "", "Yes", "Yes"),
+            (false, "Two", "", "<think>\nTwo"),
+            (false, "Two", "Yes", "<think>\nTwo\n</think>\n\nYes"),
+            (true, "", "", ""),
+            (true, "Two", "", "Two"),
+            (true, "", "Yes", "\n</think>\n\nYes"),
+            (true, "Two", "Yes", "Two\n</think>\n\nYes"),
+        ] {
+            assert_eq!(begun_answer(opens, thought, said), wanted);
+        }
     }
 
     #[test]

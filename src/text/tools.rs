@@ -1,11 +1,17 @@
-//! Functions that a model may call: their descriptions, and the grammar of an answer that must be a call.
+//! Functions that a model may call: their descriptions, which there are, whether one must be called, and the grammar of an answer
+//! that must be a call.
 
 use super::grammar::Grammar;
+use super::messages::WrongField;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
 /// Characters of a function's name.
 const MAX_NAME: usize = 64;
+/// Functions of a conversation.
+pub const MAX_TOOLS: usize = 128;
+/// Bytes of all their descriptions.
+pub const MAX_TOOLS_BYTES: usize = 256 << 10;
 
 /// A function that a model may call, as OpenAI's clients describe it: `{"type": "function", "function": {"name": …, "description": …,
 /// "parameters": …}}`.
@@ -45,11 +51,72 @@ impl Tool {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// The functions of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    /// Those that the model may call.
+    pub offered: Vec<Tool>,
+    /// What the answer must be where it must be a call.
+    pub forced: Option<Grammar>,
+}
+
+impl Tools {
+    /// Reads a request's `tools`, a list or null, and `tool_choice`: null, `"auto"`, `"none"`, `"required"` or a function by its name.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn read(tools: &Value, choice: &Value) -> Result<Self, WrongField> {
+        let offered = offered(tools).map_err(|wanted| WrongField::new("tools", wanted))?;
+        let wrong = |wanted: &str| Err(WrongField::new("tool_choice", wanted));
+        match choice {
+            Value::Null => return Ok(Self { offered, forced: None }),
+            Value::String(choice) if choice == "auto" => return Ok(Self { offered, forced: None }),
+            // A model that knows of no function calls none.
+            Value::String(choice) if choice == "none" => return Ok(Self::default()),
+            Value::String(choice) if choice == "required" => {}
+            Value::Object(_) if choice["type"] == "function" && choice["function"]["name"].is_string() => {}
+            _ => return wrong("must be none, auto, required or a function by its name"),
+        }
+        let name = choice["function"]["name"].as_str();
+        let named: Vec<&Tool> = offered.iter().filter(|tool| name.is_none_or(|name| tool.name() == name)).collect();
+        if named.is_empty() {
+            return wrong("must name a function that is among the tools");
+        }
+        let forced = Some(call_grammar(named));
+        Ok(Self { offered, forced })
+    }
+
+    /// What `ReplyParser` must know of them.
+    pub fn names(&self) -> Vec<String> {
+        self.offered.iter().map(|tool| tool.name.clone()).collect()
+    }
 
     /// What chat templates are given.
-    pub fn description(&self) -> &Value {
-        &self.description
+    pub fn descriptions(&self) -> Vec<Value> {
+        self.offered.iter().map(|tool| tool.description.clone()).collect()
     }
+}
+
+/// The error is what the list must be.
+fn offered(list: &Value) -> Result<Vec<Tool>, String> {
+    let list = match list {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(list) if list.len() <= MAX_TOOLS => list,
+        _ => return Err(format!("must be a list of at most {MAX_TOOLS} functions")),
+    };
+    if list.iter().map(|tool| tool.to_string().len()).sum::<usize>() > MAX_TOOLS_BYTES {
+        return Err(format!("must have at most {MAX_TOOLS_BYTES} bytes together"));
+    }
+    let read = |(i, tool): (usize, &Value)| Tool::new(tool.clone()).map_err(|error| format!("[{i}]: {error}"));
+    let tools = list.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    for (i, tool) in tools.iter().enumerate() {
+        if tools[..i].iter().any(|other| other.name == tool.name) {
+            return Err(format!("must have names of their own: two are named {}", tool.name));
+        }
+    }
+    Ok(tools)
 }
 
 /// The grammar of one call of one of `tools`, which `ReplyParser` finds in the answer.
@@ -166,5 +233,54 @@ mod tests {
         let tool = tool(json!({"name": "f", "parameters": both})).unwrap();
         let Grammar::JsonSchema(schema) = call_grammar([&tool]) else { panic!("a schema wanted") };
         assert_eq!(schema["$defs"]["f"]["allOf"][1], listed);
+    }
+
+    const TOOLS: &str = r#""tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}},{"type":"function","function":{"name":"now"}}]"#;
+
+    fn read(fields: &str) -> Result<Tools, WrongField> {
+        let fields: Value = serde_json::from_str(&format!("{{{fields}}}")).unwrap();
+        Tools::read(&fields["tools"], &fields["tool_choice"])
+    }
+
+    #[test]
+    fn a_choice_says_what_may_and_what_must_be_called() {
+        let with = |choice: &str| read(&format!(r#"{TOOLS},"tool_choice":{choice}"#)).unwrap();
+        let names = |tools: &Tools| tools.names().join(" ");
+        let n_calls = |tools: &Tools| match &tools.forced {
+            Some(Grammar::JsonSchema(schema)) => schema["anyOf"].as_array().unwrap().len(),
+            _ => 0,
+        };
+        for (choice, offered, n) in [
+            (r#""auto""#, "weather now", 0),
+            (r#""none""#, "", 0),
+            (r#""required""#, "weather now", 2),
+            (r#"{"type":"function","function":{"name":"now"}}"#, "weather now", 1),
+        ] {
+            let tools = with(choice);
+            assert_eq!((names(&tools).as_str(), n_calls(&tools)), (offered, n), "{choice}");
+        }
+        assert!(read(r#""tools":[],"tool_choice":"auto""#).unwrap().offered.is_empty());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let many = format!(r#""tools":[{}1]"#, "1,".repeat(MAX_TOOLS));
+        let long = format!(
+            r#""tools":[{{"type":"function","function":{{"name":"f","description":"{}"}}}}]"#,
+            "a".repeat(MAX_TOOLS_BYTES)
+        );
+        for fields in [
+            r#""tools":{}"#,
+            r#""tools":[{}]"#,
+            r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]"#,
+            &many,
+            &long,
+            r#""tool_choice":"required""#,
+            &format!(r#"{TOOLS},"tool_choice":"some""#),
+            &format!(r#"{TOOLS},"tool_choice":{{"type":"function","function":{{"name":"rain"}}}}"#),
+            &format!(r#"{TOOLS},"tool_choice":{{"type":"function"}}"#),
+        ] {
+            assert!(read(fields).is_err(), "{fields:.80}");
+        }
     }
 }

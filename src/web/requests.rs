@@ -5,12 +5,16 @@ use crate::error::{Error, Result};
 use crate::hub::{HubOptions, ModelFiles};
 use crate::measure::BenchOptions;
 use crate::session::{
-    Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate, StepLogprobs,
+    AnswerPrompt, Cancel, GenerateOptions, KvType, LoadOptions, ModelInfo, Overflow, Piece, Session, Speculate,
+    StepLogprobs, TokenLogprob,
 };
 use crate::source::{BlobSource, Source, StoredFile, StoredSource};
 use crate::tasks::TextEncoder;
-use crate::text::{ChatOptions, Grammar, Message, SamplingParams};
+use crate::text::{
+    ChatOptions, Grammar, ReplyOptions, ReplyParser, ReplyPart, SamplingParams, Tools, WrongField, read_messages,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -76,14 +80,19 @@ impl LoadRequest {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct GenerateRequest {
-    /// A conversation, put through the model's template.
-    messages: Option<Vec<Message>>,
+    /// A conversation, put through the model's template: messages in OpenAI's shapes.
+    messages: Option<Value>,
     /// Whether the last message is the beginning of the answer, which goes on behind it.
     go_on: bool,
     /// Whether a model that can think first does so; absent, as its template has it.
     thinking: Option<bool>,
-    /// Functions that the model may call, as JSON schemas.
-    tools: Vec<serde_json::Value>,
+    /// Functions that the model may call, and whether it must, in OpenAI's shapes.
+    tools: Value,
+    tool_choice: Value,
+    /// Whether one answer may call several; absent, it may.
+    parallel_tool_calls: Option<bool>,
+    /// Whether pieces say what they are parts of: of a thought, of what is said, of calls.
+    parts: bool,
     /// A text: the user's message, or with `raw` what is continued as it stands.
     prompt: Option<String>,
     /// The prompt as token ids.
@@ -96,43 +105,66 @@ pub(super) struct GenerateRequest {
     repeat_penalty: Option<f32>,
     seed: Option<u32>,
     max_tokens: Option<usize>,
-    /// Tokens of the answer that are there already.
+    /// Tokens of the answer that are there already, and the text that was told of them.
     answered: Vec<u32>,
+    told: String,
     /// `error`, `shift` or `truncate-middle`.
     overflow: Option<String>,
     stop: Vec<String>,
     /// A JSON schema that the answer must fit.
-    schema: Option<serde_json::Value>,
+    schema: Option<Value>,
     /// A grammar in Lark's syntax that the answer must be of.
     grammar: Option<String>,
     logprobs: Option<usize>,
 }
 
+/// A request that is read: what `Session::generate` takes, and how to read the answer.
+pub(super) struct Generate {
+    pub(super) prompt: Vec<u32>,
+    pub(super) options: GenerateOptions,
+    pub(super) parser: Option<ReplyParser>,
+}
+
 impl GenerateRequest {
-    pub(super) fn prompt_ids(&self, session: &Session) -> Result<Vec<u32>> {
-        match (&self.messages, &self.prompt, &self.ids) {
-            (Some(messages), None, None) if self.go_on => self.begun_prompt(session, messages),
-            (Some(messages), None, None) => session.chat_prompt(messages, &self.chat_options()),
-            (None, Some(text), None) if self.raw => session.raw_prompt(text),
-            (None, Some(text), None) => {
-                session.chat_prompt(&[Message { role: "user".into(), content: text.clone() }], &self.chat_options())
-            }
-            (None, None, Some(ids)) => Ok(ids.clone()),
-            _ => Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
+    pub(super) fn read(mut self, session: &Session, cancel: Cancel) -> Result<Generate> {
+        let tools = Tools::read(&self.tools, &self.tool_choice).map_err(invalid)?;
+        let asked = self.grammar()?;
+        if asked.is_some() && !tools.offered.is_empty() {
+            return Err(Error::invalid(
+                "schema or grammar beside tools: an answer that is held to a form calls nothing",
+            ));
         }
+        let grammar = tools.forced.clone().or(asked);
+        if grammar.is_none() {
+            session.check_tools(&tools.descriptions())?;
+        }
+        let prompt = self.prompt(session, &tools)?;
+        // An answer that must be of a form has no place for thoughts.
+        let is_reasoning = prompt.is_reasoning && grammar.is_none();
+        let one_call = self.parallel_tool_calls == Some(false);
+        let reply = ReplyOptions { is_reasoning, tools: tools.names(), one_call };
+        let parser = self.parts.then(|| {
+            let mut parser = ReplyParser::new(reply);
+            // Of these parts was told before.
+            drop(parser.push(&self.told));
+            parser
+        });
+        Ok(Generate { prompt: prompt.ids, options: self.options(grammar, cancel)?, parser })
     }
 
-    /// The prompt of the messages but the last, and behind it what the last one says.
-    fn begun_prompt(&self, session: &Session, messages: &[Message]) -> Result<Vec<u32>> {
-        let Some((begun, before)) = messages.split_last().filter(|(last, _)| last.role == "assistant") else {
-            return Err(Error::invalid("goOn wants an assistant's message as the last one"));
-        };
-        session.chat_prompt(before, &ChatOptions { begun: begun.content.clone(), ..self.chat_options() })
-    }
-
-    fn chat_options(&self) -> ChatOptions {
+    fn prompt(&self, session: &Session, tools: &Tools) -> Result<AnswerPrompt> {
         let thinking = self.thinking.map(|thinking| ("enable_thinking".to_owned(), thinking.into()));
-        ChatOptions { tools: self.tools.clone(), variables: thinking.into_iter().collect(), ..ChatOptions::default() }
+        let variables = thinking.into_iter().collect();
+        let options = ChatOptions { tools: tools.descriptions(), variables, ..ChatOptions::default() };
+        let messages = match (&self.messages, &self.prompt, &self.ids) {
+            (Some(messages), None, None) => messages.clone(),
+            (None, Some(text), None) if self.raw => return Ok(session.raw_prompt(text)?.into()),
+            (None, Some(text), None) => json!([{"role": "user", "content": text}]),
+            (None, None, Some(ids)) => return Ok(ids.clone().into()),
+            _ => return Err(Error::invalid("exactly one of messages, prompt and ids is wanted")),
+        };
+        let messages = read_messages(&messages).map_err(invalid)?;
+        session.answer_prompt(&messages, &options, self.go_on)
     }
 
     fn grammar(&mut self) -> Result<Option<Grammar>> {
@@ -143,7 +175,7 @@ impl GenerateRequest {
         }
     }
 
-    pub(super) fn generate_options(mut self, cancel: Cancel) -> Result<GenerateOptions> {
+    fn options(self, grammar: Option<Grammar>, cancel: Cancel) -> Result<GenerateOptions> {
         let default = SamplingParams::default();
         let sampling = SamplingParams {
             temperature: self.temperature.unwrap_or(default.temperature),
@@ -155,7 +187,6 @@ impl GenerateRequest {
             ..default
         };
         sampling.validate()?;
-        let grammar = self.grammar()?;
         Ok(GenerateOptions {
             max_tokens: self.max_tokens,
             answered: self.answered,
@@ -164,24 +195,56 @@ impl GenerateRequest {
             grammar,
             stop: self.stop,
             logprobs: self.logprobs,
+            spells_marks: self.parts,
             cancel,
             ..GenerateOptions::default()
         })
     }
 }
 
+fn invalid(wrong: WrongField) -> Error {
+    Error::invalid(wrong.to_string())
+}
+
 /// A piece of an answer on its way to JS.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct PieceEvent<'a> {
-    text: &'a str,
-    tokens: &'a [u32],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    logprobs: &'a [StepLogprobs],
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [u32],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) parts: Vec<ReplyPart>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) logprobs: Vec<StepEvent<'a>>,
 }
 
 impl<'a> From<Piece<'a>> for PieceEvent<'a> {
     fn from(piece: Piece<'a>) -> Self {
-        Self { text: piece.text, tokens: piece.tokens, logprobs: piece.logprobs }
+        let logprobs = piece.logprobs.iter().map(StepEvent::from).collect();
+        Self { text: piece.text, tokens: piece.tokens, parts: Vec::new(), logprobs }
+    }
+}
+
+/// A token's log-probability with its bytes.
+#[derive(Serialize)]
+struct TokenEvent<'a> {
+    id: u32,
+    bytes: &'a [u8],
+    logprob: f32,
+}
+
+/// The log-probabilities of a step.
+#[derive(Serialize)]
+pub(super) struct StepEvent<'a> {
+    id: u32,
+    bytes: &'a [u8],
+    logprob: f32,
+    top: Vec<TokenEvent<'a>>,
+}
+
+impl<'a> From<&'a StepLogprobs> for StepEvent<'a> {
+    fn from(step: &'a StepLogprobs) -> Self {
+        let token = |token: &'a TokenLogprob| TokenEvent { id: token.id, bytes: &token.bytes, logprob: token.logprob };
+        Self { id: step.id, bytes: &step.bytes, logprob: step.logprob, top: step.top.iter().map(token).collect() }
     }
 }
 

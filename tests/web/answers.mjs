@@ -8,12 +8,13 @@ import { join } from "node:path";
  * @param {import("playwright-core").Page} page
  * @param {string} text
  * @param {number} [step]
+ * @param {string} [thought] What is thought before it.
  */
-export function streamAnswer(page, text, step = 7) {
-  return page.evaluate(async ([text, step]) => {
+export function streamAnswer(page, text, step = 7, thought = "") {
+  return page.evaluate(async ([thought, text, step]) => {
     /** @param {string} name */
     const script = (name) => import(new URL(`web/${name}.js`, document.baseURI).href);
-    const [{ AnswerView }, { addTurn, newConversation }] = [await script("answer"), await script("conversation")];
+    const [{ AnswerView }, { addTurn, grow, newConversation }] = [await script("answer"), await script("conversation")];
     const conversation = newConversation("");
     const question = addTurn(conversation, null, "user", "?");
     const turn = addTurn(conversation, question.id, "assistant", "");
@@ -23,15 +24,17 @@ export function streamAnswer(page, text, step = 7) {
     view.wait();
     view.begin();
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-    const characters = [...text];
-    for (let i = 0; i < characters.length; i += step) {
-      turn.content += characters.slice(i, i + step).join("");
-      view.grow(1);
-      await frame();
+    for (const [kind, all] of [["reasoning", thought], ["content", text]]) {
+      const characters = [...all];
+      for (let i = 0; i < characters.length; i += step) {
+        grow(turn, [{ [kind]: characters.slice(i, i + step).join("") }]);
+        view.grow(1);
+        await frame();
+      }
     }
     turn.finish = "stop";
     view.finish();
-  }, /** @type {[string, number]} */ ([text, step]));
+  }, /** @type {[string, string, number]} */ ([thought, text, step]));
 }
 
 /** Resolves once answers are shown as what they mean. @param {import("playwright-core").Page} page */
@@ -39,6 +42,25 @@ export async function markdownReady(page) {
   await streamAnswer(page, "*ready*");
   await page.locator(".text em").waitFor();
 }
+
+/** Answers of few tokens, so that tests are short. @param {import("playwright-core").Page} page @param {number} n @param {string} [temperature] */
+export async function atMost(page, n, temperature = "0.7") {
+  await page.locator("#open-settings").click();
+  await page.getByLabel("At most tokens").fill(String(n));
+  await page.getByLabel("Temperature").fill(temperature);
+  await page.locator("#settings [data-close]").click();
+}
+
+/** @param {import("playwright-core").Page} page @param {string} text */
+export async function ask(page, text) {
+  await page.getByRole("textbox", { name: "Message" }).fill(text);
+  await page.keyboard.press("Enter");
+}
+
+/** @param {import("playwright-core").Page} page */
+export const finished = (page) => page.locator(".answer:last-child .figures").waitFor();
+/** @param {import("playwright-core").Page} page */
+export const answerText = (page) => page.locator(".answer:last-child .text").textContent();
 
 /**
  * The files of a model as a page's picker takes them, with a chat template in place of the one it has.

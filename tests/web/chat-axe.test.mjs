@@ -34,7 +34,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await page.locator("#stage-words:text('Ready')").waitFor();
     await check("first visit");
     await markdownReady(page);
-    await streamAnswer(page, `<think>Hm.</think>${ANSWER}`, 30);
+    await streamAnswer(page, ANSWER, 30, "Hm.");
     await check("an answer");
     await page.getByRole("textbox", { name: "Message" }).fill("One day");
     await page.keyboard.press("Enter");

@@ -128,7 +128,7 @@ test("a long answer makes as many elements as it has, however often it grows", a
 
 test("what a model thinks is folded above the answer", async () => {
   const { page, faults } = await openPage();
-  await streamAnswer(page, "<think>\nTwo and two.\n<b>Four</b>?\n</think>\n\nIt is **4**.", 2);
+  await streamAnswer(page, "\nIt is **4**.", 2, "Two and two.\n<b>Four</b>?");
   const thinking = page.locator(".answer details");
   assert.equal(await thinking.getAttribute("open"), null);
   assert.equal(await thinking.locator("summary").textContent(), "Thinking");
@@ -136,16 +136,15 @@ test("what a model thinks is folded above the answer", async () => {
   await thinking.locator("summary").click();
   assert.equal(await thinking.locator("div").textContent(), "Two and two.\n<b>Four</b>?");
   await shoot(page, "thinking");
-  for (const [text, thought, answer] of [
-    ["Begun by the template.\n</think>\nYes.", "Begun by the template.", "Yes."],
-    ["<think>\n\n</think>\n\nNo thought.", null, "No thought."],
-    ["<think>Cut off", "Cut off", ""],
-    ["The mark `</think>` ends it.", null, "The mark </think> ends it."],
+  for (const [thought, text, answer] of [
+    ["", "No thought.", "No thought."],
+    ["Cut off", "", ""],
+    ["", "The mark `</think>` ends it.", "The mark </think> ends it."],
   ]) {
-    await streamAnswer(page, text, 5);
+    await streamAnswer(page, text, 5, thought);
     assert.equal(await page.locator(".answer .text").textContent(), answer, text);
-    assert.equal(await thinking.isVisible(), thought !== null, text);
-    if (thought !== null) assert.equal(await thinking.locator("div").textContent(), thought);
+    assert.equal(await thinking.isVisible(), thought !== "", text);
+    if (thought) assert.equal(await thinking.locator("div").textContent(), thought);
   }
   assert.deepEqual(faults, []);
   await page.context().close();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { filesWithTemplate } from "./answers.mjs";
+import { answerText, ask, atMost, filesWithTemplate, finished } from "./answers.mjs";
 import { newPage, openSite, sharedModel, shoot } from "./browser.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
@@ -22,24 +22,6 @@ async function openPage(options, prepare) {
   return opened;
 }
 
-/** Answers of few tokens, so that tests are short. @param {import("playwright-core").Page} page @param {number} n @param {string} [temperature] */
-async function atMost(page, n, temperature = "0.7") {
-  await page.locator("#open-settings").click();
-  await page.getByLabel("At most tokens").fill(String(n));
-  await page.getByLabel("Temperature").fill(temperature);
-  await page.locator("#settings [data-close]").click();
-}
-
-/** @param {import("playwright-core").Page} page @param {string} text */
-async function ask(page, text) {
-  await page.getByRole("textbox", { name: "Message" }).fill(text);
-  await page.keyboard.press("Enter");
-}
-
-/** @param {import("playwright-core").Page} page */
-const finished = (page) => page.locator(".answer:last-child .figures").waitFor();
-/** @param {import("playwright-core").Page} page */
-const answerText = (page) => page.locator(".answer:last-child .text").textContent();
 /** @param {import("playwright-core").Page} page */
 const titles = (page) => page.locator("#chat-list .title").allTextContents();
 

@@ -1,22 +1,43 @@
-//! The messages of a chat request, checked and brought into the form that chat templates read.
+//! Conversations as OpenAI's clients send them, checked and brought into the form that chat templates read.
 
-use super::error::ApiError;
-use super::fields::Fields;
-use super::limits::{MAX_CALLS, MAX_MESSAGES};
 use serde_json::{Map, Value, json};
 
-/// The conversation, a JSON object per message.
-pub(crate) fn messages(fields: &Fields) -> Result<Vec<Value>, ApiError> {
-    match fields.get("messages") {
-        Some(Value::Array(list)) if !list.is_empty() && list.len() <= MAX_MESSAGES => {
+/// Messages of a conversation.
+pub const MAX_MESSAGES: usize = 4096;
+/// Calls in a message.
+pub const MAX_CALLS: usize = 128;
+
+/// A field of a request that is not what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {wanted}")]
+pub struct WrongField {
+    /// Which one: `messages[2].content`.
+    pub field: String,
+    /// What it must be: `must be a text`.
+    pub wanted: String,
+}
+
+impl WrongField {
+    pub(super) fn new(field: impl Into<String>, wanted: impl Into<String>) -> Self {
+        Self { field: field.into(), wanted: wanted.into() }
+    }
+}
+
+/// Reads a request's `messages`: a JSON object per message, with its calls' arguments as objects and its content as one text.
+///
+/// # Errors
+/// The field that is wrong. Nothing that a message names is ever fetched.
+pub fn read_messages(messages: &Value) -> Result<Vec<Value>, WrongField> {
+    match messages {
+        Value::Array(list) if !list.is_empty() && list.len() <= MAX_MESSAGES => {
             list.iter().enumerate().map(|(i, item)| message(&format!("messages[{i}]"), item)).collect()
         }
-        _ => Err(ApiError::invalid("messages", format!("messages must be a list of 1 to {MAX_MESSAGES} messages"))),
+        _ => Err(WrongField::new("messages", format!("must be a list of 1 to {MAX_MESSAGES} messages"))),
     }
 }
 
 /// `at`: where it stands, for what is said about it.
-fn message(at: &str, item: &Value) -> Result<Value, ApiError> {
+fn message(at: &str, item: &Value) -> Result<Value, WrongField> {
     let mut message = Map::new();
     let mut set = |name: &str, value: Value| message.insert(name.to_owned(), value);
     match item["role"].as_str() {
@@ -36,8 +57,7 @@ fn message(at: &str, item: &Value) -> Result<Value, ApiError> {
             set("role", json!("tool"))
         }
         _ => {
-            let param = format!("{at}.role");
-            return Err(ApiError::invalid(&param, format!("{param} must be system, user, assistant or tool")));
+            return Err(WrongField::new(format!("{at}.role"), "must be system, user, assistant or tool"));
         }
     };
     // Who calls need not speak.
@@ -48,8 +68,8 @@ fn message(at: &str, item: &Value) -> Result<Value, ApiError> {
 }
 
 /// A text, or a list of text parts. Parts of other kinds are refused, and nothing in them is ever fetched.
-fn content(at: &str, content: &Value) -> Result<Value, ApiError> {
-    let wrong = || ApiError::invalid(at, format!("{at} must be a text or a list of text parts"));
+fn content(at: &str, content: &Value) -> Result<Value, WrongField> {
+    let wrong = || WrongField::new(at, "must be a text or a list of text parts");
     let text = |part: &Value| match part["type"].as_str() {
         Some("text") => part["text"].as_str().map(str::to_owned).ok_or_else(wrong),
         _ => Err(wrong()),
@@ -61,30 +81,30 @@ fn content(at: &str, content: &Value) -> Result<Value, ApiError> {
     }
 }
 
-fn optional_text(at: &str, item: &Value, name: &str) -> Result<Value, ApiError> {
+fn optional_text(at: &str, item: &Value, name: &str) -> Result<Value, WrongField> {
     match &item[name] {
         value @ (Value::Null | Value::String(_)) => Ok(value.clone()),
-        _ => Err(ApiError::invalid(&format!("{at}.{name}"), format!("{at}.{name} must be a text"))),
+        _ => Err(WrongField::new(format!("{at}.{name}"), "must be a text")),
     }
 }
 
 /// The calls of an assistant's message; null where there are none.
-fn calls(at: &str, calls: &Value) -> Result<Value, ApiError> {
+fn calls(at: &str, calls: &Value) -> Result<Value, WrongField> {
     match calls {
         Value::Null => Ok(Value::Null),
         Value::Array(calls) if calls.is_empty() => Ok(Value::Null),
         Value::Array(calls) if calls.len() <= MAX_CALLS => {
             calls.iter().enumerate().map(|(i, item)| call(&format!("{at}[{i}]"), item)).collect()
         }
-        _ => Err(ApiError::invalid(at, format!("{at} must be a list of at most {MAX_CALLS} calls"))),
+        _ => Err(WrongField::new(at, format!("must be a list of at most {MAX_CALLS} calls"))),
     }
 }
 
 /// A call with its arguments as an object: clients send them as a text, and templates print objects.
-fn call(at: &str, item: &Value) -> Result<Value, ApiError> {
+fn call(at: &str, item: &Value) -> Result<Value, WrongField> {
     let function = &item["function"];
     let Some(name) = function["name"].as_str().filter(|_| item["type"] == "function") else {
-        return Err(ApiError::invalid(at, format!("{at} must be a function's call with its name")));
+        return Err(WrongField::new(at, "must be a function's call with its name"));
     };
     let arguments = match &function["arguments"] {
         Value::String(text) if text.trim().is_empty() => Some(json!({})),
@@ -92,8 +112,8 @@ fn call(at: &str, item: &Value) -> Result<Value, ApiError> {
         other => Some(other.clone()),
     };
     let Some(arguments) = arguments.filter(Value::is_object) else {
-        let param = format!("{at}.function.arguments");
-        return Err(ApiError::invalid(&param, format!("{param} must be a JSON object, written as a text")));
+        let field = format!("{at}.function.arguments");
+        return Err(WrongField::new(field, "must be a JSON object, written as a text"));
     };
     let id = optional_text(at, item, "id")?;
     Ok(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
@@ -103,8 +123,8 @@ fn call(at: &str, item: &Value) -> Result<Value, ApiError> {
 mod tests {
     use super::*;
 
-    fn read(list: &str) -> Result<Vec<Value>, ApiError> {
-        messages(&Fields::parse(format!(r#"{{"messages":{list}}}"#).as_bytes()).unwrap())
+    fn read(list: &str) -> Result<Vec<Value>, WrongField> {
+        read_messages(&serde_json::from_str(list).unwrap())
     }
 
     #[test]
