@@ -271,6 +271,8 @@ export type BenchOptions = { prompt?: number; generate?: number; batch?: number;
 export type CompletionRequest = {
   messages: Message[];
   stream?: boolean;
+  /** For `fetch`: a last chunk tells the tokens. The chunks of `create` do so anyway. */
+  stream_options?: { include_usage?: boolean };
   temperature?: number;
   top_p?: number;
   max_tokens?: number;
@@ -297,8 +299,15 @@ export type CompletionRequest = {
 export interface Model {
   readonly info: ModelInfo;
   readonly device: DeviceInfo;
-  /** The shapes of OpenAI's client: a completion, or with `stream` an async iterable of chunks. */
-  readonly openai: { chat: { completions: { create(request: CompletionRequest): Promise<any> } } };
+  readonly openai: {
+    /** The shapes of OpenAI's client: a completion, or with `stream` an async iterable of chunks. */
+    chat: { completions: { create(request: CompletionRequest): Promise<any> } };
+    /**
+     * What the clients of OpenAI take for `fetch`, and with them the AI SDK and LangChain: `POST …/chat/completions` and `…/embeddings`
+     * of any address are answered by this model, without a network.
+     */
+    fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
+  };
   /** Answers a conversation, piece by piece. Leaving the loop cancels; an aborted `signal` throws its reason. */
   chat(messages: Message[], options?: GenerateOptions): AsyncGenerator<string, Generation | undefined, void>;
   /** As `stream`, with tokens, parts and log-probabilities. */

@@ -2,6 +2,7 @@
 // leaving a `for await` loop over an answer cancels it.
 
 import { Connection, EngineError } from "./connection.js";
+import { fetchOver } from "./fetch.js";
 import { defined, Home } from "./home.js";
 import { chatCompletions } from "./openai.js";
 import { pipelineOver } from "./pipelines.js";
@@ -27,7 +28,7 @@ class WorkerModel {
     this.#home = home;
     home.users.add(this);
     /** @type {api.Model["openai"]} */
-    this.openai = { chat: { completions: chatCompletions(this) } };
+    this.openai = { chat: { completions: chatCompletions(this) }, fetch: fetchOver(this) };
   }
 
   get device() {

@@ -77,6 +77,12 @@ test("a bundler builds it without any settings", async (t) => {
   const { page, faults } = await run(t, built);
   assert.match(await page.textContent("#label"), /POSITIVE \d+ %/);
   assert.ok((await page.textContent("#story")).length > 40);
+  // Through the official client and through the AI SDK, whole and in a stream.
+  const answer = await page.textContent("#openai");
+  assert.ok(answer.length > 20, answer);
+  assert.equal(await page.textContent("#ai-sdk"), answer);
+  assert.equal(await page.textContent("#near"), "a puppy");
+  assert.match(await page.textContent("#refused"), /^400 .*messages must be a list/);
   const wasm = readdirSync(join(built, "assets")).filter((name) => name.endsWith(".wasm"));
   assert.ok(wasm.some((name) => statSync(join(built, "assets", name)).size > 1e6), wasm.join(" "));
   assert.deepEqual(faults, []);
