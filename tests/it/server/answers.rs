@@ -71,6 +71,22 @@ fn gpu_chat_streams_in_openais_shape() {
 }
 
 #[test]
+fn gpu_a_cut_answer_goes_on() {
+    let Some(server) = loaded(&["builtin:stories"]) else { return };
+    let question = json!({"role": "user", "content": "Tell me about a dog."});
+    let ask = |messages: Value, n: usize, goes_on: bool| {
+        let body = json!({"messages": messages, "max_tokens": n, "temperature": 0, "continue_final_message": goes_on});
+        let reply = server.post(CHAT, body.to_string());
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    let whole = ask(json!([question]), 12, false);
+    let begun = ask(json!([question]), 6, false);
+    let rest = ask(json!([question, {"role": "assistant", "content": begun}]), 6, true);
+    assert_eq!(begun + &rest, whole);
+}
+
+#[test]
 fn gpu_a_long_prompt_is_cut_where_the_server_or_the_request_says() {
     for parallel in ["1", "2"] {
         let Some(server) = loaded(&["--ctx", "32", "--overflow", "truncate-middle", "--parallel", parallel]) else {
