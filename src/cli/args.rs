@@ -625,6 +625,10 @@ pub(crate) struct PerplexityArgs {
     /// Only the first N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_docs: Option<u32>,
+    /// Read all of a document longer than the context, in windows of it that begin N tokens apart; each counts the tokens that none
+    /// before it did. Left out, the rest of such a document is not read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) stride: Option<u32>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }

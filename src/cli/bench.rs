@@ -78,7 +78,7 @@ async fn bench(
             let options = options(session.info().context_len);
             let report = bench_decoder(&mut session, &options, &mut on_run).await?;
             let perplexity = match documents {
-                Some(documents) => Some(measure(context, &mut session, documents, interrupt).await?.perplexity),
+                Some(documents) => Some(measure(context, &mut session, documents, None, interrupt).await?.perplexity),
                 None => None,
             };
             Ok(Measured::new(report, session.info(), perplexity))

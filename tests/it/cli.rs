@@ -495,6 +495,23 @@ fn gpu_perplexity_equals_the_reference() {
     assert!((got / wanted - 1.0).abs() < 1e-3, "{got}, not {wanted}");
 }
 
+/// Transformers 4.57's Llama on the same windows, its log-probabilities added up in 64-bit floats.
+#[test]
+fn gpu_strided_perplexity_equals_the_reference() {
+    let Some(model) = shared_model("models/TinyStories-656K") else { return };
+    let Some(file) = shared("data/tinystories/tinystories_train_head_2MiB.txt") else { return };
+    let file = file.display().to_string();
+    let args = ["perplexity", &model, "--file", &file, "--separator", "<|endoftext|>", "--max-docs", "4", "--json"];
+    for (ctx, stride, wanted) in [("64", "32", 23.354757711), ("64", "48", 25.686922338), ("128", "16", 19.050671090)] {
+        let got = json(&[&args[..], &["--ctx", ctx, "--stride", stride]].concat());
+        assert_eq!(got["tokens"], 684);
+        let got = got["perplexity"].as_f64().unwrap();
+        assert!((got / wanted - 1.0).abs() < 1e-3, "{got}, not {wanted}");
+    }
+    let wide = run(&[&args[..], &["--ctx", "64", "--stride", "64"]].concat());
+    assert!(wide.status.code() == Some(2) && last_error(&wide).contains("--stride 64"), "{}", last_error(&wide));
+}
+
 #[test]
 fn gpu_embeddings_equal_the_reference() {
     let Some(model) = shared_model("models/all-MiniLM-L6-v2") else { return };
