@@ -234,10 +234,7 @@ impl Session {
         if tools.is_empty() || self.template.as_ref().is_some_and(ChatTemplate::takes_tools) {
             return Ok(());
         }
-        let name = &self.info.name;
-        Err(Error::invalid(format!(
-            "the chat template of {name} knows no tools; tool_choice \"required\" makes it call one anyway"
-        )))
+        Err(Error::invalid(format!("the chat template of {} knows no tools", self.info.name)))
     }
 
     /// Whether it has a chat template that a conversation goes through.

@@ -5,13 +5,16 @@ use super::context::{Context, Output};
 use super::interrupt::Interrupt;
 use super::texts::read_file;
 use super::{Usage, chat_turns, model};
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 use trice::session::{FinishReason, GenerateOptions, Generation, Session};
-use trice::text::{ChatOptions, Grammar, Message, SamplingParams};
+use trice::text::reply::prompt_opens_reasoning;
+use trice::text::{Call, ChatOptions, Grammar, Message, ReplyOptions, ReplyParser, ReplyPart, SamplingParams, Tools};
 
 pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let sampling = args.sampling.params()?;
@@ -24,12 +27,17 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
         stop: args.stop,
         grammar: grammar(args.schema.as_deref(), args.grammar.as_deref())?,
         logprobs: args.logprobs.map(usize::from),
+        // What marks a call is shown too.
+        spells_marks: !template.tools.is_empty(),
         ..GenerateOptions::default()
     };
     let interrupt = Interrupt::install()?;
     let name = args.model.as_deref().unwrap_or(model::DEFAULT_DECODER);
     let mut session =
         pollster::block_on(model::load_speculating(context, name, &args.load, &args.speculate, &interrupt))?;
+    if !args.raw {
+        session.check_tools(&template.tools)?;
+    }
     let chat = Chat { context, interrupt, raw: args.raw, template };
     match input {
         Input::Terminal => chat_turns::run(&chat, &mut session, options, args.system),
@@ -74,8 +82,10 @@ fn chat_options(args: &ChatArgs) -> anyhow::Result<ChatOptions> {
     if let Some(path) = &args.tools {
         let name = path.display();
         let text = std::fs::read(path).map_err(|error| trice::Error::io(format!("reading {name}"), error))?;
-        options.tools = serde_json::from_slice(&text)
-            .map_err(|error| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {error}")))?;
+        let wrong =
+            |reason: String| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {reason}"));
+        let list: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        options.tools = Tools::read(&list, &Value::Null).map_err(|error| wrong(error.to_string()))?.descriptions();
     }
     Ok(options)
 }
@@ -122,6 +132,15 @@ impl SamplingArgs {
 /// A seed that differs from run to run; the standard library's hasher is seeded by the system.
 pub(crate) fn random_seed() -> u32 {
     RandomState::new().hash_one("seed") as u32
+}
+
+/// What `chat --json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    answer: &'a Generation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<Call>>,
 }
 
 /// What stays the same from answer to answer.
@@ -184,10 +203,29 @@ impl Chat<'_> {
             self.context.note(&format!("note: the context of {context_len} tokens was full: {n} tokens were left out"));
         }
         match self.context.output {
-            Output::Json => self.context.print_json(&answer)?,
+            Output::Json => self
+                .context
+                .print_json(&Answer { tool_calls: self.calls(session, prompt, &answer.text), answer: &answer })?,
             Output::Text => self.note_speed(&answer),
         }
         Ok(answer)
+    }
+
+    /// The functions that an answer calls, where it may call any.
+    fn calls(&self, session: &Session, prompt: &[u32], text: &str) -> Option<Vec<Call>> {
+        let name = |tool: &Value| tool["function"]["name"].as_str().unwrap_or_default().to_owned();
+        let tools: Vec<String> = self.template.tools.iter().map(name).collect();
+        if tools.is_empty() {
+            return None;
+        }
+        let is_reasoning = prompt_opens_reasoning(session.tokenizer(), prompt);
+        let mut parser = ReplyParser::new(ReplyOptions { tools, is_reasoning, one_call: false });
+        let parts = parser.push(text).into_iter().chain(parser.finish());
+        let call = |part| match part {
+            ReplyPart::Call(call) => Some(call),
+            ReplyPart::Reasoning(_) | ReplyPart::Content(_) => None,
+        };
+        Some(parts.filter_map(call).collect())
     }
 
     fn note_speed(&self, answer: &Generation) {

@@ -266,7 +266,7 @@ fn check_tools(session: &Session, prompt: &Prompt, options: &GenerateOptions) ->
         Prompt::Messages { template, .. } if options.grammar.is_none() => session.check_tools(&template.tools),
         _ => Ok(()),
     }
-    .map_err(|error| ApiError::invalid("tools", error.to_string()))
+    .map_err(|error| ApiError::invalid("tools", format!("{error}; tool_choice \"required\" makes it call one anyway")))
 }
 
 /// Refuses a grammar while the answer can still have a status of its own.

@@ -2,6 +2,7 @@
 
 use crate::common::gguf_writer::GgufWriter;
 use crate::common::shared;
+use crate::common::toy::Toy;
 use crate::program::{
     folder_with, has_gpu, json, last_error, run, run_with_input, shared_model, stdout, trice as program,
 };
@@ -510,6 +511,38 @@ fn gpu_strided_perplexity_equals_the_reference() {
     }
     let wide = run(&[&args[..], &["--ctx", "64", "--stride", "64"]].concat());
     assert!(wide.status.code() == Some(2) && last_error(&wide).contains("--stride 64"), "{}", last_error(&wide));
+}
+
+#[test]
+fn gpu_a_model_calls_what_it_is_offered() {
+    let template =
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% for t in tools or [] %}{{ t.function.name }}{% endfor %}";
+    let script = [("<tool_call>", 4), ("{\"name\":\"now\",\"arguments\":{\"of\":1}}", 4), ("</tool_call>", 4)];
+    let toy = |template: &str| Toy::parrot(&script).text("tokenizer.chat_template", template).gguf();
+    let [tools, odd] = [r#"[{"type":"function","function":{"name":"now"}}]"#, r#"[{"type":"function"}]"#];
+    let folder = folder_with(&[
+        ("takes.gguf", &toy(template)),
+        ("knows-none.gguf", &toy("{{ messages[0].content }}")),
+        ("tools.json", tools.as_bytes()),
+        ("odd.json", odd.as_bytes()),
+    ]);
+    if !has_gpu() {
+        return;
+    }
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let ask = |model: &str, tools: &str| {
+        run(&["chat", &path(model), "-p", "hi", "--temp", "0", "--json", "--tools", &path(tools)])
+    };
+    let called: Value = serde_json::from_str(&stdout(&ask("takes.gguf", "tools.json"))).unwrap();
+    assert_eq!(called["tool_calls"], value!([{"name": "now", "arguments": "{\"of\":1}"}]));
+    assert_eq!(called["text"], "<tool_call>{\"name\":\"now\",\"arguments\":{\"of\":1}}</tool_call>");
+    for (model, tools, words) in [
+        ("takes.gguf", "odd.json", "tools [0]: a tool's function.name"),
+        ("knows-none.gguf", "tools.json", "knows no tools"),
+    ] {
+        let error = last_error(&ask(model, tools));
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]
