@@ -9,6 +9,7 @@ pub mod shader;
 pub mod tensor;
 pub mod timing;
 mod upload;
+pub(crate) mod wgsl;
 pub mod work;
 
 #[cfg(target_arch = "wasm32")]

@@ -10,6 +10,7 @@
 //! (SwiftShader and some phones), and a subgroup broadcast wants a constant lane.
 
 use super::Share;
+use super::wgsl::wgsl;
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -163,7 +164,7 @@ impl Variant {
 
 macro_rules! slot_files {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+        &[$(($name, wgsl!($name))),*]
     };
 }
 

@@ -5,12 +5,13 @@ use crate::error::Result;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::wgsl::wgsl;
 use crate::gpu::{Buffer, Choices, Gpu, Grid, Share};
 
 /// Norms and rotates q and k and appends k and v to the cache.
 pub static ROPE_APPEND: Kernel = Kernel {
     name: "rope_append",
-    source: include_str!("../../shaders/rope_append.wgsl"),
+    source: wgsl!("rope_append"),
     params: RopeAppendParams::LAYOUT,
     bindings: &[
         Access::Read,
@@ -26,7 +27,7 @@ pub static ROPE_APPEND: Kernel = Kernel {
 /// Keys and values of a step into a cache of bytes.
 pub static KV_STORE: Kernel = Kernel {
     name: "kv_store",
-    source: include_str!("../../shaders/kv_store.wgsl"),
+    source: wgsl!("kv_store"),
     params: KvStoreParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite],
 };
@@ -34,7 +35,7 @@ pub static KV_STORE: Kernel = Kernel {
 /// Softmax attention over the cache.
 pub static ATTENTION: Kernel = Kernel {
     name: "attention",
-    source: include_str!("../../shaders/attention.wgsl"),
+    source: wgsl!("attention"),
     params: AttentionParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
@@ -42,7 +43,7 @@ pub static ATTENTION: Kernel = Kernel {
 /// The parts of a split attention as one.
 pub static ATTENTION_MERGE: Kernel = Kernel {
     name: "attention_merge",
-    source: include_str!("../../shaders/attention_merge.wgsl"),
+    source: wgsl!("attention_merge"),
     params: AttentionMergeParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::ReadWrite],
 };

@@ -4,12 +4,13 @@ use super::matmul::Activation;
 use super::{Pass, VectorOffset, WORKGROUP, cost, items_for_teams};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::wgsl::wgsl;
 use crate::gpu::{Buffer, Grid};
 
 /// RMSNorm or LayerNorm of every column.
 pub static NORM: Kernel = Kernel {
     name: "norm",
-    source: include_str!("../../shaders/norm.wgsl"),
+    source: wgsl!("norm"),
     params: NormParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };
@@ -17,7 +18,7 @@ pub static NORM: Kernel = Kernel {
 /// activate(gate)·up of every column.
 pub static GATE: Kernel = Kernel {
     name: "gate",
-    source: include_str!("../../shaders/gate.wgsl"),
+    source: wgsl!("gate"),
     params: GateParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::ReadWrite],
 };
@@ -25,7 +26,7 @@ pub static GATE: Kernel = Kernel {
 /// One vector per text of a ragged batch.
 pub static POOL: Kernel = Kernel {
     name: "pool",
-    source: include_str!("../../shaders/pool.wgsl"),
+    source: wgsl!("pool"),
     params: PoolParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };

@@ -8,6 +8,7 @@ use crate::format::DType;
 use crate::format::planes::RowOrder;
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::{Columns, Matrix, Part};
+use crate::gpu::wgsl::wgsl;
 use crate::gpu::{Buffer, Choices, Grid, Math, OneColumn, Share};
 
 /// Bindings of the `plain` and `gated` outputs: state, weights, x, vectors, residual, y.
@@ -30,21 +31,21 @@ const fn kernel(name: &'static str, source: &'static str, bindings: &'static [Ac
 }
 
 /// Few columns: a team of lanes owns a quad of rows at a time.
-pub static MATVEC: Kernel = kernel("matvec", include_str!("../../shaders/matvec.wgsl"), BINDINGS);
+pub static MATVEC: Kernel = kernel("matvec", wgsl!("matvec"), BINDINGS);
 
 /// Columns in tiles: a thread owns a quad of rows × a few columns.
-pub static MATMUL: Kernel = kernel("matmul", include_str!("../../shaders/matmul.wgsl"), BINDINGS);
+pub static MATMUL: Kernel = kernel("matmul", wgsl!("matmul"), BINDINGS);
 
 /// `MATVEC` that ends in q and the cache.
-pub static MATVEC_QKV: Kernel = kernel("matvec_qkv", include_str!("../../shaders/matvec.wgsl"), QKV_BINDINGS);
+pub static MATVEC_QKV: Kernel = kernel("matvec_qkv", wgsl!("matvec"), QKV_BINDINGS);
 
 /// `MATMUL` that ends in q and the cache.
-pub static MATMUL_QKV: Kernel = kernel("matmul_qkv", include_str!("../../shaders/matmul.wgsl"), QKV_BINDINGS);
+pub static MATMUL_QKV: Kernel = kernel("matmul_qkv", wgsl!("matmul"), QKV_BINDINGS);
 
 /// Rows of a matrix by id.
 pub static EMBED: Kernel = Kernel {
     name: "embed",
-    source: include_str!("../../shaders/embed.wgsl"),
+    source: wgsl!("embed"),
     params: EmbedParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };

@@ -3,23 +3,20 @@
 
 use super::{WORKGROUP, cost, groups_for};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
+use crate::gpu::wgsl::wgsl;
 use crate::gpu::{Buffer, Recording};
 
 /// Reads a buffer once.
 pub static READ: Kernel = Kernel {
     name: "read",
-    source: include_str!("../../shaders/read.wgsl"),
+    source: wgsl!("read"),
     params: ReadParams::LAYOUT,
     bindings: &[Access::Read, Access::ReadWrite],
 };
 
 /// Computes and does nothing else.
-pub static ARITH: Kernel = Kernel {
-    name: "arith",
-    source: include_str!("../../shaders/arith.wgsl"),
-    params: ArithParams::LAYOUT,
-    bindings: &[Access::ReadWrite],
-};
+pub static ARITH: Kernel =
+    Kernel { name: "arith", source: wgsl!("arith"), params: ArithParams::LAYOUT, bindings: &[Access::ReadWrite] };
 
 /// Threads that share the reading: enough to fill any GPU.
 pub const READ_THREADS: u32 = 1 << 18;

@@ -3,13 +3,14 @@
 use super::{ColumnsAre, MAX_SLOTS, Pass, WORKGROUP, cost, groups_for};
 use crate::gpu::shader::{Access, Caps, Kernel, Variant, params};
 use crate::gpu::tensor::Columns;
+use crate::gpu::wgsl::wgsl;
 use crate::gpu::{Buffer, Gpu, Grid};
 use crate::text::SamplingParams;
 
 /// Chooses the next token of each column.
 pub static SAMPLE: Kernel = Kernel {
     name: "sample",
-    source: include_str!("../../shaders/sample.wgsl"),
+    source: wgsl!("sample"),
     params: SampleParams::LAYOUT,
     bindings: &[Access::Read, Access::ReadWrite, Access::ReadWrite, Access::ReadWrite],
 };
@@ -17,7 +18,7 @@ pub static SAMPLE: Kernel = Kernel {
 /// Leaves each column the tokens that its mask allows.
 pub static MASK: Kernel = Kernel {
     name: "mask",
-    source: include_str!("../../shaders/mask.wgsl"),
+    source: wgsl!("mask"),
     params: MaskParams::LAYOUT,
     bindings: &[Access::Read, Access::ReadWrite],
 };
@@ -25,7 +26,7 @@ pub static MASK: Kernel = Kernel {
 /// Negative log-likelihood of the next token of every column.
 pub static NLL: Kernel = Kernel {
     name: "nll",
-    source: include_str!("../../shaders/nll.wgsl"),
+    source: wgsl!("nll"),
     params: NllParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::Read, Access::ReadWrite],
 };

@@ -4,11 +4,12 @@
 use super::{Pass, WORKGROUP, cost};
 use crate::gpu::Buffer;
 use crate::gpu::shader::{Access, Kernel, Variant, params};
+use crate::gpu::wgsl::wgsl;
 
 /// Writes what followed the last ids of the history when they stood there before.
 pub static LOOKUP: Kernel = Kernel {
     name: "lookup",
-    source: include_str!("../../shaders/lookup.wgsl"),
+    source: wgsl!("lookup"),
     params: LookupParams::LAYOUT,
     bindings: &[Access::ReadWrite, Access::ReadWrite],
 };
@@ -16,7 +17,7 @@ pub static LOOKUP: Kernel = Kernel {
 /// Appends the tokens chosen behind right drafts.
 pub static ACCEPT: Kernel = Kernel {
     name: "accept",
-    source: include_str!("../../shaders/accept.wgsl"),
+    source: wgsl!("accept"),
     params: AcceptParams::LAYOUT,
     bindings: &[Access::ReadWrite, Access::ReadWrite],
 };
@@ -24,7 +25,7 @@ pub static ACCEPT: Kernel = Kernel {
 /// Takes over the last ids of another decoder's history.
 pub static ADOPT: Kernel = Kernel {
     name: "adopt",
-    source: include_str!("../../shaders/adopt.wgsl"),
+    source: wgsl!("adopt"),
     params: AdoptParams::LAYOUT,
     bindings: &[Access::Read, Access::Read, Access::ReadWrite, Access::ReadWrite],
 };
