@@ -9,7 +9,7 @@ import { announce, byId, placeIcons } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { startLabels } from "./labels.js";
 import { areTexts, drawMany, openTexts, startMany } from "./many.js";
-import { drawCards, startModels, useFiles, useModel } from "./models.js";
+import { drawCards, foretell, startModels, useFiles, useModel } from "./models.js";
 import { keepForOffline } from "./offline.js";
 import { hasProgram, startNative, useProgram } from "./native.js";
 import { drawPresets, startPresets } from "./presets.js";
@@ -143,7 +143,8 @@ function start() {
     drawDevice();
   });
   // Kept once there is nothing more urgent to fetch.
-  slots[currentTab()].ready().then(keepForOffline, () => {});
+  const first = slots[currentTab()];
+  first.ready().then(() => (keepForOffline(), foretell(first)), () => {});
   // The mark of the last visit is read before this one sets its own.
   tellOfCrash().then(loadCurrent);
   redraw();

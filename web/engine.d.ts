@@ -335,6 +335,8 @@ export interface Model {
   fill(texts: string[], options?: { top?: number }): Promise<Filled[]>;
   /** Measures speed; resolves to what `trice bench --json` prints. */
   bench(options?: BenchOptions, onRun?: (runs: { done: number; total: number }) => void): Promise<object>;
+  /** Bytes per second that its device reads at best, measured in about 200 ms. */
+  bandwidth(): Promise<number>;
   /** How often the engine has called the browser, by name; empty unless loaded with `counts`. */
   calls(): Promise<Record<string, number>>;
   /** What is loaded, where, and how long the last answer took. */

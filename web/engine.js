@@ -159,6 +159,10 @@ class WorkerModel {
     return this.#home.call("bench", defined(options), onRun);
   }
 
+  bandwidth() {
+    return this.#home.call("bandwidth");
+  }
+
   calls() {
     return this.#home.call("calls");
   }

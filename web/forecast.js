@@ -24,6 +24,16 @@ export function probeDevice() {
 
 async function measure() {
   const { device, bytesPerSecond } = await probe();
+  remember(device, bytesPerSecond);
+}
+
+/** Measures the device that a model is on, unless an earlier visit did. @param {import("./engine.js").Model} model */
+export async function probeBy(model) {
+  if (!probed) remember(model.device, await model.bandwidth());
+}
+
+/** @param {import("./engine.js").DeviceInfo} device @param {number} bytesPerSecond */
+function remember(device, bytesPerSecond) {
   probed = { bytesPerSecond, maxBufferBytes: device.max_buffer_bytes };
   localStorage.setItem(KEY, JSON.stringify(probed));
 }

@@ -1,7 +1,7 @@
 // The models sheet: built-in models, real ones by one click, files, names and addresses.
 
 import { byId, el } from "./dom.js";
-import { foretellFit, foretellSpeed, probeDevice } from "./forecast.js";
+import { foretellFit, foretellSpeed, probeBy, probeDevice } from "./forecast.js";
 import { startHub } from "./hub.js";
 import { drawShelf } from "./shelf.js";
 import { EMBED, INTENT, SENTIMENT, slots, STORIES } from "./slots.js";
@@ -51,6 +51,9 @@ const CATALOGUE = [
     tab: "classify",
   },
 ];
+
+/** After which a page that is ready and was asked nothing is idle. */
+const IDLE_MS = 1000;
 
 /** Loads a choice where it belongs and shows that tab. @param {Choice} choice */
 export function useModel(choice) {
@@ -118,6 +121,14 @@ export function drawCards() {
   byId("built-in").replaceChildren(...BUILT_IN.map(cardOf));
   byId("catalogue").replaceChildren(...CATALOGUE.map(cardOf));
   byId("cards").replaceChildren(...CATALOGUE.map(cardOf));
+}
+
+/** Says on the first page what its models would do here, once the model in use is idle and nobody has asked anything yet. @param {import("./slots.js").Slot} slot */
+export function foretell(slot) {
+  setTimeout(() => {
+    const { model, choice } = slot;
+    if (!byId("welcome").hidden && slot.status === "ready" && model && !choice?.isNative) probeBy(model).then(drawCards, () => {});
+  }, IDLE_MS);
 }
 
 export function startModels() {

@@ -166,3 +166,12 @@ test("the sheet fits a phone, light and dark, in both languages", async (t) => {
     await shoot(page, `phone-${colorScheme}-models-kept`);
   }
 });
+
+test("the first page foretells what its models would do here, once nothing else is asked", async () => {
+  const { page, faults } = await newPage(site);
+  await page.goto(site.url);
+  await page.locator("#cards .note", { hasText: /tokens\/s here · (fits|may not fit)/ }).first().waitFor();
+  await page.locator("#cards .card", { hasText: "MiniLM" }).locator(".note", { hasText: /fit/ }).waitFor();
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
