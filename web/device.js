@@ -33,6 +33,9 @@ function browserName() {
   return /Chrome\/|Chromium\/|Edg\//.test(agent) ? "chrome" : "safari";
 }
 
+/** After which a model that nothing was asked of is idle. */
+const IDLE_MS = 8000;
+
 /** What the self-test last said of a device, by adapter, driver and browser. */
 const VERDICTS = "trice.self-test";
 
@@ -64,9 +67,12 @@ function facts() {
   return rows.filter(([, value]) => value !== "");
 }
 
-/** The footer's figure. */
+/** The footer's figure: what computes, and whether it was found to do so rightly. */
 export function drawDevice() {
-  byId("device-words").textContent = modelInUse()?.device.name || t("device");
+  const [name, checks] = [modelInUse()?.device.name || t("device"), known()];
+  const isWrong = checks?.some(({ is_right }) => !is_right) ?? false;
+  byId("device-words").textContent = checks ? `${name} · ${t(isWrong ? "computes_wrong" : "checked")}` : name;
+  byId("open-device").classList.toggle("wrong", isWrong);
 }
 
 /** Runs the engine's self-test on the device in use and says what came of it. */
@@ -82,7 +88,17 @@ async function checkDevice() {
     words.textContent = sentence(error);
   } finally {
     button.disabled = false;
+    drawDevice();
   }
+}
+
+/** Checks a device that was never checked, once its model has been idle for a while. @param {import("./slots.js").Slot} slot */
+function checkWhenIdle(slot) {
+  setTimeout(() => {
+    if (slot.status !== "ready" || slot.choice?.isNative || known() || byId("self-test").disabled) return;
+    if (document.hidden || byId("conversation").classList.contains("busy")) checkWhenIdle(slot);
+    else checkDevice();
+  }, IDLE_MS);
 }
 
 /** What tells one device from another, as far as a page sees. */
@@ -101,10 +117,20 @@ function keep(checks) {
   return checks;
 }
 
+/** What the device in use was found to compute; null where it was not checked. @returns {import("./engine.d.ts").Checked[] | null} */
+function known() {
+  try {
+    const { key, checks } = JSON.parse(localStorage.getItem(VERDICTS) ?? "{}");
+    return key === deviceKey() ? checks : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Says what is known of the device in use, or checks it. */
 function showVerdict() {
-  const { key, checks } = JSON.parse(localStorage.getItem(VERDICTS) ?? "{}");
-  if (key !== deviceKey()) return checkDevice();
+  const checks = known();
+  if (!checks) return checkDevice();
   byId("self-test-result").hidden = false;
   byId("self-test-result").textContent = verdict(checks);
 }
@@ -131,6 +157,11 @@ export function startDevice() {
   byId("copy-device").addEventListener("click", () => {
     navigator.clipboard.writeText(facts().map(([name, value]) => `${name}: ${value}`).join("\n"));
   });
-  for (const slot of Object.values(slots)) slot.addEventListener("change", drawDevice);
+  for (const slot of Object.values(slots)) {
+    slot.addEventListener("change", () => {
+      drawDevice();
+      if (slot.status === "ready") checkWhenIdle(slot);
+    });
+  }
   drawDevice();
 }

@@ -19,7 +19,7 @@ const READY = "#stage-words:text-is('Ready')";
  * A page whose hub mirror has a repository of two models, and its models sheet open.
  * @param {import("node:test").TestContext} t
  * @param {import("./serve.mjs").Faults} [faults]
- * @param {import("playwright-core").BrowserContextOptions} [options]
+ * @param {Parameters<typeof newPage>[1]} [options]
  */
 async function setUp(t, faults = {}, options = {}) {
   const folder = mkdtempSync(join(tmpdir(), "trice-hub-"));
@@ -135,19 +135,25 @@ test("the mirror is one press from where it matters", async (t) => {
   assert.ok(await field.evaluate((element) => element === document.activeElement));
 });
 
-test("the device panel says what the self-test found, and remembers it", async (t) => {
-  const { page, wrong } = await setUp(t);
+test("the device is checked once its model rests, and the panel remembers what was found", async (t) => {
+  const { page, wrong } = await setUp(t, {}, { isChecked: false });
   await page.keyboard.press("Escape");
-  await page.locator(READY).waitFor();
+  await page.locator("#open-device", { hasText: "· checked" }).waitFor();
   await page.locator("#open-device").click();
-  const verdict = page.getByText(/All \d+ products are right/);
-  await verdict.waitFor();
-  const found = await verdict.textContent();
-  await page.reload();
-  await page.locator(READY).waitFor();
-  await page.locator("#open-device").click();
-  assert.equal(await page.locator("#self-test-result").textContent(), found);
+  const found = await page.locator("#self-test-result").textContent();
+  assert.match(found, /^All \d+ products are right/);
   assert.ok(await page.getByRole("button", { name: "Check its results" }).isEnabled());
+  // What was found is said at once on the next visit; what was wrong, in the footer too.
+  await page.evaluate(() => {
+    const kept = JSON.parse(localStorage.getItem("trice.self-test"));
+    kept.checks[0].is_right = false;
+    localStorage.setItem("trice.self-test", JSON.stringify(kept));
+  });
+  await page.reload();
+  await page.locator("#open-device", { hasText: "· computes wrongly" }).waitFor();
+  await shoot(page, "computes-wrongly");
+  await page.locator("#open-device").click();
+  assert.match(await page.locator("#self-test-result").textContent(), /^1 of \d+ products are wrong/);
   assert.deepEqual(wrong, []);
 });
 
