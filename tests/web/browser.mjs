@@ -83,6 +83,14 @@ export function withoutApp(page) {
   return page.route("**/web/app.js", (route) => route.fulfill({ contentType: "text/javascript", body: 'import "./trusted.js";' }));
 }
 
+/** A page of the site that runs no engine of its own. @param {{url: string, browser: import("playwright-core").Browser}} site */
+export async function blankPage(site) {
+  const { page } = await newPage(site);
+  await withoutApp(page);
+  await page.goto(site.url);
+  return page;
+}
+
 /** A picture into the folder that SHOTS names. @param {import("playwright-core").Page} page @param {string} name */
 export async function shoot(page, name) {
   if (!process.env.SHOTS) return;

@@ -4,20 +4,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { builtinReference, loadFolder, newPage, openSite, readReference, sharedModel, withoutApp } from "./browser.mjs";
+import { blankPage, builtinReference, loadFolder, newPage, openSite, readReference, sharedModel } from "./browser.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
 let site;
 before(async () => (site = await openSite()));
 after(() => site?.close());
-
-/** A page of the site that runs no engine of its own. */
-async function blankPage() {
-  const { page } = await newPage(site);
-  await withoutApp(page);
-  await page.goto(site.url);
-  return page;
-}
 
 /** @param {number[]} a @param {number[]} b */
 function cosine(a, b) {
@@ -28,7 +20,7 @@ function cosine(a, b) {
 test("TinyStories-656K from its files gives the reference's greedy tokens", async (t) => {
   const folder = sharedModel("TinyStories-656K");
   if (!folder) return t.skip("no TRICE_SHARED");
-  const page = await blankPage();
+  const page = await blankPage(site);
   await loadFolder(page, folder);
   for (const { prompt, prompt_ids, generated_ids } of readReference(folder).cases) {
     const generation = await page.evaluate(
@@ -47,7 +39,7 @@ test("TinyStories-656K from its files gives the reference's greedy tokens", asyn
 test("MiniLM from its files gives the reference's vectors", async (t) => {
   const folder = sharedModel("all-MiniLM-L6-v2");
   if (!folder) return t.skip("no TRICE_SHARED");
-  const page = await blankPage();
+  const page = await blankPage(site);
   await loadFolder(page, folder);
   const { sentences } = readReference(folder);
   const texts = sentences.map(({ text }) => text);
@@ -73,7 +65,7 @@ function emptyHead(n, width) {
 test("a learnt head gives an encoder labels, and one of another width is refused", async (t) => {
   const [folder, heads] = ["all-MiniLM-L6-v2", "minilm-heads"].map(sharedModel);
   if (!folder || !heads) return t.skip("no TRICE_SHARED");
-  const page = await blankPage();
+  const page = await blankPage(site);
   await loadFolder(page, folder);
   const head = [...readFileSync(join(heads, "trec6.safetensors"))];
   const found = await page.evaluate(async ({ head, narrow }) => {
@@ -97,7 +89,7 @@ test("a learnt head gives an encoder labels, and one of another width is refused
 });
 
 test("products of every type of weights are the CPU's", async (t) => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const { checks, steps } = await page.evaluate(async () => {
     const { selfTest } = await import(new URL("web/engine.js", location.href).href);
     /** @type {{done: number, total: number}[]} */
@@ -118,7 +110,7 @@ test("products of every type of weights are the CPU's", async (t) => {
 test("a browser without subgroups gives the same tokens", async () => {
   const [, , { prompt, greedy_ids }] = builtinReference("stories").cases;
   for (const has of [true, false]) {
-    const page = await blankPage();
+    const page = await blankPage(site);
     // Without the shim wgpu asks for no subgroups, and every kernel takes its twin with barriers.
     if (!has) await page.route("**/web/shim.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
     const { tokens, subgroups } = await page.evaluate(async (prompt) => {
@@ -145,7 +137,7 @@ const NATIVE_TOP = {
 };
 
 test("types that no model of the tests has give the probabilities that they give natively", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   for (const [spec, wanted] of Object.entries(NATIVE_TOP)) {
     const top = await page.evaluate(async (spec) => {
       const { load } = await import(new URL("web/engine.js", document.baseURI).href);
@@ -166,7 +158,7 @@ test("types that no model of the tests has give the probabilities that they give
 });
 
 test("leaving the loop cancels, and the model answers again", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const result = await page.evaluate(async () => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const progress = [];
@@ -202,7 +194,7 @@ test("leaving the loop cancels, and the model answers again", async () => {
 });
 
 test("a conversation forks, and a long one says what it lost", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const result = await page.evaluate(async () => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const model = await load("builtin:stories", { parallel: 2, contextLength: 64 });
@@ -235,7 +227,7 @@ test("a conversation forks, and a long one says what it lost", async () => {
 });
 
 test("pipelines and errors have the shapes that others know", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const result = await page.evaluate(async () => {
     const { load, pipeline, devices } = await import(new URL("web/engine.js", document.baseURI).href);
     const classify = await pipeline("text-classification");
@@ -273,7 +265,7 @@ test("pipelines and errors have the shapes that others know", async () => {
 test("entities have JavaScript's places, and long or unknown texts say so", async (t) => {
   const folder = sharedModel("minilm-wnut17");
   if (!folder) return t.skip("no TRICE_SHARED");
-  const page = await blankPage();
+  const page = await blankPage(site);
   await loadFolder(page, folder);
   const text = "😀😀 I love Redondo Beach in California";
   const result = await page.evaluate(async (text) => {
@@ -329,7 +321,7 @@ function checkPerson(text) {
 }
 
 test("answers fit their schema, by a module that is fetched for the first of them", async (t) => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   /** @type {string[]} */
   const fetched = [];
   page.context().on("request", (request) => fetched.push(new URL(request.url()).pathname.split("/").at(-1)));
@@ -377,7 +369,7 @@ test("answers fit their schema, by a module that is fetched for the first of the
 });
 
 test("a grammar that cannot be followed says why, and harms no answer after it", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const result = await page.evaluate(async () => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const model = await load("builtin:stories");
@@ -424,7 +416,7 @@ test("a grammar that cannot be followed says why, and harms no answer after it",
 });
 
 test("a module that cannot be fetched is asked for again", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   let isOffline = true;
   await page.context().route("**/pkg/grammar*", (route) => (isOffline ? route.abort() : route.continue()));
   const ask = () =>

@@ -3,20 +3,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { answerText, ask, atMost, filesWithTemplate, finished } from "./answers.mjs";
-import { newPage, openSite, sharedModel, shoot, withoutApp } from "./browser.mjs";
+import { blankPage, newPage, openSite, sharedModel, shoot } from "./browser.mjs";
 
 /** @type {Awaited<ReturnType<typeof openSite>>} */
 let site;
 before(async () => (site = await openSite()));
 after(() => site?.close());
-
-/** A page of the site that runs no engine of its own. */
-async function blankPage() {
-  const { page } = await newPage(site);
-  await withoutApp(page);
-  await page.goto(site.url);
-  return page;
-}
 
 const WEATHER = {
   type: "function",
@@ -28,7 +20,7 @@ const WEATHER = {
 const NOW = { type: "function", function: { name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } } };
 
 test("functions are called, whole and in a stream", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const result = await page.evaluate(async (tools) => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const model = await load("builtin:stories");
@@ -82,7 +74,7 @@ test("functions are called, whole and in a stream", async () => {
 });
 
 test("log-probabilities come with their tokens, whole and in a stream", async () => {
-  const page = await blankPage();
+  const page = await blankPage(site);
   const { whole, chunks } = await page.evaluate(async () => {
     const { load } = await import(new URL("web/engine.js", document.baseURI).href);
     const model = await load("builtin:stories");
