@@ -186,6 +186,13 @@ fn text(fields: &Fields, name: &str) -> Result<String, ApiError> {
 }
 
 fn texts(fields: &Fields, name: &str) -> Result<Vec<String>, ApiError> {
+    let first = fields.get(name).and_then(Value::as_array).and_then(|list| list.first());
+    if first.is_some_and(|first| first.is_number() || first.is_array()) {
+        let message = format!(
+            "{name} must be texts: token ids are those of another vocabulary (LangChain sends texts with check_embedding_ctx_length=False)"
+        );
+        return Err(ApiError::invalid(name, message));
+    }
     let texts = fields.strings(name, MAX_INPUTS)?;
     if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
         return Err(ApiError::invalid(name, format!("{name} must be 1 to {MAX_INPUTS} texts that are not empty")));

@@ -34,6 +34,11 @@ fn gpu_embeddings_and_labels() {
     let own = server.post("/v1/classify", own.to_string()).json();
     assert_eq!((&own["model"], &own["data"][0]["labels"][0]["label"]), (&json!("builtin:embed"), &json!("football")));
     assert_refused("an empty text", &server.post("/v1/classify", r#"{"input":["  "]}"#), 400);
+    for ids in ["[[1, 2]]", "[1, 2]"] {
+        let refused = server.post("/v1/embeddings", format!(r#"{{"input":{ids}}}"#));
+        assert_refused("token ids", &refused, 400);
+        assert!(refused.text().contains("check_embedding_ctx_length"), "{refused:?}");
+    }
 }
 
 #[test]
