@@ -16,8 +16,10 @@ pub(crate) fn run(site: &Path) -> Result<Tally> {
     let tap = shell::target_dir()?.join("page-tests.tap");
     let mut command = Command::new("node");
     command.env("TRICE_CHROMIUM", chromium).env("TRICE_SITE", shell::absolute(site)?);
+    // Two files at a time: pages wait as often as they compute.
+    command.args(["--test", "--test-concurrency=2"]);
     // For people on the terminal, for counting into a file.
-    command.args(["--test", "--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
+    command.args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"]);
     command.arg(format!("--test-reporter-destination={}", tap.display())).args(test_files()?);
     // What an earlier run left must not be counted as this one's.
     if tap.exists() {
