@@ -33,17 +33,14 @@ pub(crate) fn run(site: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Whether `node` is there and knows the options used above (18.15).
+/// Whether `node` is there and knows the options used above (18.19, 20.10, 21).
 pub(crate) fn node_is_new_enough() -> bool {
     shell::output(Command::new("node").arg("--version")).is_some_and(|version| is_new_enough(&version))
 }
 
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.trim().trim_start_matches('v').split('.').map_while(|n| n.parse::<u32>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) => (major, minor) >= (18, 15),
-        _ => false,
-    }
+    matches!((numbers.next(), numbers.next()), (Some(18), Some(19..)) | (Some(20), Some(10..)) | (Some(21..), Some(_)))
 }
 
 /// The packages of the page's tests.
@@ -89,7 +86,12 @@ mod page_tests_tests {
 
     #[test]
     fn judges_versions_of_node() {
-        assert!(is_new_enough("v18.15.0\n") && is_new_enough("v20.1.0") && is_new_enough("v24.0.0"));
-        assert!(!is_new_enough("v18.13.0") && !is_new_enough("v12.22.9") && !is_new_enough("node"));
+        assert!(is_new_enough("v18.19.0\n") && is_new_enough("v20.10.0") && is_new_enough("v24.0.0"));
+        assert!(
+            !is_new_enough("v18.18.0")
+                && !is_new_enough("v20.9.0")
+                && !is_new_enough("v12.22.9")
+                && !is_new_enough("node")
+        );
     }
 }
