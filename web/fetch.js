@@ -12,7 +12,9 @@ export function fetchOver(model) {
       if (path.endsWith("/embeddings")) return answer(await embeddings(model, body));
       if (!path.endsWith("/chat/completions")) return refuse(404, { name: "not_found", message: `there is no ${path} here` });
       const completion = await model.openai.chat.completions.create(body);
-      return body.stream ? new Response(events(completion, body), { headers: { "Content-Type": "text/event-stream" } }) : answer(completion);
+      if (!body.stream) return answer(completion);
+      const first = await completion.next();
+      return new Response(events(first, completion, body), { headers: { "Content-Type": "text/event-stream" } });
     } catch (error) {
       request.signal.throwIfAborted();
       return refuse(statusOf(error), error);
@@ -52,16 +54,25 @@ function base64(vector) {
   return btoa(Array.from(new Uint8Array(new Float32Array(vector).buffer), (byte) => String.fromCharCode(byte)).join(""));
 }
 
-/** Server-sent events, one a chunk; whoever stops reading stops the answer. @param {AsyncGenerator<any, void, void>} chunks @param {CompletionRequest} request */
-function events(chunks, { stream_options: options }) {
+/**
+ * Server-sent events, one a chunk; whoever stops reading stops the answer.
+ * @param {IteratorResult<any, void>} first
+ * @param {AsyncGenerator<any, void, void>} chunks The others.
+ * @param {CompletionRequest} request
+ */
+function events(first, chunks, { stream_options: options }) {
+  let next = Promise.resolve(first);
   const encoder = new TextEncoder();
   /** @param {ReadableStreamDefaultController} controller @param {any} data */
   const send = (controller, data) => controller.enqueue(encoder.encode(`data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`));
   return new ReadableStream({
     async pull(controller) {
       try {
-        const { done, value } = await chunks.next();
+        const { done, value } = await next;
         if (!done) {
+          next = chunks.next();
+          // Who asks for it hears of it.
+          next.catch(() => {});
           const { usage, ...chunk } = value;
           send(controller, chunk);
           if (usage && options?.include_usage) send(controller, { ...chunk, choices: [], usage });

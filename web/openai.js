@@ -32,9 +32,10 @@ async function* chunks(head, additions) {
     const choices = [{ index: 0, delta: {}, logprobs: null, finish_reason: null, ...choice }];
     return { ...head, object: "chat.completion.chunk", choices, ...rest };
   };
-  yield chunk({ delta: { role: "assistant", content: "" } });
   try {
+    // What is refused fails before anything is told.
     let step = await additions.next();
+    yield chunk({ delta: { role: "assistant", content: "" } });
     for (; !step.done; step = await additions.next()) yield chunk(step.value);
     const { usage, ...end } = /** @type {any} */ (step.value);
     yield chunk(end, { usage });

@@ -98,6 +98,31 @@ test("a reload in the middle of an answer keeps it, and it can be gone on with",
   await page.context().close();
 });
 
+test("a page that is hidden and frozen amid an answer keeps what there is, and finishes it", async () => {
+  const { page, faults } = await openPage();
+  await atMost(page, 60, "0");
+  await ask(page, "Once upon a time");
+  await page.waitForFunction(() => document.querySelector(".answer .text:not(.waiting)")?.textContent.length > 40);
+  const session = await page.context().newCDPSession(page);
+  await session.send("Page.setWebLifecycleState", { state: "frozen" });
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // Another tab sees what there was by then.
+  const other = await page.context().newPage();
+  await other.goto(site.url);
+  await other.locator("#chat-list .title").first().click();
+  await other.locator(".answer .text", { hasText: "Once upon a time" }).waitFor();
+  await other.close();
+  await session.send("Page.setWebLifecycleState", { state: "active" });
+  await finished(page);
+  await page.locator(".answer .figures", { hasText: "60 tokens" }).waitFor();
+  const text = await answerText(page);
+  await page.locator(".again").click();
+  await page.locator(".answer .versions", { hasText: "2/2" }).waitFor();
+  assert.equal(await answerText(page), text);
+  assert.deepEqual(faults, []);
+  await page.context().close();
+});
+
 test("what a failure leaves of an answer can be gone on with", async () => {
   const { page, faults } = await openPage({}, (page) => page.addInitScript(() => {
     const { postMessage } = Worker.prototype;
