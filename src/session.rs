@@ -24,7 +24,7 @@ use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Room, Speculation};
 use crate::text::grammar::{Constraint, Grammars, Vocabulary};
 use crate::text::reply::{begun_answer, prompt_opens_reasoning};
-use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer};
+use crate::text::{ChatOptions, ChatTemplate, Message, SamplingParams, Tokenizer, split_begun};
 use answer::step_logprobs;
 use decode::READ_BACK_BYTES;
 use flights::FLIGHTS;
@@ -214,9 +214,9 @@ impl Session {
             let ids = self.chat_prompt(messages, options)?;
             return Ok(AnswerPrompt { is_reasoning: prompt_opens_reasoning(&self.tokenizer, &ids), ids });
         }
-        let Some((begun, before @ [_, ..])) = messages.split_last().filter(|(last, _)| last["role"] == "assistant")
-        else {
-            return Err(Error::invalid("an answer goes on behind an assistant's message, the last of several"));
+        let Some((begun, before)) = split_begun(messages) else {
+            let message = "an answer goes on behind an assistant's message that calls nothing, the last of several";
+            return Err(Error::invalid(message));
         };
         let opens = prompt_opens_reasoning(&self.tokenizer, &self.chat_prompt(before, options)?);
         let text = |name: &str| begun[name].as_str().unwrap_or_default();

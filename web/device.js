@@ -33,7 +33,7 @@ function browserName() {
   return /Chrome\/|Chromium\/|Edg\//.test(agent) ? "chrome" : "safari";
 }
 
-/** After which a model that nothing was asked of is idle. */
+/** After which models that nothing was asked of are idle. */
 const IDLE_MS = 8000;
 
 /** What the self-test last said of a device, by adapter, driver and browser. */
@@ -75,15 +75,20 @@ export function drawDevice() {
   byId("open-device").classList.toggle("wrong", isWrong);
 }
 
-/** Runs the engine's self-test on the device in use and says what came of it. */
+/** Runs the engine's self-test on the browser's device and says what came of it. */
 async function checkDevice() {
   const [button, words] = [byId("self-test"), byId("self-test-result")];
+  const key = deviceKey();
   button.disabled = true;
   words.hidden = false;
+  // Where it ends badly it is not begun again by itself.
+  keep({ key, checks: null });
   try {
     /** @param {{done: number, total: number}} at */
     const onProgress = ({ done, total }) => (words.textContent = t("self_test_at", { done: String(done), total: String(total) }));
-    words.textContent = verdict(keep(await selfTest({ onProgress })));
+    const checks = await selfTest({ onProgress });
+    keep({ key, checks });
+    words.textContent = verdict(checks);
   } catch (error) {
     words.textContent = sentence(error);
   } finally {
@@ -92,13 +97,15 @@ async function checkDevice() {
   }
 }
 
-/** Checks a device that was never checked, once its model has been idle for a while. @param {import("./slots.js").Slot} slot */
-function checkWhenIdle(slot) {
+/** Checks a device that was never checked, once its models have rested for a while. @param {number} [afterMs] */
+function checkWhenIdle(afterMs = IDLE_MS) {
   setTimeout(() => {
-    if (slot.status !== "ready" || slot.choice?.isNative || known() || byId("self-test").disabled) return;
-    if (document.hidden || byId("conversation").classList.contains("busy")) checkWhenIdle(slot);
+    if (!modelInUse() || isNative() || kept()?.key === deviceKey()) return;
+    const rests = Object.values(slots).map(({ status, model }) => (status === "loading" ? 0 : model ? (model.stats().idle_ms ?? 0) : Infinity));
+    const missing = document.hidden ? IDLE_MS : IDLE_MS - Math.min(...rests);
+    if (missing > 0) checkWhenIdle(missing);
     else checkDevice();
-  }, IDLE_MS);
+  }, afterMs);
 }
 
 /** What tells one device from another, as far as a page sees. */
@@ -107,24 +114,40 @@ function deviceKey() {
   return [device?.name, device?.driver, navigator.userAgent].join("\n");
 }
 
-/** @template T @param {T} checks @returns {T} */
-function keep(checks) {
-  try {
-    localStorage.setItem(VERDICTS, JSON.stringify({ key: deviceKey(), checks }));
-  } catch {
-    // Checked again next time.
-  }
-  return checks;
+/** Whether the device in use is that of the program which serves the page: it is not the browser's to check. */
+function isNative() {
+  return Object.values(slots).some(({ choice }) => choice?.isNative);
 }
 
-/** What the device in use was found to compute; null where it was not checked. @returns {import("./engine.d.ts").Checked[] | null} */
-function known() {
+/** A device, and what it was found to compute; null where that was not found out. @typedef {{key: string, checks: import("./engine.d.ts").Checked[] | null}} Found */
+
+/** What this visit found, or an earlier one. @type {Found | null} */
+let found = null;
+
+/** @param {Found} what */
+function keep(what) {
+  found = what;
   try {
-    const { key, checks } = JSON.parse(localStorage.getItem(VERDICTS) ?? "{}");
-    return key === deviceKey() ? checks : null;
+    localStorage.setItem(VERDICTS, JSON.stringify(what));
   } catch {
-    return null;
+    // It holds for this visit.
   }
+}
+
+/** @returns {Found | null} */
+function kept() {
+  try {
+    found ??= JSON.parse(localStorage.getItem(VERDICTS) ?? "null");
+  } catch {
+    // Then nothing is known.
+  }
+  return found;
+}
+
+/** What the device in use was found to compute; null where it was not checked. */
+function known() {
+  const { key, checks } = kept() ?? {};
+  return key === deviceKey() && !isNative() ? (checks ?? null) : null;
 }
 
 /** Says what is known of the device in use, or checks it. */
@@ -152,7 +175,9 @@ export function startDevice() {
     const rows = facts().flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
     byId("device-facts").replaceChildren(...rows);
     byId("device").showModal();
-    if (modelInUse() && !byId("self-test").disabled) showVerdict();
+    byId("self-test").hidden = isNative();
+    byId("self-test-result").hidden = isNative();
+    if (modelInUse() && !isNative() && !byId("self-test").disabled) showVerdict();
   });
   byId("copy-device").addEventListener("click", () => {
     navigator.clipboard.writeText(facts().map(([name, value]) => `${name}: ${value}`).join("\n"));
@@ -160,7 +185,7 @@ export function startDevice() {
   for (const slot of Object.values(slots)) {
     slot.addEventListener("change", () => {
       drawDevice();
-      if (slot.status === "ready") checkWhenIdle(slot);
+      if (slot.status === "ready") checkWhenIdle();
     });
   }
   drawDevice();

@@ -120,8 +120,8 @@ export type Prompt =
   | { prompt: string; raw?: boolean }
   | { ids: number[]; prompt?: undefined };
 
-/** `bytes` are there in pieces. */
-export type TokenLogprob = { id: number; bytes: number[]; logprob: number };
+/** `bytes` are there in pieces, not in what `generate` resolves to. */
+export type TokenLogprob = { id: number; bytes?: number[]; logprob: number };
 export type StepLogprobs = TokenLogprob & { top: TokenLogprob[] };
 /** What an answer is made of. A part of the same kind as the last one continues it, but for calls, which are whole; `arguments` is a JSON object in a text. */
 export type ReplyPart = { reasoning: string } | { content: string } | { call: { name: string; arguments: string } };
@@ -275,6 +275,11 @@ export type CompletionRequest = {
   stream_options?: { include_usage?: boolean };
   temperature?: number;
   top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  repeat_penalty?: number;
+  /** The last message is the beginning of the answer, which goes on behind it. */
+  continue_final_message?: boolean;
   max_tokens?: number;
   max_completion_tokens?: number;
   stop?: string | string[];
@@ -339,8 +344,8 @@ export interface Model {
   bandwidth(): Promise<number>;
   /** How often the engine has called the browser, by name; empty unless loaded with `counts`. */
   calls(): Promise<Record<string, number>>;
-  /** What is loaded, where, and how long the last answer took. */
-  stats(): ModelInfo & { device: string; timings: Timings | null };
+  /** What is loaded, where, how long the last answer took, and since when nothing has been asked; null while something is. */
+  stats(): ModelInfo & { device: string; timings: Timings | null; idle_ms: number | null };
   /**
    * Another model over the same worker, for the last conversation to go on in two ways: neither reads again what both begin with.
    * Needs `parallel` of 2 or more; answers still come one after the other.

@@ -168,7 +168,7 @@ class WorkerModel {
   }
 
   stats() {
-    return { ...this.info, device: this.device.name, timings: this.#timings };
+    return { ...this.info, device: this.device.name, timings: this.#timings, idle_ms: this.#home.idleMs };
   }
 
   async fork() {

@@ -2,24 +2,57 @@
 
 /** @import { CompletionRequest, Model } from "./engine.js" */
 
+/** Fields that would change the answer and are not acted on: saying so beats ignoring them. */
+const UNKNOWN = ["functions", "logit_bias", "presence_penalty", "frequency_penalty", "dimensions"];
+
 /** @param {Model} model @returns {Model["openai"]["fetch"]} */
 export function fetchOver(model) {
   return async (input, init) => {
     const request = new Request(input, init);
     const path = new URL(request.url).pathname;
+    const [, serve] = (request.method === "POST" && SERVED.find(([end]) => path.endsWith(end))) || [];
+    if (!serve) return refuse(404, { name: "not_found", message: `there is no ${request.method} ${path} here` });
     try {
-      const body = { ...(await request.json()), signal: request.signal };
-      if (path.endsWith("/embeddings")) return answer(await embeddings(model, body));
-      if (!path.endsWith("/chat/completions")) return refuse(404, { name: "not_found", message: `there is no ${path} here` });
-      const completion = await model.openai.chat.completions.create(body);
-      if (!body.stream) return answer(completion);
-      const first = await completion.next();
-      return new Response(events(first, completion, body), { headers: { "Content-Type": "text/event-stream" } });
+      return await serve(model, await bodyOf(request), request.signal);
     } catch (error) {
       request.signal.throwIfAborted();
       return refuse(statusOf(error), error);
     }
   };
+}
+
+/** What is answered, by how its path ends. @type {[string, (model: Model, body: any, signal: AbortSignal) => Promise<Response>][]} */
+const SERVED = [["/chat/completions", complete], ["/embeddings", embed]];
+
+/** @param {Request} request */
+async function bodyOf(request) {
+  const body = await request.json();
+  const unknown = UNKNOWN.find((name) => body[name]) ?? (body.n > 1 ? "n" : undefined);
+  if (unknown) throw Object.assign(new Error(`${unknown} is not supported here`), { name: "Unsupported" });
+  if (body.messages === undefined && body.input === undefined) throw Object.assign(new Error("messages must be a list of messages"), { name: "Invalid" });
+  return body;
+}
+
+/** @param {Model} model @param {CompletionRequest} body @param {AbortSignal} signal */
+async function complete(model, body, signal) {
+  const leave = new AbortController();
+  const completion = await model.openai.chat.completions.create({ ...body, signal: AbortSignal.any([signal, leave.signal]) });
+  if (!body.stream) return answer(completion);
+  const first = await completion.next();
+  return new Response(events(first, completion, body, { signal, leave }), { headers: { "Content-Type": "text/event-stream" } });
+}
+
+/** @param {Model} model @param {{input: string | string[], encoding_format?: "float" | "base64"}} body */
+async function embed(model, { input, encoding_format: format }) {
+  // OpenAI's vectors have length 1.
+  const vectors = await model.embed([input].flat(), { normalize: true });
+  const data = vectors.map((vector, index) => ({ object: "embedding", index, embedding: format === "base64" ? base64(vector) : vector }));
+  return answer({ object: "list", data, model: model.info.name });
+}
+
+/** The bytes of 32-bit floats, as OpenAI's own clients ask for them. @param {number[]} vector */
+function base64(vector) {
+  return btoa(Array.from(new Uint8Array(new Float32Array(vector).buffer), (byte) => String.fromCharCode(byte)).join(""));
 }
 
 /** @param {any} body @param {number} [status] */
@@ -33,34 +66,25 @@ function refuse(status, error) {
 }
 
 /** @param {any} error */
-function errorOf({ name, message }) {
-  return { message, type: name === "Gpu" ? "server_error" : "invalid_request_error", param: null, code: name === "Limit" ? "context_length_exceeded" : name };
+function errorOf(error) {
+  const { name, message } = error;
+  const type = statusOf(error) < 500 ? "invalid_request_error" : "server_error";
+  return { message, type, param: null, code: name === "Limit" ? "context_length_exceeded" : name };
 }
 
 /** Who can mend it: the one who asks, or nobody here. @param {any} error */
 function statusOf({ name }) {
-  return ["Invalid", "Limit", "Unsupported", "Format", "SyntaxError"].includes(name) ? 400 : 500;
-}
-
-/** @param {Model} model @param {{input: string | string[], encoding_format?: "float" | "base64"}} body */
-async function embeddings(model, { input, encoding_format: format }) {
-  const vectors = await model.embed([input].flat());
-  const data = vectors.map((vector, index) => ({ object: "embedding", index, embedding: format === "base64" ? base64(vector) : vector }));
-  return { object: "list", data, model: model.info.name, usage: { prompt_tokens: 0, total_tokens: 0 } };
-}
-
-/** The bytes of 32-bit floats, as OpenAI's own clients ask for them. @param {number[]} vector */
-function base64(vector) {
-  return btoa(Array.from(new Uint8Array(new Float32Array(vector).buffer), (byte) => String.fromCharCode(byte)).join(""));
+  return ["Invalid", "Limit", "Unsupported", "Format", "SyntaxError", "not_found"].includes(name) ? 400 : 500;
 }
 
 /**
- * Server-sent events, one a chunk; whoever stops reading stops the answer.
+ * Server-sent events, one a chunk.
  * @param {IteratorResult<any, void>} first
  * @param {AsyncGenerator<any, void, void>} chunks The others.
  * @param {CompletionRequest} request
+ * @param {{signal: AbortSignal, leave: AbortController}} ends Who asked may abort it, and who stops reading stops the answer.
  */
-function events(first, chunks, { stream_options: options }) {
+function events(first, chunks, { stream_options: options }, { signal, leave }) {
   let next = Promise.resolve(first);
   const encoder = new TextEncoder();
   /** @param {ReadableStreamDefaultController} controller @param {any} data */
@@ -80,10 +104,11 @@ function events(first, chunks, { stream_options: options }) {
         }
         send(controller, "[DONE]");
       } catch (error) {
+        if (signal.aborted) return controller.error(signal.reason);
         send(controller, { error: errorOf(error) });
       }
       controller.close();
     },
-    cancel: () => void chunks.return(),
+    cancel: () => leave.abort(),
   });
 }

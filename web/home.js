@@ -20,6 +20,10 @@ export class Home {
   #return = Promise.resolve();
   /** Those that live here: a model and its forks. @type {Set<object>} */
   users = new Set();
+  /** Calls of those under way. */
+  #nAtWork = 0;
+  /** When the last of them ended. */
+  #rested = performance.now();
   /** @type {import("./engine.js").DeviceInfo} */
   device = /** @type {any} */ (null);
   /** @type {import("./engine.js").ModelInfo} */
@@ -56,7 +60,23 @@ export class Home {
    * @param {() => any} args What is called with, asked for at every call.
    * @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} [options]
    */
-  async work(method, args, { signal, onEvent } = {}) {
+  async work(method, args, options) {
+    this.#nAtWork += 1;
+    try {
+      return await this.#insist(method, args, options);
+    } finally {
+      this.#nAtWork -= 1;
+      this.#rested = performance.now();
+    }
+  }
+
+  /** Milliseconds since the last call ended; null while one is under way. */
+  get idleMs() {
+    return this.#nAtWork > 0 ? null : performance.now() - this.#rested;
+  }
+
+  /** @param {string} method @param {() => any} args @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} [options] @returns {Promise<any>} */
+  async #insist(method, args, { signal, onEvent } = {}) {
     let nVain = 0;
     const hear = (/** @type {any} */ event) => {
       nVain = 0;

@@ -65,7 +65,8 @@ async function whole(head, additions) {
 
 /** What is added to the answer, and in the end why it ended and what it took. @param {Model} model @param {CompletionRequest} request */
 async function* answer(model, request) {
-  const pieces = model.pieces({ messages: request.messages }, options(request));
+  const prompt = { messages: request.messages, goOn: request.continue_final_message ?? false };
+  const pieces = model.pieces(prompt, options(request));
   let nCalls = 0;
   try {
     let step = await pieces.next();
@@ -97,16 +98,25 @@ function stepOf(step) {
   return { ...tokenOf(step), top_logprobs: step.top.map(tokenOf) };
 }
 
-/** Half a character shows as U+FFFD; `bytes` has the truth. @param {{bytes: number[], logprob: number}} token */
-function tokenOf({ bytes, logprob }) {
+/** Half a character shows as U+FFFD; `bytes` has the truth. @param {{bytes?: number[], logprob: number}} token */
+function tokenOf({ bytes = [], logprob }) {
   return { token: new TextDecoder().decode(new Uint8Array(bytes)), logprob, bytes };
 }
 
 /** @param {CompletionRequest} request @returns {import("./engine.js").GenerateOptions} */
 function options(request) {
-  const { temperature, top_p: topP, stop, seed, overflow, signal, tools, tool_choice: toolChoice } = request;
-  return {
-    ...{ temperature, topP, stop, seed, overflow, signal, tools, toolChoice },
+  const asked = {
+    temperature: request.temperature,
+    topP: request.top_p,
+    topK: request.top_k,
+    minP: request.min_p,
+    repeatPenalty: request.repeat_penalty,
+    stop: request.stop,
+    seed: seedOf(request.seed),
+    overflow: request.overflow,
+    signal: request.signal,
+    tools: request.tools,
+    toolChoice: request.tool_choice,
     parallelToolCalls: request.parallel_tool_calls,
     thinking: request.chat_template_kwargs?.enable_thinking,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
@@ -114,12 +124,21 @@ function options(request) {
     logprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
     parts: true,
   };
+  // What is null was not asked for, as OpenAI's clients mean it.
+  return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null));
+}
+
+/** The sampler's seed has 32 bits: both halves of the client's count. @param {number | null} [seed] */
+function seedOf(seed) {
+  if (typeof seed !== "number" || !Number.isInteger(seed)) return seed ?? undefined;
+  const bits = BigInt.asUintN(64, BigInt(seed));
+  return Number(BigInt.asUintN(32, bits ^ (bits >> 32n)));
 }
 
 /** What the answer must fit; `name` and `strict` change nothing, since every answer is held to it. @param {CompletionRequest["response_format"]} format */
 function schemaOf(format) {
-  switch (format?.type) {
-    case undefined:
+  if (!format) return undefined;
+  switch (format.type) {
     case "text":
       return undefined;
     case "json_object":

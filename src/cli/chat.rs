@@ -219,7 +219,7 @@ impl Chat<'_> {
             return None;
         }
         let is_reasoning = prompt_opens_reasoning(session.tokenizer(), prompt);
-        let mut parser = ReplyParser::new(ReplyOptions { tools, is_reasoning, one_call: false });
+        let mut parser = ReplyParser::new(ReplyOptions { tools, is_reasoning, ..ReplyOptions::default() });
         let parts = parser.push(text).into_iter().chain(parser.finish());
         let call = |part| match part {
             ReplyPart::Call(call) => Some(call),

@@ -80,13 +80,14 @@ impl ApiError {
     }
 }
 
-/// What the library refuses is the request's fault unless the machine is.
+/// A field that the library has read.
 impl From<WrongField> for ApiError {
     fn from(wrong: WrongField) -> Self {
         Self::invalid(&wrong.field, wrong.to_string())
     }
 }
 
+/// What the library refuses is the request's fault unless the machine is.
 impl From<&Error> for ApiError {
     fn from(error: &Error) -> Self {
         let (status, code) = match error {

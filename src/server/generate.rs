@@ -10,7 +10,7 @@ use super::work::Prompt;
 use crate::cli::random_seed;
 use serde_json::{Map, Value};
 use trice::session::{GenerateOptions, Overflow};
-use trice::text::{ChatOptions, Grammar, ReplyOptions, SamplingParams, Tools, read_messages};
+use trice::text::{ChatOptions, Grammar, ReplyOptions, SamplingParams, Tools, read_messages, split_begun};
 
 /// How tokens are chosen when the request does not say: as in `trice chat`.
 const DEFAULT_SAMPLING: SamplingParams = SamplingParams {
@@ -66,6 +66,7 @@ pub(crate) fn parse(endpoint: Endpoint, fields: &Fields, overflow: Overflow) -> 
             }
             let messages = read_messages(fields.get("messages").unwrap_or(&Value::Null))?;
             let (template, goes_on) = (chat_options(fields, &tools)?, goes_on(fields, &messages)?);
+            let reply = ReplyOptions { goes_on, ..reply };
             let prompt = Prompt::Messages { messages, template, goes_on };
             grammar = tools.forced.or(grammar);
             (prompt, Some(reply))
@@ -195,9 +196,8 @@ fn chat_options(fields: &Fields, tools: &Tools) -> Result<ChatOptions, ApiError>
 /// `continue_final_message`, as vLLM calls it: the last message is the beginning of the answer, which goes on behind it.
 fn goes_on(fields: &Fields, messages: &[Value]) -> Result<bool, ApiError> {
     let goes_on = fields.bool("continue_final_message")?;
-    let can = messages.len() > 1 && messages.last().is_some_and(|last| last["role"] == "assistant");
-    if goes_on && !can {
-        let message = "continue_final_message wants an assistant's message as the last of several";
+    if goes_on && split_begun(messages).is_none() {
+        let message = "continue_final_message wants an assistant's message that calls nothing, as the last of several";
         return Err(ApiError::invalid("continue_final_message", message));
     }
     Ok(goes_on)

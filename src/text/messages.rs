@@ -36,6 +36,13 @@ pub fn read_messages(messages: &Value) -> Result<Vec<Value>, WrongField> {
     }
 }
 
+/// The beginning of an answer that is to go on, and the messages before it; none where the last of several is no assistant's, or calls functions.
+pub fn split_begun(messages: &[Value]) -> Option<(&Value, &[Value])> {
+    let (begun, before) = messages.split_last()?;
+    let can = begun["role"] == "assistant" && begun["tool_calls"].is_null() && !before.is_empty();
+    can.then_some((begun, before))
+}
+
 /// `at`: where it stands, for what is said about it.
 fn message(at: &str, item: &Value) -> Result<Value, WrongField> {
     let mut message = Map::new();

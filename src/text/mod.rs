@@ -23,7 +23,7 @@ pub use chat::{ChatOptions, ChatTemplate, Message, PromptEnd};
 pub use framing::Framed;
 pub use gguf_keys::gguf_keys;
 pub use grammar::Grammar;
-pub use messages::{WrongField, read_messages};
+pub use messages::{WrongField, read_messages, split_begun};
 pub use reply::{Call, ReplyOptions, ReplyParser, ReplyPart};
 pub use sampling::SamplingParams;
 pub use stream::{Emit, StopFinder, TextStream};

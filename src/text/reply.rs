@@ -60,6 +60,8 @@ pub struct Call {
 pub struct ReplyOptions {
     /// The prompt ends inside a thought (`prompt_opens_reasoning`).
     pub is_reasoning: bool,
+    /// The answer goes on behind a beginning: its first space belongs to it.
+    pub goes_on: bool,
     /// Names of the functions that the model may call. Without any, what looks like a call is text.
     pub tools: Vec<String>,
     /// Drops calls after the first.
@@ -98,8 +100,12 @@ pub struct ReplyParser {
 impl ReplyParser {
     /// At the beginning of an answer.
     pub fn new(options: ReplyOptions) -> Self {
-        let state = if options.is_reasoning { State::Reasoning } else { State::Begin };
-        let trims = options.is_reasoning;
+        let state = match (options.is_reasoning, options.goes_on) {
+            (true, _) => State::Reasoning,
+            (false, true) => State::Content,
+            (false, false) => State::Begin,
+        };
+        let trims = options.is_reasoning && !options.goes_on;
         Self { options, state, held: String::new(), trims, has_content: false, has_call: false, n_incomplete: 0 }
     }
 
@@ -152,7 +158,9 @@ impl ReplyParser {
     fn reason(&mut self, is_end: bool, parts: &mut Vec<ReplyPart>) -> bool {
         let end = self.held.find(THOUGHT);
         let sure = end.unwrap_or(self.held.len() - if is_end { 0 } else { overlap(&self.held, THOUGHT) });
-        let thought = self.held[..sure].trim_end().to_owned();
+        // A thought that was cut may go on: its space stays.
+        let is_cut = is_end && end.is_none();
+        let thought = if is_cut { &self.held } else { self.held[..sure].trim_end() }.to_owned();
         self.held.drain(..if end.is_some() { sure + THOUGHT.len() } else { thought.len() });
         if !thought.is_empty() {
             parts.push(ReplyPart::Reasoning(thought));
@@ -434,7 +442,7 @@ mod tests {
         check(&ReplyOptions::default(), "\n<think>\nTwo is\n less.\n</think>\n\nYes.\n", &thought);
         let open = ReplyOptions { is_reasoning: true, ..options() };
         check(&open, "\nTwo is\n less. </think> Yes.\n", &thought);
-        check(&open, "Two </thin\n", &[reasoning("Two </thin")]);
+        check(&open, "Two </thin\n", &[reasoning("Two </thin\n")]);
         check(&open, "</think>\n{\"name\":\"now\"}", &[call("now", "{}")]);
         check(&options(), "<think>\n\n</think>\n\nYes", &[content("Yes")]);
         let called = "<think>a <tool_call></think><tool_call>{\"name\":\"now\"}</tool_call>";
@@ -455,6 +463,13 @@ mod tests {
         ] {
             assert_eq!(begun_answer(opens, thought, said), wanted);
         }
+    }
+
+    #[test]
+    fn what_goes_on_keeps_its_space() {
+        let goes_on = |is_reasoning| ReplyOptions { is_reasoning, goes_on: true, ..options() };
+        check(&goes_on(true), " is\n4.\n</think>\n\nYes", &[reasoning(" is\n4."), content("Yes")]);
+        check(&goes_on(false), " is 4. <think>", &[content(" is 4. <think>")]);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl GenerateRequest {
         // An answer that must be of a form has no place for thoughts.
         let is_reasoning = prompt.is_reasoning && grammar.is_none();
         let one_call = self.parallel_tool_calls == Some(false);
-        let reply = ReplyOptions { is_reasoning, tools: tools.names(), one_call };
+        let reply = ReplyOptions { is_reasoning, goes_on: self.go_on, tools: tools.names(), one_call };
         let parser = self.parts.then(|| {
             let mut parser = ReplyParser::new(reply);
             // Of these parts was told before.

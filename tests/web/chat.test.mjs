@@ -102,20 +102,24 @@ test("a page that is hidden and frozen amid an answer keeps what there is, and f
   const { page, faults } = await openPage();
   await atMost(page, 60, "0");
   await ask(page, "Once upon a time");
-  await page.waitForFunction(() => document.querySelector(".answer .text:not(.waiting)")?.textContent.length > 40);
+  const begun = "Once upon a time".length;
+  await page.waitForFunction((begun) => document.querySelector(".answer .text:not(.waiting)")?.textContent.length > begun + 20, begun);
   const session = await page.context().newCDPSession(page);
   await session.send("Page.setWebLifecycleState", { state: "frozen" });
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  // Another tab sees what there was by then.
+  // Another tab sees what there was by then, and it does not grow.
   const other = await page.context().newPage();
   await other.goto(site.url);
   await other.locator("#chat-list .title").first().click();
-  await other.locator(".answer .text", { hasText: "Once upon a time" }).waitFor();
+  await other.waitForFunction((begun) => document.querySelector(".answer .text")?.textContent.length > begun, begun);
+  const seen = await answerText(other);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  assert.equal(await answerText(other), seen);
   await other.close();
   await session.send("Page.setWebLifecycleState", { state: "active" });
   await finished(page);
   await page.locator(".answer .figures", { hasText: "60 tokens" }).waitFor();
   const text = await answerText(page);
+  assert.ok(text.startsWith(seen) && text.length > seen.length, `${seen}\n${text}`);
   await page.locator(".again").click();
   await page.locator(".answer .versions", { hasText: "2/2" }).waitFor();
   assert.equal(await answerText(page), text);

@@ -81,7 +81,7 @@ test("a bundler builds it without any settings", async (t) => {
   const answer = await page.textContent("#openai");
   assert.ok(answer.length > 20, answer);
   assert.equal(await page.textContent("#ai-sdk"), answer);
-  assert.equal(await page.textContent("#near"), "a puppy");
+  assert.equal(await page.textContent("#near"), "a puppy, of length 1.000");
   assert.match(await page.textContent("#refused"), /^400 .*messages must be a list.* 400 .*messages must be a list/);
   const wasm = readdirSync(join(built, "assets")).filter((name) => name.endsWith(".wasm"));
   assert.ok(wasm.some((name) => statSync(join(built, "assets", name)).size > 1e6), wasm.join(" "));

@@ -95,6 +95,60 @@ test("log-probabilities come with their tokens, whole and in a stream", async ()
   await page.context().close();
 });
 
+test("a request means what it means to the server, by `create` and by `fetch`", async () => {
+  const page = await blankPage(site);
+  const result = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    const { openai } = await load("builtin:stories");
+    const question = { role: "user", content: "Tell me about a dog." };
+    const say = async (/** @type {any} */ request) => (await openai.chat.completions.create({ messages: [question], ...request })).choices[0].message.content;
+    const [seed, max_tokens] = [2 ** 40 + 3, 12];
+    const draws = [];
+    // Neither null nor absent changes how tokens are drawn, and a seed may have more than 32 bits, or a sign.
+    for (const request of [{ seed }, { seed, temperature: null, top_p: null, stop: null, tools: null, response_format: null }]) draws.push(await say({ max_tokens, ...request }));
+    const signed = await say({ max_tokens, seed: -1 });
+    const whole = await say({ max_tokens, temperature: 0 });
+    const begun = await say({ max_tokens: 6, temperature: 0 });
+    const messages = [question, { role: "assistant", content: begun }];
+    const rest = await say({ messages, max_tokens: 6, temperature: 0, continue_final_message: true });
+
+    const ask = (/** @type {string} */ path, /** @type {any} */ body, signal) =>
+      openai.fetch(new URL(path, "https://trice.invalid/v1/"), { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body), signal });
+    const statuses = [];
+    for (const [path, body] of [["models", {}], ["chat/completions", "no JSON"], ["chat/completions", {}], ["chat/completions", { messages: [question], n: 2 }], ["embeddings", { input: "a" }]]) {
+      const answer = await ask(path, body);
+      statuses.push([answer.status, (await answer.json()).error.message]);
+    }
+    statuses.push([(await openai.fetch("https://trice.invalid/v1/models")).status, "GET"]);
+    // Who aborts amid a stream hears so, as of any request; who stops reading lets the model go.
+    const controller = new AbortController();
+    const long = { messages: [question], stream: true, max_tokens: 400 };
+    const reader = (await ask("chat/completions", long, controller.signal)).body.getReader();
+    await reader.read();
+    controller.abort();
+    let aborted = "";
+    try {
+      for (let step = await reader.read(); !step.done; step = await reader.read());
+    } catch (error) {
+      aborted = error.name;
+    }
+    await (await ask("chat/completions", long)).body.cancel();
+    return { draws, signed, whole, begun, rest, statuses, aborted, after: await say({ max_tokens, temperature: 0 }) };
+  });
+  assert.equal(result.draws[0], result.draws[1]);
+  assert.notEqual(result.draws[0], result.whole);
+  assert.ok(result.signed.length > 0);
+  assert.equal(result.begun + result.rest, result.whole);
+  assert.equal(result.aborted, "AbortError");
+  assert.equal(result.after, result.whole);
+  const wanted = [[404, /\/v1\/models/], [400, /JSON/], [400, /messages must be/], [400, /^n is not/], [400, /decoder/], [404, /GET/]];
+  for (const [i, [status, words]] of wanted.entries()) {
+    assert.equal(result.statuses[i][0], status, result.statuses[i][1]);
+    assert.match(result.statuses[i][1], /** @type {RegExp} */ (words));
+  }
+  await page.context().close();
+});
+
 /** Thinks first: its template begins the thought. The model never learnt to end one. */
 const THINKING = "{% for m in messages %}{{ m.content }} {% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}";
 

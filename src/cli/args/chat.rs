@@ -35,7 +35,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "on|off", hide_possible_values = true, conflicts_with_all = ["raw", "ids"])]
     pub(crate) thinking: Option<Switch>,
     /// Functions that the model may call: a JSON file with a list of OpenAI's descriptions. With --json the calls are `tool_calls`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "ids"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "ids", "schema", "grammar"])]
     pub(crate) tools: Option<PathBuf>,
     /// No chat template: continue the prompt as it stands
     #[arg(long)]

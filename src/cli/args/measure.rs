@@ -8,7 +8,8 @@ const PERPLEXITY_EXAMPLES: &str = "\
 Example:
   trice perplexity model.gguf --file stories.txt --separator '<|endoftext|>' --max-docs 60 --ctx 512
 
-Each document is stripped, begins with the model's begin token, and is cut at --ctx tokens.";
+Each document is stripped, begins with the model's begin token, and is cut at --ctx tokens,
+or with --stride read in windows of that many.";
 
 #[derive(Args)]
 #[command(after_help = PERPLEXITY_EXAMPLES)]

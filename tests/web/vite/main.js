@@ -30,7 +30,7 @@ const embedder = await load("builtin:embed");
 const vectors = new OpenAI({ ...local, fetch: embedder.openai.fetch, apiKey: "none", dangerouslyAllowBrowser: true });
 const { data } = await vectors.embeddings.create({ model: "embed", input: ["a dog", "a puppy", "a tax law"] });
 const dot = (a, b) => data[a].embedding.reduce((sum, value, i) => sum + value * data[b].embedding[i], 0);
-show("near", dot(0, 1) > dot(0, 2) ? "a puppy" : "a tax law");
+show("near", `${dot(0, 1) > dot(0, 2) ? "a puppy" : "a tax law"}, of length ${dot(0, 0).toFixed(3)}`);
 for (const stream of [false, true]) {
   const refused = await openai.chat.completions.create({ model: "stories", messages: [], stream }).catch((error) => error);
   show("refused", `${refused.status} ${refused.message} `);
