@@ -308,7 +308,7 @@ export interface Model {
     /** The shapes of OpenAI's client: a completion, or with `stream` an async iterable of chunks. */
     chat: { completions: { create(request: CompletionRequest): Promise<any> } };
     /**
-     * What the clients of OpenAI take for `fetch`, and with them the AI SDK and LangChain: `POST …/chat/completions` and `…/embeddings`
+     * What the clients of OpenAI take for `fetch`, and with them the AI SDK: `POST …/chat/completions` and `…/embeddings`
      * of any address are answered by this model, without a network.
      */
     fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;

@@ -19,7 +19,8 @@ use trice::text::{Call, ChatOptions, Grammar, Message, ReplyOptions, ReplyParser
 pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let sampling = args.sampling.params()?;
     let input = Input::read(&args)?;
-    let template = chat_options(&args)?;
+    let tools = args.tools.as_deref().map_or(Ok(Tools::default()), read_tools)?;
+    let template = chat_options(&args, &tools);
     let options = GenerateOptions {
         max_tokens: args.max_tokens.map(|n| n as usize),
         overflow: args.overflow.into(),
@@ -28,7 +29,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
         grammar: grammar(args.schema.as_deref(), args.grammar.as_deref())?,
         logprobs: args.logprobs.map(usize::from),
         // What marks a call is shown too.
-        spells_marks: !template.tools.is_empty(),
+        spells_marks: !tools.offered.is_empty(),
         ..GenerateOptions::default()
     };
     let interrupt = Interrupt::install()?;
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     if !args.raw {
         session.check_tools(&template.tools)?;
     }
-    let chat = Chat { context, interrupt, raw: args.raw, template };
+    let chat = Chat { context, interrupt, raw: args.raw, template, tools };
     match input {
         Input::Terminal => chat_turns::run(&chat, &mut session, options, args.system),
         Input::Text(text) => {
@@ -74,20 +75,22 @@ impl Input {
     }
 }
 
-fn chat_options(args: &ChatArgs) -> anyhow::Result<ChatOptions> {
-    let mut options = ChatOptions::default();
+fn chat_options(args: &ChatArgs, tools: &Tools) -> ChatOptions {
+    let mut options = ChatOptions { tools: tools.descriptions(), ..ChatOptions::default() };
     if let Some(thinking) = args.thinking {
         options.variables.insert("enable_thinking".to_string(), (thinking == Switch::On).into());
     }
-    if let Some(path) = &args.tools {
-        let name = path.display();
-        let text = std::fs::read(path).map_err(|error| trice::Error::io(format!("reading {name}"), error))?;
-        let wrong =
-            |reason: String| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {reason}"));
-        let list: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        options.tools = Tools::read(&list, &Value::Null).map_err(|error| wrong(error.to_string()))?.descriptions();
-    }
-    Ok(options)
+    options
+}
+
+/// The functions of a file.
+fn read_tools(path: &Path) -> anyhow::Result<Tools> {
+    let name = path.display();
+    let text = std::fs::read(path).map_err(|error| trice::Error::io(format!("reading {name}"), error))?;
+    let wrong =
+        |reason: String| trice::Error::format(name.to_string(), format!("a JSON list of tools wanted: {reason}"));
+    let list: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Tools::read(&list, &Value::Null).map_err(|error| wrong(error.to_string()))?)
 }
 
 /// What answers must be, by the file of a schema or of a grammar.
@@ -151,6 +154,8 @@ pub(crate) struct Chat<'a> {
     pub(crate) raw: bool,
     /// What the template is to know besides the messages.
     pub(crate) template: ChatOptions,
+    /// What the model may call.
+    pub(crate) tools: Tools,
 }
 
 impl Chat<'_> {
@@ -213,8 +218,7 @@ impl Chat<'_> {
 
     /// The functions that an answer calls, where it may call any.
     fn calls(&self, session: &Session, prompt: &[u32], text: &str) -> Option<Vec<Call>> {
-        let name = |tool: &Value| tool["function"]["name"].as_str().unwrap_or_default().to_owned();
-        let tools: Vec<String> = self.template.tools.iter().map(name).collect();
+        let tools = self.tools.names();
         if tools.is_empty() {
             return None;
         }

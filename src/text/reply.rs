@@ -318,7 +318,8 @@ pub fn prompt_opens_reasoning(tokenizer: &Tokenizer, prompt: &[u32]) -> bool {
 /// `opens_reasoning`: the prompt ends inside a thought.
 pub fn begun_answer(opens_reasoning: bool, thought: &str, said: &str) -> String {
     let open = if opens_reasoning || thought.is_empty() { String::new() } else { format!("{THINK}\n") };
-    let close = if said.is_empty() || (thought.is_empty() && !opens_reasoning) { "" } else { "\n</think>\n\n" };
+    let is_closed = !said.is_empty() && (opens_reasoning || !thought.is_empty());
+    let close = if is_closed { format!("\n{THOUGHT}\n\n") } else { String::new() };
     format!("{open}{thought}{close}{said}")
 }
 

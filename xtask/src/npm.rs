@@ -1,7 +1,7 @@
 //! The npm package in `dist/npm`: the engine's scripts and the WebAssembly of the site, without the page.
 
 use crate::shell;
-use crate::site::{copy_file, copy_tree};
+use crate::site::{copy_file, copy_tree, grouped, sizes};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 const NPM: &str = "dist/npm";
 /// The module that `import "trice"` gives.
 const ENTRY: &str = "web/engine.js";
+/// The script of the module that few who import it ever fetch.
+const GRAMMARS: &str = "grammar.js";
 
 /// Makes the package from a finished site.
 pub(crate) fn build(site: &Path) -> Result<()> {
@@ -18,10 +20,15 @@ pub(crate) fn build(site: &Path) -> Result<()> {
     if npm.exists() {
         fs::remove_dir_all(&npm).with_context(|| format!("cannot empty {NPM}"))?;
     }
+    let mut n_gzip = 0;
     for script in reachable(site, Path::new(ENTRY))? {
         let folder = script.parent().context("a script stands in no folder")?;
         for file in belonging(site, &script)? {
             copy_file(&file, &npm.join(folder))?;
+            let is_code = file.extension().is_some_and(|extension| extension == "js" || extension == "wasm");
+            if is_code && !script.ends_with(GRAMMARS) {
+                n_gzip += sizes(&file)?.1;
+            }
         }
     }
     let types = Path::new(ENTRY).with_extension("d.ts");
@@ -36,7 +43,7 @@ pub(crate) fn build(site: &Path) -> Result<()> {
     }
     let manifest = serde_json::to_string_pretty(&manifest(&shell::metadata()?, &types)?)?;
     fs::write(npm.join("package.json"), manifest + "\n").with_context(|| format!("cannot write {NPM}/package.json"))?;
-    println!("   {NPM}: the npm package");
+    println!("   {NPM}: the npm package, {} bytes gzip without models and grammars", grouped(n_gzip));
     Ok(())
 }
 

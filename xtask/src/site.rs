@@ -218,19 +218,24 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 
 /// Prints a file's size as it is and as a server sends it, and returns the latter.
 fn print_size(file: &Path) -> Result<usize> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(&bytes).context("cannot compress")?;
-    let n_gzip = gzip.finish().context("cannot compress")?.len();
-    if n_gzip == 0 {
-        bail!("{} is empty", file.display());
-    }
-    println!("   {}: {} bytes, {} gzip", file.display(), grouped(bytes.len()), grouped(n_gzip));
+    let (n_bytes, n_gzip) = sizes(file)?;
+    println!("   {}: {} bytes, {} gzip", file.display(), grouped(n_bytes), grouped(n_gzip));
     Ok(n_gzip)
 }
 
+/// Bytes of a file as it is and as a server sends it.
+pub(crate) fn sizes(file: &Path) -> Result<(usize, usize)> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if bytes.is_empty() {
+        bail!("{} is empty", file.display());
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&bytes).context("cannot compress")?;
+    Ok((bytes.len(), gzip.finish().context("cannot compress")?.len()))
+}
+
 /// `1234567` as `1,234,567`.
-fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
