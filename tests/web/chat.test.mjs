@@ -105,16 +105,20 @@ test("an answer of a page that is hidden is kept as it comes, and is all there w
   await page.locator(".answer .text:not(.waiting)").waitFor();
   // As a hidden tab has it: no frame is drawn any more. (A browser that is steered from outside never hides a page by itself.)
   await page.evaluate(() => {
-    /** @type {FrameRequestCallback[]} */
-    const frames = [];
-    const { requestAnimationFrame: draw } = window;
-    // Under numbers that no other frame has, for those that are cancelled.
-    window.requestAnimationFrame = (frame) => 1e9 + frames.push(frame);
+    /** Those that wait, under numbers that no frame of the browser has. @type {Map<number, FrameRequestCallback>} */
+    const frames = new Map();
+    let last = 1e9;
+    const { requestAnimationFrame: draw, cancelAnimationFrame: cancel } = window;
+    window.requestAnimationFrame = (frame) => {
+      frames.set(++last, frame);
+      return last;
+    };
+    window.cancelAnimationFrame = (id) => frames.delete(id) || cancel(id);
     Object.defineProperty(document, "hidden", { configurable: true, value: true });
     document.dispatchEvent(new Event("visibilitychange"));
     Object.assign(window, {
       showAgain() {
-        window.requestAnimationFrame = draw;
+        Object.assign(window, { requestAnimationFrame: draw, cancelAnimationFrame: cancel });
         Object.defineProperty(document, "hidden", { configurable: true, value: false });
         document.dispatchEvent(new Event("visibilitychange"));
         frames.forEach((frame) => draw(frame));
