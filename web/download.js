@@ -44,15 +44,13 @@ export class Download {
     return this.journal.facts.size;
   }
 
-  /** Bytes of the file, once they are here and hashed. @param {number} offset @param {number} length */
-  async read(offset, length) {
-    while (this.#readable < offset + length) {
+  /** Fills `into` with what stands at `offset`, once that is here and hashed, and tells how many bytes that were. @param {number} offset @param {Uint8Array} into @returns {Promise<number>} */
+  async read(offset, into) {
+    while (this.#readable < offset + into.length) {
       if (this.failure) throw this.failure;
       await this.#change();
     }
-    const bytes = new Uint8Array(length);
-    this.data.read(bytes, { at: offset });
-    return bytes;
+    return this.data.read(into, { at: offset });
   }
 
   /** Fetches what is missing and checks all of it. */

@@ -6,7 +6,11 @@ import { fetchRange, Useless } from "./ranges.js";
 /** @import { StoredFile } from "./store.js" */
 
 /** Bytes summed at a time. */
-const BLOCK = 1 << 20;
+const BLOCK = 2 << 20;
+
+/** Readers have a file for a moment; one who mends it waits for them this often, this many milliseconds. */
+const MAX_WAITS = 200;
+const WAIT_MS = 5;
 
 /** @implements {StoredFile} */
 export class KeptFile {
@@ -34,23 +38,56 @@ export class KeptFile {
     return this.journal.facts.size;
   }
 
-  /** @param {number} offset @param {number} length */
-  async read(offset, length) {
+  /** Fills `into` with what stands at `offset`, and tells how many bytes that were. @param {number} offset @param {Uint8Array} into */
+  async read(offset, into) {
     try {
       const { pieceBytes } = this.journal.facts;
-      for (let piece = Math.floor(offset / pieceBytes); piece * pieceBytes < offset + length; piece++) {
+      for (let piece = Math.floor(offset / pieceBytes); piece * pieceBytes < offset + into.length; piece++) {
         await (this.#checked[piece] ??= this.#check(piece));
       }
-      return await this.#bytes(offset, offset + length);
+      return await this.#fill(offset, into);
     } catch (error) {
       throw (this.failure ??= error);
     }
   }
 
-  /** A file is opened for each part: one that another tab has mended since cannot be read. @param {number} start @param {number} end */
-  async #bytes(start, end) {
+  /**
+   * A file is opened for each part: others read it too, and one that another tab has mended since is another. Where it cannot be opened, as
+   * while a piece is mended, a Blob gives the same, more slowly.
+   * @param {number} offset
+   * @param {Uint8Array} into
+   * @returns {Promise<number>}
+   */
+  async #fill(offset, into) {
+    const data = await this.#open({ mode: "read-only" }).catch(() => null);
+    if (data) {
+      try {
+        return data.read(into, { at: offset });
+      } finally {
+        data.close();
+      }
+    }
     const file = await this.handle.getFile();
-    return new Uint8Array(await file.slice(start, end).arrayBuffer());
+    const bytes = await file.slice(offset, offset + into.length).arrayBuffer();
+    into.set(new Uint8Array(bytes));
+    return bytes.byteLength;
+  }
+
+  /** @param {{mode?: "read-only"}} [options] Browsers that do not know the mode let one read at a time. @returns {Promise<any>} */
+  #open(options) {
+    return /** @type {any} */ (this.handle).createSyncAccessHandle(options);
+  }
+
+  /** Opens the file for writing once nobody reads it. */
+  async #openAlone() {
+    for (let n = 1; ; n++) {
+      try {
+        return await this.#open();
+      } catch (error) {
+        if (/** @type {Error} */ (error).name !== "NoModificationAllowedError" || n === MAX_WAITS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+      }
+    }
   }
 
   /** @param {number} piece */
@@ -72,13 +109,17 @@ export class KeptFile {
   async #isRight(piece) {
     const { start, end } = this.journal.range(piece);
     const sum = new this.library.PieceSum();
-    for (let at = start; at < end; at += BLOCK) sum.update(await this.#bytes(at, Math.min(end, at + BLOCK)));
+    const memory = new Uint8Array(BLOCK);
+    for (let at = start; at < end; at += BLOCK) {
+      const block = memory.subarray(0, end - at);
+      sum.update(block.subarray(0, await this.#fill(at, block)));
+    }
     return sum.finish() === this.journal.sums[piece];
   }
 
   /** @param {number} piece */
   async #fetch(piece) {
-    const data = await /** @type {any} */ (this.handle).createSyncAccessHandle();
+    const data = await this.#openAlone();
     try {
       const write = (/** @type {Uint8Array} */ chunk, /** @type {number} */ at) => writeAll(data, chunk, at);
       const { signal } = new AbortController();

@@ -8,7 +8,7 @@ import { Journal } from "./journal.js";
  * A file that can be read by parts, as the engine wants it.
  * @typedef {object} StoredFile
  * @property {number} size
- * @property {(offset: number, length: number) => Promise<Uint8Array>} read
+ * @property {(offset: number, into: Uint8Array) => Promise<number>} read Fills `into` with what stands at `offset`, and tells how many bytes that were.
  */
 
 /** @typedef {import("./ranges.js").RemoteFile} RemoteFile */

@@ -7,9 +7,9 @@ mod k_encode;
 mod k_types;
 mod legacy;
 
-pub(crate) use code_books::{E2M1, IQ4, codes_iq4_xs, half_of_e8m0, scale_iq4_xs, signed};
-pub(crate) use k_types::{codes_2, codes_q3_k, codes_q4_k, codes_q5_k, codes_q6_k, scale_min, scale_q3_k};
-pub(crate) use legacy::{bits_of, codes_4};
+pub(crate) use code_books::{E2M1, IQ4, half_of_e8m0, scale_iq4_xs, signed};
+pub(crate) use k_types::{scale_min, scale_q3_k};
+pub(crate) use legacy::bits_of;
 
 use super::DType;
 use crate::error::{Error, Result};

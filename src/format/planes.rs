@@ -32,6 +32,9 @@ const QUAD: usize = 4;
 /// Quads of a tile, whose units alternate.
 const QUADS: usize = 8;
 
+/// Bytes from a unit of a record to its next.
+const UNIT_STRIDE: usize = QUADS * UNIT;
+
 /// Rows of a tile. Chunks uploaded apart begin at multiples of it.
 pub const TILE_ROWS: u64 = (QUAD * QUADS) as u64;
 
@@ -99,19 +102,20 @@ impl Plane {
 
     /// Bytes that a tile of rows of `n_granules` granules takes.
     fn tile_bytes(self, n_granules: usize) -> usize {
-        n_granules.div_ceil(self.record_granules()) * self.record_units() * QUADS * UNIT
+        n_granules.div_ceil(self.record_granules()) * self.record_units() * UNIT_STRIDE
     }
 
-    /// Where the field of a row and granule lies: runs of at most a unit, as (offset in the plane, offset in the field, length).
-    fn runs(self, n_granules: usize, row: usize, granule: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    /// Where a row's fields begin.
+    fn row_start(self, n_granules: usize, row: usize) -> usize {
         let (tile, quad) = (row / QUAD / QUADS, row / QUAD % QUADS);
+        tile * self.tile_bytes(n_granules) + quad * UNIT
+    }
+
+    /// Where the field of a granule begins, from there; its units, where it has several, are `UNIT_STRIDE` apart.
+    fn place(self, row_of_quad: usize, granule: usize) -> usize {
         let (record, within) = (granule / self.record_granules(), granule % self.record_granules() / self.granules);
-        let start = tile * self.tile_bytes(n_granules) + record * self.record_units() * QUADS * UNIT;
-        let first = (within * QUAD + row % QUAD) * self.bytes;
-        (0..self.bytes).step_by(UNIT).map(move |done| {
-            let at = first + done;
-            (start + (at / UNIT * QUADS + quad) * UNIT + at % UNIT, done, UNIT.min(self.bytes - done))
-        })
+        let first = (within * QUAD + row_of_quad) * self.bytes;
+        record * self.record_units() * UNIT_STRIDE + first / UNIT * UNIT_STRIDE + first % UNIT
     }
 }
 
@@ -224,17 +228,41 @@ pub fn repack(dtype: DType, cols: usize, rows: &[u8], order: RowOrder) -> Vec<Ve
     let n_rows = rows.len() / row_bytes.max(1);
     let tiles = n_rows.div_ceil(TILE_ROWS as usize);
     let mut out: Vec<_> = planes.iter().map(|plane| vec![0; tiles * plane.tile_bytes(granules)]).collect();
+    // They are the same for all rows, and divisions add up.
+    let places_of = |plane: &Plane, row: usize| (0..granules).map(|granule| plane.place(row, granule)).collect();
+    let places: Vec<[Vec<usize>; QUAD]> =
+        planes.iter().map(|plane| std::array::from_fn(|row| places_of(plane, row))).collect();
     for row in 0..n_rows {
         let from = order.file_row(row as u64) as usize * row_bytes;
+        let starts: [usize; 4] =
+            std::array::from_fn(|i| planes.get(i).map_or(0, |plane| plane.row_start(granules, row)));
         let mut put = |plane: usize, granule: usize, field: &[u8]| {
-            for (at, from, len) in planes[plane].runs(granules, row, granule) {
-                // A last granule may be short: its rest stays zero.
-                if let Some(run) = field.get(from..field.len().min(from + len)) {
-                    out[plane][at..at + run.len()].copy_from_slice(run);
-                }
+            let mut at = starts[plane] + places[plane][row % QUAD][granule];
+            // A last granule may be short: its rest stays zero.
+            for run in field.chunks(UNIT) {
+                copy(&mut out[plane][at..at + run.len()], run);
+                at += UNIT_STRIDE;
             }
         };
         pack::put_row(dtype, &rows[from..from + row_bytes], &mut put);
     }
     out
+}
+
+/// Copies a field, of a size that the compiler knows where it can be: a call that copies any number of bytes takes longer than that.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        2 => copy_n::<2>(to, from),
+        4 => copy_n::<4>(to, from),
+        UNIT => copy_n::<UNIT>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+#[inline(always)]
+fn copy_n<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
 }

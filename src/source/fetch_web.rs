@@ -81,6 +81,11 @@ async fn fetch(method: &str, request: &FetchRequest<'_>) -> std::result::Result<
 
 /// A rejected promise in its own words.
 pub(super) fn failed(what: &str, error: &JsValue) -> Error {
-    let words = Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
-    Error::io(what, io::Error::other(words.unwrap_or_else(|| format!("{error:?}"))))
+    Error::io(what, io::Error::other(words(error)))
+}
+
+/// What an error of JavaScript says.
+pub(crate) fn words(error: &JsValue) -> String {
+    let message = Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
+    message.unwrap_or_else(|| format!("{error:?}"))
 }

@@ -126,6 +126,27 @@ test("a browser without subgroups gives the same tokens", async () => {
   }
 });
 
+test("a shader that a driver refuses is named with the driver's words", async () => {
+  const page = await blankPage(site);
+  await page.route("**/web/shim.js", async (route) => {
+    const response = await route.fetch();
+    const refuse = (/** @type {any} */ prototype) => {
+      const { createComputePipelineAsync } = prototype;
+      prototype.createComputePipelineAsync = function (/** @type {{label: string}} */ descriptor) {
+        if (descriptor.label === "sample") return Promise.reject(new Error("out of registers"));
+        return createComputePipelineAsync.call(this, descriptor);
+      };
+    };
+    await route.fulfill({ response, body: `${await response.text()};(${refuse})(GPUDevice.prototype);` });
+  });
+  const message = await page.evaluate(async () => {
+    const { load } = await import(new URL("web/engine.js", document.baseURI).href);
+    return load("builtin:stories").then(() => "loaded", (/** @type {any} */ { name, message }) => `${name}: ${message}`);
+  });
+  assert.match(message, /^Gpu: .*sample \[.*\]: out of registers/);
+  await page.context().close();
+});
+
 // What `trice chat random:SPEC --raw -p "Once upon" --temp 0 -n 1 --logprobs 3 --ctx 64 --json` says natively (llvmpipe).
 const NATIVE_TOP = {
   "15m:Q4_1": [[10514, -9.060267], [29316, -9.134941], [21806, -9.164662]],

@@ -23,7 +23,7 @@ pub(super) fn decode_iq4_nl(block: &[u8], out: &mut Vec<f32>) {
 }
 
 /// The 256 codes of an IQ4_XS block: eight sub-blocks as in IQ4_NL.
-pub(crate) fn codes_iq4_xs(block: &[u8]) -> [u8; K_BLOCK] {
+fn codes_iq4_xs(block: &[u8]) -> [u8; K_BLOCK] {
     std::array::from_fn(|i| block[8 + i / 32 * 16 + i % 16] >> (i / 16 % 2 * 4) & 15)
 }
 

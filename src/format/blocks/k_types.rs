@@ -4,7 +4,7 @@
 use super::{K_BLOCK, f16_at};
 
 /// The 256 codes of two bits of Q2_K and the lower two of Q3_K: two halves of 128, each four runs of 32.
-pub(crate) fn codes_2(bytes: &[u8]) -> [u8; K_BLOCK] {
+fn codes_2(bytes: &[u8]) -> [u8; K_BLOCK] {
     std::array::from_fn(|i| bytes[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3)
 }
 
@@ -17,7 +17,7 @@ pub(super) fn decode_q2_k(block: &[u8], out: &mut Vec<f32>) {
 }
 
 /// The 256 codes of three bits of a Q3_K block: bit j of byte l of the first 32 is the upper one of weight l of run j.
-pub(crate) fn codes_q3_k(block: &[u8]) -> [u8; K_BLOCK] {
+fn codes_q3_k(block: &[u8]) -> [u8; K_BLOCK] {
     let low = codes_2(&block[32..96]);
     std::array::from_fn(|i| low[i] | (block[i % 32] >> (i / 32) & 1) << 2)
 }
@@ -47,12 +47,12 @@ pub(crate) fn scale_min(packed: &[u8], j: usize) -> (u8, u8) {
 }
 
 /// The 256 4-bit codes of a Q4_K block: four chunks of 32 bytes, each two sub-blocks.
-pub(crate) fn codes_q4_k(block: &[u8]) -> [u8; K_BLOCK] {
+fn codes_q4_k(block: &[u8]) -> [u8; K_BLOCK] {
     std::array::from_fn(|i| block[16 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15)
 }
 
 /// The 256 5-bit codes of a Q5_K block: Q4_K's, with bit j of fifth byte l for weight l of sub-block j.
-pub(crate) fn codes_q5_k(block: &[u8]) -> [u8; K_BLOCK] {
+fn codes_q5_k(block: &[u8]) -> [u8; K_BLOCK] {
     let fifth = |i: usize| block[16 + i % 32] >> (i / 32) & 1;
     std::array::from_fn(|i| block[48 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15 | fifth(i) << 4)
 }
@@ -75,7 +75,7 @@ pub(super) fn decode_q5_k(block: &[u8], out: &mut Vec<f32>) {
 }
 
 /// The 256 6-bit codes of a Q6_K block: two halves of 128, each four runs of 32.
-pub(crate) fn codes_q6_k(block: &[u8]) -> [u8; K_BLOCK] {
+fn codes_q6_k(block: &[u8]) -> [u8; K_BLOCK] {
     let mut codes = [0; K_BLOCK];
     for (i, code) in codes.iter_mut().enumerate() {
         let (half, run, l) = (i / 128, i / 32 % 4, i % 32);

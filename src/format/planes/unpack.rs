@@ -1,6 +1,6 @@
 //! Planes back to weights: the CPU twin of the shaders in `weights/`.
 
-use super::{GRANULE, PlaneLayout, UNIT, n_granules, planes_of};
+use super::{GRANULE, PlaneLayout, QUAD, UNIT, UNIT_STRIDE, n_granules, planes_of};
 use crate::format::{DType, blocks};
 
 /// The f32 weights `(rows, cols)` of a packed buffer, in the order of its rows: the CPU twin of the shaders in `weights/`, for
@@ -14,9 +14,12 @@ pub fn unpack(layout: &PlaneLayout, planes: &[u8]) -> Vec<f32> {
             let field = |i: usize| {
                 let plane = planes_of(layout.dtype)[i];
                 let mut bytes = vec![0; plane.bytes];
-                for (at, to, len) in plane.runs(granules, row, granule) {
-                    let at = layout.planes[i] as usize * UNIT + at;
-                    bytes[to..to + len].copy_from_slice(&planes[at..at + len]);
+                let mut at = layout.planes[i] as usize * UNIT
+                    + plane.row_start(granules, row)
+                    + plane.place(row % QUAD, granule);
+                for run in bytes.chunks_mut(UNIT) {
+                    run.copy_from_slice(&planes[at..at + run.len()]);
+                    at += UNIT_STRIDE;
                 }
                 bytes
             };

@@ -1,15 +1,36 @@
-//! Compiling in a browser: a pipeline is asked for at once, its GPU process compiles it, and the answer to an error scope
-//! around the asking tells when it is done.
+//! Compiling in a browser: a pipeline is asked for at once and compiled by its GPU process, several beside each other and beside the
+//! copying of weights.
+//!
+//! wgpu 30 knows the call alone that makes that process compile one after another and do nothing else meanwhile. So the page's
+//! shim (web/shim.js) asks by the other one, and leaves its promise where this looks for it; kept there again, the pipeline is what the
+//! next call gives.
 
 use super::compiler::{DURING, Job, Key, Outcome};
 use crate::error::{Error, Result};
 use crate::source::LocalFuture;
+use crate::source::fetch::words;
+use js_sys::{Promise, Reflect};
 use std::collections::VecDeque;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+/// Where the shim and this leave things for each other.
+const SHELF: &str = "tricePipeline";
 
 /// Pipelines that were asked for.
 pub(super) struct Workers {
     device: wgpu::Device,
-    under_way: VecDeque<(Key, wgpu::ComputePipeline, LocalFuture<'static, Option<wgpu::Error>>)>,
+    under_way: VecDeque<UnderWay>,
+}
+
+struct UnderWay {
+    job: Job,
+    /// What the call gave: a pipeline only where there is no shim.
+    pipeline: wgpu::ComputePipeline,
+    /// Of the pipeline, where there is a shim.
+    promise: Option<JsFuture>,
+    /// What is wrong with the shader.
+    verdict: LocalFuture<'static, Option<wgpu::Error>>,
 }
 
 impl Workers {
@@ -21,13 +42,50 @@ impl Workers {
     pub(super) fn add(&mut self, job: Job) {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let pipeline = job.compile(&self.device);
-        self.under_way.push_back((job.key, pipeline, Box::pin(scope.pop())));
+        let verdict = Box::pin(scope.pop());
+        let promise = take_promise().map(JsFuture::from);
+        self.under_way.push_back(UnderWay { job, pipeline, promise, verdict });
     }
 
     /// The next shader that is done; to be called as often as `add` was, and after the last of that.
     pub(super) async fn next(&mut self) -> Result<(Key, Outcome)> {
         let nothing = || Error::Gpu { during: DURING, reason: "no shader is under way".into() };
-        let (key, pipeline, verdict) = self.under_way.pop_front().ok_or_else(nothing)?;
-        Ok((key, verdict.await.map_or(Ok(pipeline), |error| Err(error.to_string()))))
+        let under_way = self.under_way.pop_front().ok_or_else(nothing)?;
+        let key = under_way.job.key.clone();
+        Ok((key, under_way.outcome(&self.device).await))
     }
+}
+
+impl UnderWay {
+    async fn outcome(mut self, device: &wgpu::Device) -> Outcome {
+        let wrong = self.verdict.await;
+        let compiled = match self.promise {
+            Some(promise) => Some(promise.await),
+            None => None,
+        };
+        if let Some(error) = wrong {
+            return Err(error.to_string());
+        }
+        match compiled {
+            None => Ok(self.pipeline),
+            Some(Err(error)) => Err(words(&error)),
+            Some(Ok(compiled)) => {
+                put(&compiled);
+                // Nobody reads the shader of what is compiled.
+                self.job.wgsl.clear();
+                Ok(self.job.compile(device))
+            }
+        }
+    }
+}
+
+fn take_promise() -> Option<Promise> {
+    let promise = Reflect::get(&js_sys::global(), &SHELF.into()).ok()?.dyn_into().ok()?;
+    put(&JsValue::UNDEFINED);
+    Some(promise)
+}
+
+fn put(value: &JsValue) {
+    // A plain property of a plain object takes every value.
+    let _ = Reflect::set(&js_sys::global(), &SHELF.into(), value);
 }
