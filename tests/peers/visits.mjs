@@ -4,11 +4,12 @@
 // modules (as they are and gzip), seconds from opening to ready with everything kept, from asking to the first result, and the most
 // memory: JavaScript's heap of the page, and all of the renderer's.
 
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { extname, join, resolve } from "node:path";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { newPage, openBrowser, SITE } from "../web/browser.mjs";
+import { openProfile, SITE } from "../web/browser.mjs";
 
 const [peers, ...rest] = process.argv.slice(2);
 if (!peers) {
@@ -143,10 +144,9 @@ async function visit(context, load) {
 const rounded = (n) => Number(n.toPrecision(3));
 
 for (const [program, load] of Object.entries(PROGRAMS)) {
-  const browser = await openBrowser();
-  const { page } = await newPage({ browser });
-  const context = page.context();
-  await page.close();
+  // A profile on the disk, as a user has it: a private window keeps files in memory and reads them otherwise.
+  const profile = mkdtempSync(join(tmpdir(), "trice-visits-"));
+  const context = await openProfile(profile);
   try {
     await visit(context, load);
     const scripts = [...sent.keys()].filter((file) => /\.(m?js|wasm)$/.test(file));
@@ -165,6 +165,7 @@ for (const [program, load] of Object.entries(PROGRAMS)) {
   } catch (error) {
     console.log(JSON.stringify({ program, error: String(/** @type {any} */ (error)?.message ?? error).slice(0, 300) }));
   }
-  await browser.close();
+  await context.close();
+  rmSync(profile, { recursive: true, force: true });
 }
 server.close();

@@ -23,10 +23,16 @@ export const PATIENCE = 240_000;
 
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
+const FLAGS = ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU];
+
 /** @param {string[]} [flags] */
 export function openBrowser(flags = []) {
-  const args = ["--headless=new", "--no-sandbox", "--disable-background-networking", ...WEBGPU, ...flags];
-  return chromium.launch({ executablePath: CHROMIUM, args });
+  return chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] });
+}
+
+/** A browser that keeps everything in a folder, as a user's does. @param {string} folder */
+export function openProfile(folder) {
+  return chromium.launchPersistentContext(folder, { executablePath: CHROMIUM, args: FLAGS });
 }
 
 /**
