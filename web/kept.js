@@ -2,15 +2,12 @@
 
 import { writeAll } from "./download.js";
 import { fetchRange, Useless } from "./ranges.js";
+import { onceFree } from "./store.js";
 
 /** @import { StoredFile } from "./store.js" */
 
 /** Bytes summed at a time. */
 const BLOCK = 2 << 20;
-
-/** Readers have a file for a moment; one who mends it waits for them this often, this many milliseconds. */
-const MAX_WAITS = 200;
-const WAIT_MS = 5;
 
 /** @implements {StoredFile} */
 export class KeptFile {
@@ -52,8 +49,8 @@ export class KeptFile {
   }
 
   /**
-   * A file is opened for each part: others read it too, and one that another tab has mended since is another. Where it cannot be opened, as
-   * while a piece is mended, a Blob gives the same, more slowly.
+   * The file is opened for each part, so that who mends it gets it in between. Where it cannot be opened, as while it is mended, a Blob
+   * gives the same, more slowly; a new one each time, since one that was taken before a mend cannot be read.
    * @param {number} offset
    * @param {Uint8Array} into
    * @returns {Promise<number>}
@@ -78,23 +75,11 @@ export class KeptFile {
     return /** @type {any} */ (this.handle).createSyncAccessHandle(options);
   }
 
-  /** Opens the file for writing once nobody reads it. */
-  async #openAlone() {
-    for (let n = 1; ; n++) {
-      try {
-        return await this.#open();
-      } catch (error) {
-        if (/** @type {Error} */ (error).name !== "NoModificationAllowedError" || n === MAX_WAITS) throw error;
-        await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
-      }
-    }
-  }
-
   /** @param {number} piece */
   async #check(piece) {
     if (await this.#isRight(piece)) return;
-    const lock = `${this.remote.url}#${piece}`;
-    await navigator.locks.request(lock, async () => {
+    // One mends a file at a time: it is open for all of that.
+    await navigator.locks.request(this.remote.url, async () => {
       if (await this.#isRight(piece)) return;
       this.onMend(piece);
       await this.#fetch(piece);
@@ -119,7 +104,7 @@ export class KeptFile {
 
   /** @param {number} piece */
   async #fetch(piece) {
-    const data = await this.#openAlone();
+    const data = await onceFree(() => this.#open());
     try {
       const write = (/** @type {Uint8Array} */ chunk, /** @type {number} */ at) => writeAll(data, chunk, at);
       const { signal } = new AbortController();

@@ -80,15 +80,34 @@ export async function journalOf(folder, name, remote) {
   return journal;
 }
 
+/** Who reads a file has it open for a moment: another who wants it alone tries this often, this many milliseconds apart. */
+const MAX_TRIES = 200;
+const BETWEEN_TRIES_MS = 5;
+
+/** Does what wants files that nobody has open. @template T @param {() => Promise<T>} act @returns {Promise<T>} */
+export async function onceFree(act) {
+  for (let n = 1; ; n++) {
+    try {
+      return await act();
+    } catch (error) {
+      // The second is Safari's name for it.
+      const isTaken = ["NoModificationAllowedError", "InvalidStateError"].includes(/** @type {Error} */ (error).name);
+      if (!isTaken || n === MAX_TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, BETWEEN_TRIES_MS));
+    }
+  }
+}
+
 /** Removes a model's folder where nothing is kept in it. @param {FileSystemDirectoryHandle} folder */
 export async function dropIfEmpty(folder) {
   const { done } = await describe(folder);
-  if (done === 0) await (await modelsFolder())?.removeEntry(folder.name, { recursive: true });
+  const models = await modelsFolder();
+  if (done === 0) await onceFree(async () => models?.removeEntry(folder.name, { recursive: true }));
 }
 
 /** Drops a file of a model. @param {FileSystemDirectoryHandle} folder @param {string} name */
 export async function dropFile(folder, name) {
-  for (const part of [name, `${name}.journal`]) await folder.removeEntry(part).catch(() => {});
+  for (const part of [name, `${name}.journal`]) await onceFree(() => folder.removeEntry(part)).catch(() => {});
 }
 
 /** What is kept of models, last used first. @returns {Promise<import("./engine.d.ts").KeptModel[]>} */

@@ -4,6 +4,7 @@ use super::{LocalFuture, Source, check_range, fetch};
 use crate::error::{Error, Result};
 use js_sys::{Promise, Uint8Array};
 use std::cell::RefCell;
+use std::io;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -62,7 +63,8 @@ impl Source for StoredSource {
             let n_read = JsFuture::from(promise).await.map_err(failed)?.as_f64();
             if n_read != Some(len as f64) {
                 let found = n_read.unwrap_or(0.0);
-                return Err(Error::format(&self.name, format!("{len} bytes wanted at {offset}, {found} are kept")));
+                let reason = format!("{len} bytes wanted at {offset}, {found} are kept");
+                return Err(Error::io(&self.name, io::Error::new(io::ErrorKind::UnexpectedEof, reason)));
             }
             let bytes = into.to_vec();
             if spare.length() <= MAX_SPARE {

@@ -166,6 +166,6 @@ for (const [program, load] of Object.entries(PROGRAMS)) {
     console.log(JSON.stringify({ program, error: String(/** @type {any} */ (error)?.message ?? error).slice(0, 300) }));
   }
   await context.close();
-  rmSync(profile, { recursive: true, force: true });
+  rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 }
 server.close();

@@ -100,7 +100,7 @@ test("the content policy lets the page reach what it says, and nothing else", as
     "style-src": "'self'",
     "connect-src": "'self' https: http://127.0.0.1:*",
     "manifest-src": "'self'",
-    "worker-src": "'self' blob:",
+    "worker-src": "'self'",
     "img-src": "'self' data:",
     "base-uri": "'none'",
     "form-action": "'none'",
@@ -117,9 +117,10 @@ test("the content policy lets the page reach what it says, and nothing else", as
       image: await attempt(image),
       inline: await attempt(async () => new Function("return 1")()),
       worker: await attempt(async () => new Worker("https://example.org/worker.js")),
+      blob: await attempt(async () => new Worker(URL.createObjectURL(new Blob(["0"], { type: "text/javascript" })))),
       own: await attempt(async () => new Worker(new URL("web/worker.js", document.baseURI), { type: "module" }).terminate()),
     };
   });
-  assert.deepEqual(outcomes, { plain: "refused", image: "refused", inline: "refused", worker: "refused", own: "done" });
+  assert.deepEqual(outcomes, { plain: "refused", image: "refused", inline: "refused", worker: "refused", blob: "refused", own: "done" });
   await page.context().close();
 });

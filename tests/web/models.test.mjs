@@ -252,6 +252,21 @@ test("a flipped bit in what is kept is found, and its piece alone comes again", 
   assert.deepEqual(hub.asked, []);
 });
 
+test("of damaged pieces that are read at once each is mended", async (t) => {
+  const found = await setUp(t);
+  if (!found) return;
+  const { hub, page } = found;
+  const options = { endpoint: hub.url, keep: KEEP };
+  const { tokens } = await loadIn(page, NAME, options);
+  const pieces = [3, 4, 5];
+  for (const piece of pieces) await flip(page, piece * KEEP.pieceBytes + 1234);
+  hub.asked.length = 0;
+  hub.faults.bytesPerSecond = 200_000;
+  const mended = await loadIn(page, NAME, options);
+  assert.deepEqual(mended.tokens, tokens, mended.error);
+  assert.deepEqual(startsOf(hub.asked), pieces.map((piece) => piece * KEEP.pieceBytes));
+});
+
 test("a flipped bit in half a download is found when it goes on", async (t) => {
   const found = await setUp(t, { spent: "cut", budget: 1_500_000 });
   if (!found) return;

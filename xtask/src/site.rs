@@ -113,7 +113,7 @@ fn compile(module: &Module, profile: Profile) -> Result<PathBuf> {
 /// wasm-bindgen as a library: its version is the locked one, and nobody installs it by hand.
 fn bind(module: &Module, wasm: &Path, pkg: &Path, profile: Profile) -> Result<()> {
     let mut bindgen = Bindgen::new();
-    bindgen.input_bytes(module.name, callable(wasm)?).typescript(true).out_name(module.name);
+    bindgen.input_bytes(module.name, callable(wasm)?).typescript(false).out_name(module.name);
     // The script finds the module beside itself; unlike the command, the library does not write that by default.
     bindgen.omit_default_module_path(false);
     // Names make a panic readable, and the module much larger.

@@ -1,6 +1,6 @@
 //! The fields of a row of file blocks, as planes keep them. Bits move four bytes at a time, from where the file has them to where the
-//! planes do: this is what a load spends its time on beside reading. The page's module is optimized for size: what
-//! is not inlined always is a call there.
+//! planes do: this is what a load spends its time on beside reading. The innermost functions are inlined always, because the page's module is
+//! optimized for size and would call them.
 
 use super::GRANULE;
 use crate::format::{DType, blocks};

@@ -105,12 +105,12 @@ fn unpack_codes(dtype: DType, field: &dyn Fn(usize) -> Vec<u8>) -> [i16; GRANULE
     }
 }
 
-/// The inverse of `pack_nibbles`.
+/// What `pack::nibbles` made.
 fn unpack_nibbles(packed: &[u8]) -> [u8; GRANULE] {
     std::array::from_fn(|i| packed[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15)
 }
 
-/// The inverse of `pack_two_bits`.
+/// What `pack::pairs` made.
 fn unpack_two_bits(packed: &[u8]) -> [u8; GRANULE] {
     std::array::from_fn(|i| packed[i / 16 * 4 + i % 4] >> (i % 16 / 4 * 2) & 3)
 }

@@ -39,11 +39,15 @@ impl Workers {
     }
 
     /// Begins to compile.
-    pub(super) fn add(&mut self, job: Job) {
+    pub(super) fn add(&mut self, mut job: Job) {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let pipeline = job.compile(&self.device);
         let verdict = Box::pin(scope.pop());
         let promise = take_promise().map(JsFuture::from);
+        if promise.is_some() {
+            // Nobody reads it again: what is compiled comes without.
+            job.wgsl = String::new();
+        }
         self.under_way.push_back(UnderWay { job, pipeline, promise, verdict });
     }
 
@@ -57,7 +61,7 @@ impl Workers {
 }
 
 impl UnderWay {
-    async fn outcome(mut self, device: &wgpu::Device) -> Outcome {
+    async fn outcome(self, device: &wgpu::Device) -> Outcome {
         let wrong = self.verdict.await;
         let compiled = match self.promise {
             Some(promise) => Some(promise.await),
@@ -71,8 +75,6 @@ impl UnderWay {
             Some(Err(error)) => Err(words(&error)),
             Some(Ok(compiled)) => {
                 put(&compiled);
-                // Nobody reads the shader of what is compiled.
-                self.job.wgsl.clear();
                 Ok(self.job.compile(device))
             }
         }
