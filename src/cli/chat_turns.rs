@@ -107,6 +107,7 @@ pub(crate) fn run(
     let mut turns = Turns { system, messages: Vec::new(), options };
     let mut editor = DefaultEditor::new()?;
     let mut interrupted = false;
+    chat.interrupt.disarm();
     chat.context.note(&format!("{}. /help lists commands.", session.info().name));
     loop {
         let line = match editor.readline("> ") {
@@ -143,6 +144,7 @@ pub(crate) fn run(
 fn turn(chat: &Chat<'_>, session: &mut Session, turns: &mut Turns, text: &str) -> anyhow::Result<()> {
     turns.messages.push(message("user", text));
     let answer = prompt(chat, session, turns).and_then(|prompt| chat.answer(session, &prompt, turns.options.clone()));
+    chat.interrupt.rest();
     match answer {
         Ok(answer) => {
             if answer.finish_reason == FinishReason::Cancelled {

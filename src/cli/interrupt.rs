@@ -2,7 +2,7 @@
 
 use super::EXIT_INTERRUPTED;
 use anyhow::Context as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trice::session::Cancel;
 
 /// The work that Ctrl-C stops. Empty between the answers of an interactive chat.
@@ -18,23 +18,56 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// A new flag for the work that begins now.
+    /// The flag of the work that begins now. A Ctrl-C that came when the work before looked for it no more stops this one.
     pub(crate) fn arm(&self) -> Cancel {
-        let cancel = Cancel::default();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
-        cancel
+        let mut running = self.running();
+        let late = running.take().filter(Cancel::is_cancelled);
+        running.insert(late.unwrap_or_default()).clone()
     }
 
-    /// For work that cannot be stopped half-way: Ctrl-C leaves at once.
+    /// For what cannot be stopped half-way, such as a wait for input: Ctrl-C leaves at once, and so does one that came when the work
+    /// before looked for it no more.
     pub(crate) fn disarm(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.running().take().is_some_and(|cancel| cancel.is_cancelled()) {
+            leave();
+        }
+    }
+
+    /// Between the answers of an interactive chat: a Ctrl-C was for the answer before, the next leaves at once.
+    pub(crate) fn rest(&self) {
+        *self.running() = None;
     }
 
     fn on_signal(&self) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match running.as_ref() {
+        match self.running().as_ref() {
             Some(cancel) if !cancel.is_cancelled() => cancel.cancel(),
-            _ => std::process::exit(i32::from(EXIT_INTERRUPTED)),
+            _ => leave(),
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Cancel>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leave() -> ! {
+    std::process::exit(i32::from(EXIT_INTERRUPTED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_stops_the_work_that_runs_or_the_next_one() {
+        let interrupt = Interrupt::default();
+        let first = interrupt.arm();
+        assert!(!first.is_cancelled());
+        interrupt.on_signal();
+        assert!(first.is_cancelled());
+        // The first was past looking.
+        assert!(interrupt.arm().is_cancelled());
+        interrupt.rest();
+        assert!(!interrupt.arm().is_cancelled());
     }
 }
