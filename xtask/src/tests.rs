@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 /// GPU tests carry this in their module's name, so that they can be run again on another driver.
 const GPU_TESTS: &str = "gpu_";
 
-/// Of those, what is about the host or about memory: commands and requests, files that are written from folders, tables of texts, hundreds
+/// Of those, what is about the host or about memory: commands and requests, the architectures against transformers, tables of texts, hundreds
 /// of texts by every task, cuts of texts, answers by grammars, with drafts and many at once, matrices of a gigabyte. The kernels that they run are
 /// other tests' matter, and software drivers are slow: each command compiles its model's shaders anew.
 const ONE_DRIVER_TESTS: [&str; 15] = [
@@ -21,7 +21,7 @@ const ONE_DRIVER_TESTS: [&str; 15] = [
     "server::",
     "quantize::",
     "files::",
-    "gpu_golden::export",
+    "gpu_golden",
     "gpu_context",
     "gpu_wide",
     "gpu_resumed",
