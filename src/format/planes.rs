@@ -228,7 +228,7 @@ pub fn repack(dtype: DType, cols: usize, rows: &[u8], order: RowOrder) -> Vec<Ve
     let n_rows = rows.len() / row_bytes.max(1);
     let tiles = n_rows.div_ceil(TILE_ROWS as usize);
     let mut out: Vec<_> = planes.iter().map(|plane| vec![0; tiles * plane.tile_bytes(granules)]).collect();
-    // They are the same for all rows, and divisions add up.
+    // By plane, row of a quad and granule, once for all rows: the divisions would take longer than the copying.
     let places_of = |plane: &Plane, row: usize| (0..granules).map(|granule| plane.place(row, granule)).collect();
     let places: Vec<[Vec<usize>; QUAD]> =
         planes.iter().map(|plane| std::array::from_fn(|row| places_of(plane, row))).collect();
