@@ -99,7 +99,7 @@ fn not_found(path: &Path) -> std::io::Error {
     let nearest =
         names.into_iter().max_by(|a, b| strsim::jaro_winkler(a, &wanted).total_cmp(&strsim::jaro_winkler(b, &wanted)));
     let mut words = "no such file".to_owned();
-    if let Some(nearest) = nearest.filter(|name| strsim::jaro_winkler(name, &wanted) > 0.6) {
+    if let Some(nearest) = nearest.filter(|name| strsim::jaro_winkler(name, &wanted) > 0.8) {
         words.push_str(&format!("; did you mean {}", folder.join(nearest).display()));
     } else if is_like_a_repository(path) {
         words.push_str(&format!("; for a model of the hub write hf:{}", path.display()));
